@@ -1,0 +1,143 @@
+"""Finding the nearest references: candidates from FAISS or torch, the answer from exact distances.
+
+FAISS and float32 products order candidates only up to rounding, and FAISS breaks ties in no fixed
+order. So both are asked for some candidates more than needed, exact distances decide among them
+(ties go to the lowest index), and where the margin behind the last candidate does not prove the
+answer complete, that query is searched again in float64. The answer is the same from both.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+
+#: Bound on the rounding error of a squared distance of unit vectors in float32.
+FLOAT32_ERROR = 4e-6
+#: Candidates fetched beyond those asked for.
+EXTRA = 16
+#: Bytes of gathered reference vectors worked on at once.
+BLOCK_BYTES = 16 * 2**20
+
+#: ``(queries, k) -> (approximate squared distances, indices)``, both (n, k), nearest first.
+Candidates = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
+
+
+def nearest_references(
+    queries: torch.Tensor, references: torch.Tensor, k: int, candidates: Candidates
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``k`` nearest of the ``references`` to each query, all unit vectors.
+
+    Args:
+        queries: (n, F).
+        references: (N, F) with N >= k.
+        k: How many.
+        candidates: From ``faiss_candidates`` or ``torch_candidates`` for these references.
+
+    Returns:
+        Squared distances, in the dtype of the queries, and indices, both (n, k), by distance and
+        then by index.
+    """
+    fetched = min(k + EXTRA, len(references))
+    approximate, indices = candidates(queries, fetched)
+    distances, indices = _ordered(queries, references, indices)
+    if fetched < len(references):
+        # Nothing left out can be nearer than the farthest candidate, up to rounding.
+        unproven = distances[:, k - 1] + FLOAT32_ERROR >= approximate[:, -1]
+        if unproven.any():
+            exact = _search_in_float64(queries[unproven], references, fetched)
+            distances[unproven], indices[unproven] = _ordered(
+                queries[unproven], references, exact
+            )
+    return distances[:, :k], indices[:, :k]
+
+
+def squared_distances(
+    queries: torch.Tensor, references: torch.Tensor, indices: torch.Tensor
+) -> torch.Tensor:
+    """Exact |q - z|^2 of each query to its references ``indices``, both (n, k)."""
+    out = queries.new_empty(indices.shape)
+    for rows in row_blocks(*indices.shape, references):
+        gathered = references[indices[rows]].to(queries.dtype)
+        out[rows] = (gathered - queries[rows, None]).square().sum(2)
+    return out
+
+
+def row_blocks(n_rows: int, k: int, references: torch.Tensor) -> list[slice]:
+    """Slices of the rows whose gathered references fit into ``BLOCK_BYTES``."""
+    size = max(1, BLOCK_BYTES // (max(k, 1) * references.shape[1] * 8))
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def torch_candidates(references: torch.Tensor) -> Candidates:
+    """Candidates by a float32 matrix product, on the device of the references."""
+    single = references.float()
+    norms = single.square().sum(1)
+
+    def candidates(queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = []
+        for chunk in queries.float().split(max(1, 2**26 // max(len(single), 1))):
+            distances = torch.addmm(norms, chunk, single.T, alpha=-2)
+            found = torch.topk(distances, k, dim=1, largest=False)
+            parts.append((found.values + chunk.square().sum(1, keepdim=True), found.indices))
+        return torch.cat([d for d, _ in parts]), torch.cat([i for _, i in parts])
+
+    return candidates
+
+
+def faiss_candidates(references: torch.Tensor) -> Candidates:
+    """Candidates from FAISS's flat index, on the GPU of the references where FAISS has one."""
+    import faiss
+
+    index = faiss.IndexFlatL2(references.shape[1])
+    device = references.device
+    if device.type == "cuda" and hasattr(faiss, "StandardGpuResources"):
+        resources = faiss.StandardGpuResources()
+        index = faiss.index_cpu_to_gpu(resources, device.index or 0, index)
+    index.add(references.float().cpu().numpy())
+
+    def candidates(queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        distances, indices = index.search(queries.float().cpu().numpy(), k)
+        return (
+            torch.as_tensor(distances, device=device, dtype=queries.dtype),
+            torch.as_tensor(indices, device=device),
+        )
+
+    return candidates
+
+
+def default_candidates(references: torch.Tensor) -> Candidates:
+    """FAISS's where it is installed and serves the device, else torch's."""
+    try:
+        import faiss
+    except ImportError:
+        # Python shows a repeated warning from one place once.
+        warnings.warn(
+            "faiss is not installed: references are searched with torch (same results; "
+            "`pip install faiss-cpu` may be faster)",
+            stacklevel=2,
+        )
+        return torch_candidates(references)
+    if references.device.type == "cuda" and not hasattr(faiss, "StandardGpuResources"):
+        return torch_candidates(references)
+    return faiss_candidates(references)
+
+
+def _ordered(
+    queries: torch.Tensor, references: torch.Tensor, indices: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Exact distances of candidates, sorted by distance, then by index."""
+    indices = indices.sort(dim=1).values
+    distances = squared_distances(queries, references, indices)
+    distances, order = distances.sort(dim=1, stable=True)
+    return distances, indices.gather(1, order)
+
+
+def _search_in_float64(queries: torch.Tensor, references: torch.Tensor, k: int) -> torch.Tensor:
+    """Indices of the ``k`` nearest by float64 products; references are converted in blocks."""
+    distances = []
+    for block in references.split(4096):
+        double = block.double()
+        distances.append(double.square().sum(1) - 2 * (queries.double() @ double.T))
+    return torch.topk(torch.cat(distances, 1), k, dim=1, largest=False).indices

@@ -1,0 +1,142 @@
+r"""The loss of a batch against a database, and its gradient.
+
+    L = sum_i c_i F_i(p_i / |p_i|)
+
+with F_i from ``targets``. ``match`` finds each atom's references; ``evaluate`` computes loss and
+gradient with respect to the positions for given references. The gradient with respect to the
+features is known in closed form, so that only the descriptor is differentiated by autograd, once,
+and no Jacobian is formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from losiko_torch.database.environments import EnvironmentDatabase, unit_features
+from losiko_torch.structures import Batch, sum_by_system
+from losiko_torch.targets import Target
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Each atom's references within those of its element.
+
+    Attributes:
+        indices: Shape (N, k); -1 fills up where an element has fewer than k references.
+        prepared: What the target keeps of them, shape (N, ...).
+    """
+
+    indices: torch.Tensor
+    prepared: torch.Tensor
+
+    def keep(self, atoms: torch.Tensor) -> Matching:
+        return Matching(self.indices[atoms], self.prepared[atoms])
+
+    def updated(self, atoms: torch.Tensor, newer: Matching) -> Matching:
+        """With the rows of the atoms where the mask is true replaced by those of ``newer``."""
+        indices, prepared = self.indices.clone(), self.prepared.clone()
+        indices[atoms], prepared[atoms] = newer.indices, newer.prepared
+        return Matching(indices, prepared)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss and gradient of a batch.
+
+    Attributes:
+        loss: Of each structure, shape (B,).
+        gradient: With respect to the positions, 1/Angstrom, shape (N, 3).
+        distances: The term F_i of each atom, shape (N,).
+        weights: Of each atom's references, shape (N, k), zero where there is none.
+        features: Unit descriptors, shape (N, F).
+    """
+
+    loss: torch.Tensor
+    gradient: torch.Tensor
+    distances: torch.Tensor
+    weights: torch.Tensor
+    features: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A database and the target made of it."""
+
+    database: EnvironmentDatabase
+    target: Target
+
+    @torch.no_grad()
+    def features(self, batch: Batch) -> torch.Tensor:
+        """Unit descriptors, shape (N, F)."""
+        return unit_features(self.database.descriptor, batch)[0]
+
+    @torch.no_grad()
+    def match(self, features: torch.Tensor, numbers: torch.Tensor) -> Matching:
+        """Search the references of atoms with these unit descriptors (n, F) and numbers (n,)."""
+        n, k = len(numbers), self.target.n_neighbors
+        indices = torch.full((n, k), -1, dtype=torch.long, device=features.device)
+        prepared: torch.Tensor | None = None
+        for number in numbers.unique().tolist():
+            rows = (numbers == number).nonzero().squeeze(1)
+            references = self.database.references_of(number)
+            count = min(k, len(references))
+            _, found = references.nearest(references.project(features[rows])[0], count)
+            indices[rows, :count] = found
+            part = self.target.prepare(references.vectors, found)
+            if prepared is None:
+                # A Gram matrix has k x k entries; smaller elements use a corner of it.
+                shape = [k if size == count else size for size in part.shape[1:]]
+                prepared = part.new_zeros((n, *shape))
+            prepared[(rows, *(slice(size) for size in part.shape[1:]))] = part
+        assert prepared is not None
+        return Matching(indices, prepared)
+
+    def evaluate(self, batch: Batch, matching: Matching) -> Evaluation:
+        """Loss and gradient for these references."""
+        positions = batch.positions.detach().requires_grad_()
+        with torch.enable_grad():
+            features, _ = unit_features(
+                self.database.descriptor, batch.with_positions(positions)
+            )
+        p = features.detach()
+        distances, slope, weights = self._terms(p, batch.numbers, matching)
+        (gradient,) = torch.autograd.grad(features, positions, grad_outputs=slope)
+        loss = sum_by_system(distances, batch.system_idx, batch.n_systems)
+        return Evaluation(loss, gradient, distances, weights, p)
+
+    def losses(self, batch: Batch, features: torch.Tensor, matching: Matching) -> torch.Tensor:
+        """Loss alone, shape (B,), from unit descriptors."""
+        distances, _, _ = self._terms(features, batch.numbers, matching)
+        return sum_by_system(distances, batch.system_idx, batch.n_systems)
+
+    def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, Matching, torch.Tensor]:
+        """Search and judge without moving: features, distances (N,), references, weights."""
+        features = self.features(batch)
+        matching = self.match(features, batch.numbers)
+        distances, _, weights = self._terms(features, batch.numbers, matching)
+        return features, distances, matching, weights
+
+    @torch.no_grad()
+    def _terms(
+        self, p: torch.Tensor, numbers: torch.Tensor, matching: Matching
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """F_i (N,), its gradient by the unit descriptors (N, F), and weights (N, k)."""
+        distances, slope = p.new_zeros(len(p)), torch.zeros_like(p)
+        weights = p.new_zeros(matching.indices.shape)
+        for number in numbers.unique().tolist():
+            rows = (numbers == number).nonzero().squeeze(1)
+            references = self.database.references_of(number)
+            count = min(self.target.n_neighbors, len(references))
+            prepared = matching.prepared[rows]
+            if prepared.ndim == 3:
+                prepared = prepared[:, :count, :count]
+            components, rest = references.project(p[rows])
+            values = self.target.evaluate(
+                components, references.vectors, matching.indices[rows, :count], prepared
+            )
+            distances[rows] = values.loss + rest
+            slope[rows] = references.gradient(p[rows], components, values.gradient)
+            weights[rows, :count] = values.weights
+        return distances, slope, weights

@@ -1,0 +1,225 @@
+r"""Batched L-BFGS: every structure has its own history, step length and line search.
+
+An optimizer here is asked for a ``trial`` and told its loss and gradient; it never calls the
+objective itself. So one evaluation of the whole batch serves each structure at whatever stage its
+line search is in, and none waits for another.
+
+The direction is the two-loop recursion of Nocedal and Wright, Numerical Optimization, 2nd ed.,
+algorithm 7.4, all structures at once; a trial is accepted by the Armijo rule (their eq. 3.4) and
+shortened by quadratic interpolation otherwise (their eq. 3.57).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from losiko_torch.structures import max_by_system, sum_by_system
+
+#: Sufficient decrease demanded of a step, as a share of what the slope promises.
+ARMIJO = 1e-4
+#: Inverse curvature (A^2) assumed before any is known.
+FIRST_CURVATURE = 0.02
+#: Step lengths below this are noise: the history is dropped.
+SHORTEST = 1e-3
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """Settings: steps remembered, and the longest way any atom goes in one step (Angstrom)."""
+
+    memory: int = 20
+    max_step: float = 0.15
+
+
+@dataclass(frozen=True)
+class State:
+    """Where each structure stands. N atoms, B structures, m remembered steps.
+
+    Attributes:
+        trial: Positions to evaluate next (N, 3).
+        position, loss, gradient: The last accepted point, (N, 3), (B,), (N, 3).
+        direction: Of the line search (N, 3); length: of its trial (B,); slope: gradient along the
+            direction (B,).
+        steps, changes: Differences of positions and gradients, newest first, (m, N, 3).
+        curvature: 1 / (step . change), zero where nothing is remembered, (m, B).
+    """
+
+    trial: torch.Tensor
+    position: torch.Tensor
+    loss: torch.Tensor
+    gradient: torch.Tensor
+    direction: torch.Tensor
+    length: torch.Tensor
+    slope: torch.Tensor
+    steps: torch.Tensor
+    changes: torch.Tensor
+    curvature: torch.Tensor
+
+    def keep(self, systems: torch.Tensor, atoms: torch.Tensor) -> State:
+        """The structures and atoms of two masks, (B,) and (N,)."""
+        return State(
+            trial=self.trial[atoms],
+            position=self.position[atoms],
+            loss=self.loss[systems],
+            gradient=self.gradient[atoms],
+            direction=self.direction[atoms],
+            length=self.length[systems],
+            slope=self.slope[systems],
+            steps=self.steps[:, atoms],
+            changes=self.changes[:, atoms],
+            curvature=self.curvature[:, systems],
+        )
+
+
+def init(settings: LBFGS, positions: torch.Tensor, n_systems: int) -> State:
+    """A state whose first trial is the start itself."""
+    per_system = positions.new_zeros(n_systems)
+    history = positions.new_zeros((settings.memory, *positions.shape))
+    return State(
+        trial=positions,
+        position=positions,
+        loss=per_system + torch.inf,
+        gradient=torch.zeros_like(positions),
+        direction=torch.zeros_like(positions),
+        length=per_system,
+        slope=per_system,
+        steps=history,
+        changes=history,
+        curvature=positions.new_zeros((settings.memory, n_systems)),
+    )
+
+
+def tell(
+    settings: LBFGS,
+    state: State,
+    loss: torch.Tensor,
+    gradient: torch.Tensor,
+    system_idx: torch.Tensor,
+    fresh: torch.Tensor,
+) -> tuple[State, torch.Tensor]:
+    """Take in the trial's loss (B,) and gradient (N, 3).
+
+    Args:
+        fresh: Structures (B,) whose objective changed since the last trial, or which had none: the
+            trial is their accepted point, whatever its loss.
+
+    Returns:
+        The state with the next trial, and the mask (B,) of structures whose trial was accepted.
+    """
+    n_systems = len(loss)
+    rounding = 10 * torch.finfo(loss.dtype).eps * state.loss.abs()
+    promised = ARMIJO * state.length * state.slope
+    accepted = fresh | (loss <= state.loss + promised + rounding)
+    state = _remember(state, gradient, accepted & ~fresh, system_idx, n_systems)
+    taken = accepted[system_idx, None]
+    position = torch.where(taken, state.trial, state.position)
+    new_gradient = torch.where(taken, gradient, state.gradient)
+
+    shorter = _interpolated(state, loss)
+    lost = ~accepted & (shorter < SHORTEST)
+    curvature = state.curvature.masked_fill(lost, 0.0)
+    turn = accepted | lost
+    direction = _two_loop(new_gradient, state.steps, state.changes, curvature, system_idx)
+    slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
+    # A direction that rounding turned uphill is replaced by the gradient's.
+    uphill = slope >= 0
+    direction = torch.where(uphill[system_idx, None], -FIRST_CURVATURE * new_gradient, direction)
+    curvature = curvature.masked_fill(uphill & turn, 0.0)
+    direction = _limited(direction, settings.max_step, system_idx, n_systems)
+    direction = torch.where(turn[system_idx, None], direction, state.direction)
+    slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
+    length = torch.where(turn, torch.ones_like(shorter), shorter)
+    return (
+        replace(
+            state,
+            trial=position + length[system_idx, None] * direction,
+            position=position,
+            loss=torch.where(accepted, loss, state.loss),
+            gradient=new_gradient,
+            direction=direction,
+            length=length,
+            slope=slope,
+            curvature=curvature,
+        ),
+        accepted,
+    )
+
+
+def hold(state: State, systems: torch.Tensor, system_idx: torch.Tensor) -> State:
+    """Let the next trial of these structures (B,) be the point where they are."""
+    return replace(
+        state, trial=torch.where(systems[system_idx, None], state.position, state.trial)
+    )
+
+
+def _remember(
+    state: State,
+    gradient: torch.Tensor,
+    moved: torch.Tensor,
+    system_idx: torch.Tensor,
+    n_systems: int,
+) -> State:
+    """Push the last step and change of gradient of the structures that moved."""
+    step, change = state.trial - state.position, gradient - state.gradient
+    product = sum_by_system((step * change).sum(1), system_idx, n_systems)
+    size = sum_by_system((step * step).sum(1), system_idx, n_systems).sqrt()
+    size = size * sum_by_system((change * change).sum(1), system_idx, n_systems).sqrt()
+    push = moved & (product > 1e-8 * size)
+    push_atoms = push[None, system_idx, None]
+
+    def pushed(old: torch.Tensor, new: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return torch.where(mask, torch.cat([new[None], old[:-1]]), old)
+
+    return replace(
+        state,
+        steps=pushed(state.steps, step, push_atoms),
+        changes=pushed(state.changes, change, push_atoms),
+        curvature=pushed(state.curvature, 1 / product.masked_fill(~push, 1.0), push[None]),
+    )
+
+
+def _two_loop(
+    gradient: torch.Tensor,
+    steps: torch.Tensor,
+    changes: torch.Tensor,
+    curvature: torch.Tensor,
+    system_idx: torch.Tensor,
+) -> torch.Tensor:
+    """Minus the approximate inverse Hessian times the gradient."""
+    n_systems = curvature.shape[1]
+
+    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return sum_by_system((a * b).sum(1), system_idx, n_systems)
+
+    q = gradient
+    shares = []
+    for step, change, weight in zip(steps, changes, curvature, strict=True):
+        share = weight * dot(step, q)
+        shares.append(share)
+        q = q - share[system_idx, None] * change
+    known = curvature[0] > 0
+    scale = 1 / (curvature[0] * dot(changes[0], changes[0])).masked_fill(~known, 1.0)
+    scale = torch.where(known, scale, torch.full_like(scale, FIRST_CURVATURE))
+    q = q * scale[system_idx, None]
+    history = zip(steps, changes, curvature, shares, strict=True)
+    for step, change, weight, share in reversed(list(history)):
+        q = q + (share - weight * dot(change, q))[system_idx, None] * step
+    return -q
+
+
+def _interpolated(state: State, loss: torch.Tensor) -> torch.Tensor:
+    """Minimum of the parabola through both losses and the slope, within 0.1 to 0.5 lengths."""
+    rise = loss - state.loss - state.length * state.slope
+    best = -state.slope * state.length**2 / (2 * rise).clamp(min=torch.finfo(loss.dtype).tiny)
+    return torch.nan_to_num(best, nan=0.0).clamp(0.1 * state.length, 0.5 * state.length)
+
+
+def _limited(
+    direction: torch.Tensor, longest: float, system_idx: torch.Tensor, n_systems: int
+) -> torch.Tensor:
+    """Shorten each structure's direction so that no atom goes farther than ``longest``."""
+    reach = max_by_system(direction.norm(dim=1), system_idx, n_systems)
+    factor = (longest / reach.clamp(min=longest)).clamp(max=1.0)
+    return direction * factor[system_idx, None]

@@ -1,0 +1,73 @@
+"""What comes back for each structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The references of each of n atoms, nearest first; -1 and zero where there are fewer than k.
+
+    Attributes:
+        structure: Number of the database's structure, shape (n, k).
+        atom: Index of the atom in that structure, shape (n, k).
+        weight: Share of the reference in the target, shape (n, k); the row's sum is 1.
+        distance: Squared distance |p - z|^2 of the unit descriptors, shape (n, k).
+    """
+
+    structure: np.ndarray
+    atom: np.ndarray
+    weight: np.ndarray
+    distance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a structure is covered by a database.
+
+    Attributes:
+        atoms: The structure.
+        loss: Sum of ``distances``; NaN if it failed.
+        distances: What each atom adds to the loss, shape (n,).
+        matches: Its references; None if it failed.
+        problem: Why the structure could not be judged; None if it could.
+    """
+
+    atoms: Atoms
+    loss: float
+    distances: np.ndarray
+    matches: Matches | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A relaxed structure.
+
+    Attributes:
+        atoms: A copy of the input with the new positions; unmoved if it failed.
+        loss: Its loss, as ``score`` gives it; never larger than ``start_loss``. NaN if it failed.
+        start_loss: Loss of the input.
+        converged: Whether the gradient fell to ``fmax``.
+        n_steps: Evaluations of the loss.
+        reason: "converged", "max_steps" or "failed: <why>".
+        distances: What each atom adds to the loss, shape (n,).
+        matches: The references of each atom; None if it failed.
+    """
+
+    atoms: Atoms
+    loss: float
+    start_loss: float
+    converged: bool
+    n_steps: int
+    reason: str
+    distances: np.ndarray
+    matches: Matches | None
+
+    @property
+    def failed(self) -> bool:
+        return self.reason.startswith("failed")

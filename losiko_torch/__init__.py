@@ -1,0 +1,34 @@
+"""LOSIKO: relax atomic structures by their similarity to known good ones.
+
+No energies, forces or training: each atom's surroundings are encoded as a SOAP power spectrum, the
+nearest environments of the same element are looked up in a database, and the atoms move until
+theirs look like those.
+"""
+
+from losiko_torch.database.embedded import default_database
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.sources import read_structures
+from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.errors import InputError, LosikoError, StructureError
+from losiko_torch.relaxation import relax
+from losiko_torch.results import Matches, Result, Score
+from losiko_torch.scoring import score
+from losiko_torch.structures import Batch
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SOAP",
+    "Batch",
+    "EnvironmentDatabase",
+    "InputError",
+    "LosikoError",
+    "Matches",
+    "Result",
+    "Score",
+    "StructureError",
+    "default_database",
+    "read_structures",
+    "relax",
+    "score",
+]

@@ -32,17 +32,27 @@ class Ended:
     Attributes:
         positions: Last accepted positions (N, 3).
         best_positions: Those of the lowest loss seen right after a search (N, 3).
-        start_loss: Loss at the start (B,).
         converged: (B,). broken: Loss or gradient ceased to be finite (B,).
         n_steps: Evaluations of loss and gradient (B,).
     """
 
     positions: torch.Tensor
     best_positions: torch.Tensor
-    start_loss: torch.Tensor
     converged: torch.Tensor
     broken: torch.Tensor
     n_steps: torch.Tensor
+
+    @classmethod
+    def at_start(cls, batch: Batch) -> Ended:
+        """To be filled in as structures end."""
+        no = torch.zeros(batch.n_systems, dtype=torch.bool, device=batch.positions.device)
+        return cls(
+            positions=batch.positions.clone(),
+            best_positions=batch.positions.clone(),
+            converged=no,
+            broken=no.clone(),
+            n_steps=no.long(),
+        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ def relax_batch(
         fmax: Largest gradient on any atom, in 1/Angstrom, at which a structure has converged.
         finished: Called with the number of structures that have left the batch.
     """
-    ended = _not_ended(batch)
+    ended = Ended.at_start(batch)
     progress = _begin(objective, batch, movable, settings)
     for step in range(1, max_steps + 1):
         progress, done = _step(objective, settings, progress, fmax, ended)
@@ -172,18 +182,6 @@ def _begin(
         searches=torch.zeros(n_systems, dtype=torch.long, device=device),
         system=torch.arange(n_systems, device=device),
         atom=torch.arange(batch.n_atoms, device=device),
-    )
-
-
-def _not_ended(batch: Batch) -> Ended:
-    no = torch.zeros(batch.n_systems, dtype=torch.bool, device=batch.positions.device)
-    return Ended(
-        positions=batch.positions.clone(),
-        best_positions=batch.positions.clone(),
-        start_loss=batch.positions.new_zeros(batch.n_systems),
-        converged=no,
-        broken=no.clone(),
-        n_steps=no.long(),
     )
 
 

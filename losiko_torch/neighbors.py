@@ -83,9 +83,7 @@ def close_pairs(atoms: Atoms, distance: float) -> tuple[np.ndarray, np.ndarray]:
     return first[close], second[close]
 
 
-def _all_pairs(
-    batch: Batch, starts: torch.Tensor, counts: torch.Tensor, cutoff: float
-) -> Pairs:
+def _all_pairs(batch: Batch, starts: torch.Tensor, counts: torch.Tensor, cutoff: float) -> Pairs:
     """Every pair within each structure of ``counts`` atoms, then those within the cutoff."""
     squared = counts * counts
     system = torch.repeat_interleave(squared)
@@ -105,9 +103,9 @@ def _cell_list_pairs(
     positions = batch.positions[start : start + count].detach().double().cpu().numpy()
     cell = batch.cells[system].detach().double().cpu().numpy()
     pbc = batch.pbc[system].cpu().numpy() if periodic else np.zeros(3, dtype=bool)
-    center, neighbor, shift = vesin.NeighborList(cutoff=cutoff, full_list=True, n_threads=1).compute(
-        positions, cell, pbc, "ijS"
-    )
+    center, neighbor, shift = vesin.NeighborList(
+        cutoff=cutoff, full_list=True, n_threads=1
+    ).compute(positions, cell, pbc, "ijS")
     itself = np.arange(count)
     center = np.concatenate([itself, center.astype(np.int64)])
     neighbor = np.concatenate([itself, neighbor.astype(np.int64)])
@@ -128,7 +126,9 @@ def _join(found: list[Pairs]) -> Pairs:
     if any(pairs.shift is not None for pairs in found):
         shift = torch.cat(
             [
-                pairs.center.new_zeros((len(pairs.center), 3)) if pairs.shift is None else pairs.shift
+                pairs.center.new_zeros((len(pairs.center), 3))
+                if pairs.shift is None
+                else pairs.shift
                 for pairs in found
             ]
         )

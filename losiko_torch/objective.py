@@ -10,11 +10,17 @@ and no Jacobian is formed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
-from losiko_torch.database.environments import EnvironmentDatabase, unit_features
+from losiko_torch.database.environments import (
+    EnvironmentDatabase,
+    Environments,
+    unit_features,
+)
+from losiko_torch.database.index import squared_distances
 from losiko_torch.structures import Batch, sum_by_system
 from losiko_torch.targets import Target
 
@@ -97,9 +103,7 @@ class Objective:
         """Loss and gradient for these references."""
         positions = batch.positions.detach().requires_grad_()
         with torch.enable_grad():
-            features, _ = unit_features(
-                self.database.descriptor, batch.with_positions(positions)
-            )
+            features, _ = unit_features(self.database.descriptor, batch.with_positions(positions))
         p = features.detach()
         distances, slope, weights = self._terms(p, batch.numbers, matching)
         (gradient,) = torch.autograd.grad(features, positions, grad_outputs=slope)
@@ -111,12 +115,42 @@ class Objective:
         distances, _, _ = self._terms(features, batch.numbers, matching)
         return sum_by_system(distances, batch.system_idx, batch.n_systems)
 
-    def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, Matching, torch.Tensor]:
-        """Search and judge without moving: features, distances (N,), references, weights."""
+    def score(self, batch: Batch) -> tuple[torch.Tensor, Matching, torch.Tensor, torch.Tensor]:
+        """Search and judge without moving.
+
+        Returns:
+            The terms F_i (N,), the references, their weights and squared distances (N, k).
+        """
         features = self.features(batch)
         matching = self.match(features, batch.numbers)
         distances, _, weights = self._terms(features, batch.numbers, matching)
-        return features, distances, matching, weights
+        apart = torch.zeros_like(weights)
+        for rows, references, indices in self._by_element(batch.numbers, matching):
+            components, rest = references.project(features[rows])
+            found = squared_distances(components, references.vectors, indices)
+            apart[rows, : indices.shape[1]] = found + rest[:, None]
+        return distances, matching, weights, apart
+
+    def origins(
+        self, numbers: torch.Tensor, matching: Matching
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Structure and atom that each reference is, (N, k); -1 where there is none."""
+        structure = torch.full_like(matching.indices, -1)
+        atom = torch.full_like(matching.indices, -1)
+        for rows, references, indices in self._by_element(numbers, matching):
+            structure[rows, : indices.shape[1]] = references.structure[indices].long()
+            atom[rows, : indices.shape[1]] = references.atom[indices].long()
+        return structure, atom
+
+    def _by_element(
+        self, numbers: torch.Tensor, matching: Matching
+    ) -> Iterator[tuple[torch.Tensor, Environments, torch.Tensor]]:
+        """For each element its atoms' rows, its references, and the atoms' (n, k) among them."""
+        for number in numbers.unique().tolist():
+            rows = (numbers == number).nonzero().squeeze(1)
+            references = self.database.references_of(number)
+            count = min(self.target.n_neighbors, len(references))
+            yield rows, references, matching.indices[rows, :count]
 
     @torch.no_grad()
     def _terms(
@@ -125,17 +159,13 @@ class Objective:
         """F_i (N,), its gradient by the unit descriptors (N, F), and weights (N, k)."""
         distances, slope = p.new_zeros(len(p)), torch.zeros_like(p)
         weights = p.new_zeros(matching.indices.shape)
-        for number in numbers.unique().tolist():
-            rows = (numbers == number).nonzero().squeeze(1)
-            references = self.database.references_of(number)
-            count = min(self.target.n_neighbors, len(references))
+        for rows, references, indices in self._by_element(numbers, matching):
+            count = indices.shape[1]
             prepared = matching.prepared[rows]
             if prepared.ndim == 3:
                 prepared = prepared[:, :count, :count]
             components, rest = references.project(p[rows])
-            values = self.target.evaluate(
-                components, references.vectors, matching.indices[rows, :count], prepared
-            )
+            values = self.target.evaluate(components, references.vectors, indices, prepared)
             distances[rows] = values.loss + rest
             slope[rows] = references.gradient(p[rows], components, values.gradient)
             weights[rows, :count] = values.weights

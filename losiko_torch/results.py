@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +24,14 @@ class Matches:
     atom: np.ndarray
     weight: np.ndarray
     distance: np.ndarray
+
+
+class Judgement(NamedTuple):
+    """Loss of a structure, what each atom adds to it, shape (n,), and the atoms' references."""
+
+    loss: float
+    distances: np.ndarray
+    matches: Matches
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,8 @@ class Batch:
             numbers=torch.as_tensor(
                 np.concatenate([np.empty(0, int), *numbers]), dtype=torch.long, device=device
             ),
-            cells=torch.as_tensor(
-                np.array(cells).reshape(-1, 3, 3), dtype=dtype, device=device
-            ),
-            pbc=torch.as_tensor(
-                np.array(pbc).reshape(-1, 3), dtype=torch.bool, device=device
-            ),
+            cells=torch.as_tensor(np.array(cells).reshape(-1, 3, 3), dtype=dtype, device=device),
+            pbc=torch.as_tensor(np.array(pbc).reshape(-1, 3), dtype=torch.bool, device=device),
             system_idx=torch.repeat_interleave(
                 torch.arange(len(counts), device=device), torch.tensor(counts, device=device).long()
             ),

@@ -9,7 +9,7 @@ the principal components of their element's references:
 with the reconstruction weights of locally linear embedding (Roweis and Saul, Science 290, 2323,
 2000), so that only what lies off the manifold spanned by the references is penalised:
 
-    F(p) = min_w |p - sum_k w_k z_k|^2 + rho |w|^2,   sum_k w_k = 1,   rho = reg/k sum_k |p - z_k|^2.
+    F(p) = min_w |p - sum_k w_k z_k|^2 + rho |w|^2,  sum_k w_k = 1,  rho = reg/k sum_k |p - z_k|^2.
 
 F itself, ridge included, is the loss, so that its gradient is exact by the envelope theorem:
 
@@ -25,7 +25,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from losiko_torch.database.index import row_blocks, squared_distances
+from losiko_torch.database.index import row_blocks
 from losiko_torch.errors import InputError
 
 
@@ -155,10 +155,3 @@ def make_target(name: str, n_neighbors: int | None = None, reg: float | None = N
         default = LocallyLinear()
         return LocallyLinear(n_neighbors or default.n_neighbors, reg or default.reg)
     raise InputError(f"targets '{name}' are none of nearest, locally-linear")
-
-
-def reference_distances(
-    p: torch.Tensor, references: torch.Tensor, indices: torch.Tensor
-) -> torch.Tensor:
-    """|p - z_k|^2 of each atom's references, (n, k)."""
-    return squared_distances(p, references, indices)

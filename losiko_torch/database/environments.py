@@ -5,7 +5,7 @@
 >>> soap = SOAP(species=["H", "C", "O"], r_cut=3.0, n_max=4, l_max=3, sigma=0.3)
 >>> database = EnvironmentDatabase.build([molecule("CH3OH"), molecule("H2O")], soap)
 >>> database
-EnvironmentDatabase(2 structures: 6 H, 1 C, 2 O; SOAP with 546 features)
+EnvironmentDatabase(2 structures: 6 H, 1 C, 2 O; SOAP with 312 features)
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Environments:
     def to(self, device: torch.device | str) -> Environments:
         if self.vectors.device == torch.device(device):
             return self
-        return Environments(*(t.to(device) for t in (self.vectors, self.basis, self.structure, self.atom)))
+        return Environments(
+            *(t.to(device) for t in (self.vectors, self.basis, self.structure, self.atom))
+        )
 
 
 class _Described(NamedTuple):
@@ -165,9 +167,7 @@ class EnvironmentDatabase:
         flush()
         if not records:
             reason = f"{filtered} did not pass the filters" if filtered else "none was given"
-            raise InputError(
-                f"no structure for the database: {skipped[0] if skipped else reason}"
-            )
+            raise InputError(f"no structure for the database: {skipped[0] if skipped else reason}")
         environments = {
             number: _joined(parts, components) for number, parts in sorted(collected.items())
         }
@@ -197,6 +197,10 @@ class EnvironmentDatabase:
             descriptor=storage.descriptor_from(self.descriptor.parameters_dict()).to(device),
             environments={z: part.to(device) for z, part in self.environments.items()},
         )
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.environments.values())).vectors.device
 
     def references_of(self, number: int) -> Environments:
         """Environments of the element with this atomic number.
@@ -247,9 +251,7 @@ def unit_features(descriptor: SOAP, batch: Batch) -> tuple[torch.Tensor, torch.T
 
 
 @torch.no_grad()
-def _describe(
-    structures: list[Atoms], descriptor: SOAP, first: int
-) -> dict[int, _Described]:
+def _describe(structures: list[Atoms], descriptor: SOAP, first: int) -> dict[int, _Described]:
     """Environments by element of a few structures, numbered from ``first``."""
     if not structures:
         return {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -47,9 +48,7 @@ def nearest_references(
         unproven = distances[:, k - 1] + FLOAT32_ERROR >= approximate[:, -1]
         if unproven.any():
             exact = _search_in_float64(queries[unproven], references, fetched)
-            distances[unproven], indices[unproven] = _ordered(
-                queries[unproven], references, exact
-            )
+            distances[unproven], indices[unproven] = _ordered(queries[unproven], references, exact)
     return distances[:, :k], indices[:, :k]
 
 
@@ -58,7 +57,7 @@ def squared_distances(
 ) -> torch.Tensor:
     """Exact |q - z|^2 of each query to its references ``indices``, both (n, k)."""
     out = queries.new_empty(indices.shape)
-    for rows in row_blocks(*indices.shape, references):
+    for rows in row_blocks(indices.shape[0], indices.shape[1], references):
         gathered = references[indices[rows]].to(queries.dtype)
         out[rows] = (gathered - queries[rows, None]).square().sum(2)
     return out
@@ -90,7 +89,7 @@ def faiss_candidates(references: torch.Tensor) -> Candidates:
     """Candidates from FAISS's flat index, on the GPU of the references where FAISS has one."""
     import faiss
 
-    index = faiss.IndexFlatL2(references.shape[1])
+    index: Any = faiss.IndexFlatL2(references.shape[1])
     device = references.device
     if device.type == "cuda" and hasattr(faiss, "StandardGpuResources"):
         resources = faiss.StandardGpuResources()

@@ -1,7 +1,7 @@
 """The file of a database: safetensors, so nothing in it can run, with a JSON description.
 
-For every element four tensors ("H/vectors", "H/basis", "H/structure", "H/atom"), and in the header the
-format's name and version, the descriptor's parameters, the structures and the metadata.
+For every element four tensors ("H/vectors", "H/basis", "H/structure", "H/atom"), and in the header
+the format's name and version, the descriptor's parameters, the structures and the metadata.
 """
 
 from __future__ import annotations

@@ -149,9 +149,7 @@ def tell(
 
 def hold(state: State, systems: torch.Tensor, system_idx: torch.Tensor) -> State:
     """Let the next trial of these structures (B,) be the point where they are."""
-    return replace(
-        state, trial=torch.where(systems[system_idx, None], state.position, state.trial)
-    )
+    return replace(state, trial=torch.where(systems[system_idx, None], state.position, state.trial))
 
 
 def _remember(

@@ -5,12 +5,14 @@ It uses losses only, one structure at a time, and searches references at every e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from losiko_torch.batch_relaxation import Ended
 from losiko_torch.objective import Objective
 from losiko_torch.structures import Batch
 
@@ -27,18 +29,38 @@ class NelderMead:
     loss_spread: float = 1e-6
 
 
-def relax_one(
+def relax_one_by_one(
+    objective: Objective,
+    batch: Batch,
+    movable: torch.Tensor,
+    settings: NelderMead,
+    max_steps: int,
+    finished: Callable[[int], None],
+) -> Ended:
+    """Relax the structures of a batch, each with at most ``max_steps`` evaluations of its loss.
+
+    ``movable``, shape (N, 3), is 0 where a coordinate is fixed; ``finished`` is told of every
+    structure.
+    """
+    ended = Ended.at_start(batch)
+    for k in range(batch.n_systems):
+        system = torch.arange(batch.n_systems, device=batch.positions.device) == k
+        atoms = batch.system_idx == k
+        ended.positions[atoms], ended.converged[k], ended.n_steps[k] = _relax(
+            objective, batch.keep(system), movable[atoms], settings, max_steps
+        )
+        finished(1)
+    return ended
+
+
+def _relax(
     objective: Objective,
     batch: Batch,
     movable: torch.Tensor,
     settings: NelderMead,
     max_steps: int,
 ) -> tuple[torch.Tensor, bool, int]:
-    """Relax the one structure of ``batch`` with at most ``max_steps`` evaluations of the loss.
-
-    Returns:
-        Positions (N, 3), whether the simplex converged, and the number of evaluations.
-    """
+    """New positions of one structure, whether its simplex converged, and the evaluations."""
     start = batch.positions.double().cpu().numpy()
     free = movable.bool().cpu().numpy()
 

@@ -1,0 +1,55 @@
+"""Looking at each structure before it joins a batch: can it be relaxed, and what may move?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+
+from losiko_torch.database.environments import EnvironmentDatabase, check_describable
+from losiko_torch.errors import StructureError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A structure on its way into a batch.
+
+    Attributes:
+        atoms: The input itself.
+        movable: True where a coordinate may change, shape (n, 3).
+        problem: Why it cannot be worked on; None if it can.
+    """
+
+    atoms: Atoms
+    movable: np.ndarray
+    problem: str | None = None
+
+
+def prepare(atoms: Atoms, database: EnvironmentDatabase) -> Prepared:
+    """Check a structure against a database; a problem is noted, not raised."""
+    try:
+        check_describable(atoms, database.descriptor)
+        for number in np.unique(atoms.numbers).tolist():
+            database.references_of(number)
+        return Prepared(atoms, movable_coordinates(atoms))
+    except StructureError as error:
+        return Prepared(atoms, np.zeros((len(atoms), 3), dtype=bool), str(error))
+
+
+def movable_coordinates(atoms: Atoms) -> np.ndarray:
+    """True where the constraints of a structure let a coordinate change, shape (n, 3).
+
+    Raises:
+        StructureError: For a constraint other than ``FixAtoms``, which would be broken silently.
+    """
+    movable = np.ones((len(atoms), 3), dtype=bool)
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixAtoms):
+            raise StructureError(
+                f"its constraint {type(constraint).__name__} cannot be honoured, only FixAtoms "
+                "can: remove it"
+            )
+        movable[constraint.index] = False
+    return movable

@@ -1,0 +1,106 @@
+"""Where structures are judged: database, target, device, and how much fits at once.
+
+What ``relax`` and ``score`` share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from losiko_torch.database.embedded import default_database
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.errors import InputError
+from losiko_torch.memory import atoms_that_fit
+from losiko_torch.objective import Objective
+from losiko_torch.preparation import Prepared, prepare
+from losiko_torch.results import Judgement, Matches
+from losiko_torch.structures import Batch, sum_by_system
+from losiko_torch.targets import make_target
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The objective, the precision and place of the computation, and the atoms of a batch."""
+
+    objective: Objective
+    dtype: torch.dtype
+    device: torch.device
+    batch_atoms: int
+
+    @classmethod
+    def make(
+        cls,
+        database: EnvironmentDatabase | None,
+        targets: str,
+        n_neighbors: int | None,
+        reg: float | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | str | None,
+        batch_atoms: int | None,
+    ) -> Workplace:
+        """From the arguments of ``relax``, checked."""
+        target = make_target(targets, n_neighbors, reg)
+        if isinstance(dtype, str):
+            dtype = getattr(torch, dtype, None) or dtype
+        dtype = torch.float32 if dtype is None else dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise InputError(f"dtype must be float32 or float64, not {dtype}")
+        if batch_atoms is not None and batch_atoms < 1:
+            raise InputError(f"batch_atoms must be at least 1, not {batch_atoms}")
+        if database is None:
+            database = default_database()
+        elif not isinstance(database, EnvironmentDatabase):
+            raise InputError(
+                f"the database is a {type(database).__name__}: give an EnvironmentDatabase, "
+                "for example EnvironmentDatabase.load('my.losiko')"
+            )
+        if device is not None:
+            try:
+                database = database.to(device)
+            except (RuntimeError, AssertionError) as error:
+                reason = str(error).splitlines()[0]
+                raise InputError(f"device '{device}' cannot be used ({reason})") from None
+        size = batch_atoms or atoms_that_fit(database, target.n_neighbors, dtype)
+        return cls(Objective(database, target), dtype, database.device, size)
+
+    def batch(self, items: list[Prepared]) -> Batch:
+        return Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
+
+    def groups(self, structures: Atoms | Iterable[Atoms]) -> Iterator[list[Prepared]]:
+        """Structures in input order, cut so that the atoms of a group fit into memory."""
+        if isinstance(structures, Atoms):
+            structures = [structures]
+        group: list[Prepared] = []
+        n_atoms = 0
+        for number, atoms in enumerate(structures):
+            if not isinstance(atoms, Atoms):
+                raise InputError(
+                    f"structure {number} is of type {type(atoms).__name__}: give ase.Atoms"
+                )
+            if group and n_atoms + len(atoms) > self.batch_atoms:
+                yield group
+                group, n_atoms = [], 0
+            group.append(prepare(atoms, self.objective.database))
+            n_atoms += len(atoms)
+        if group:
+            yield group
+
+    def judge(self, batch: Batch) -> list[Judgement]:
+        """Loss, distances and references of each structure, searched at its very positions."""
+        distances, matching, weights, apart = self.objective.score(batch)
+        losses = sum_by_system(distances, batch.system_idx, batch.n_systems).tolist()
+        structure, atom = self.objective.origins(batch.numbers, matching)
+        ends = np.cumsum(batch.counts.tolist())[:-1]
+        columns = [
+            np.split(values.cpu().numpy(), ends)
+            for values in (distances, structure, atom, weights, apart)
+        ]
+        return [
+            Judgement(loss, own, Matches(*references))
+            for loss, own, *references in zip(losses, *columns, strict=True)
+        ]

@@ -109,6 +109,7 @@ def relax_batch(
         finished: Called with the number of structures that have left the batch.
     """
     ended = Ended.at_start(batch)
+    objective = objective.restricted(batch.numbers)
     progress = _begin(objective, batch, movable, settings)
     for step in range(1, max_steps + 1):
         progress, done = _step(objective, settings, progress, fmax, ended)

@@ -27,15 +27,18 @@ class Prepared:
     problem: str | None = None
 
 
-def prepare(atoms: Atoms, database: EnvironmentDatabase) -> Prepared:
-    """Check a structure against a database; a problem is noted, not raised."""
+def prepare(atoms: Atoms, database: EnvironmentDatabase, moves: bool) -> Prepared:
+    """Check a structure against a database; a problem is noted, not raised.
+
+    Constraints matter only where the structure ``moves``.
+    """
     try:
         check_describable(atoms, database.descriptor)
         for number in np.unique(atoms.numbers).tolist():
             database.references_of(number)
-        return Prepared(atoms, movable_coordinates(atoms))
+        return Prepared(atoms, movable_coordinates(atoms) if moves else _nothing(atoms))
     except StructureError as error:
-        return Prepared(atoms, np.zeros((len(atoms), 3), dtype=bool), str(error))
+        return Prepared(atoms, _nothing(atoms), str(error))
 
 
 def movable_coordinates(atoms: Atoms) -> np.ndarray:
@@ -51,5 +54,11 @@ def movable_coordinates(atoms: Atoms) -> np.ndarray:
                 f"its constraint {type(constraint).__name__} cannot be honoured, only FixAtoms "
                 "can: remove it"
             )
+        if not np.isin(constraint.index, np.arange(-len(atoms), len(atoms))).all():
+            raise StructureError("its constraint FixAtoms names atoms that it does not have")
         movable[constraint.index] = False
     return movable
+
+
+def _nothing(atoms: Atoms) -> np.ndarray:
+    return np.zeros((len(atoms), 3), dtype=bool)

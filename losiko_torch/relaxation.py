@@ -104,7 +104,7 @@ def relax(
         return relax_batch(work.objective, batch, movable, LBFGS(), max_steps, fmax, finished)
 
     results: list[Result] = []
-    for group in work.groups(structures):
+    for group in work.groups(structures, moves=True):
         results.extend(_relax_group(group, work, run, finished))
     return results
 
@@ -129,24 +129,49 @@ def _relax_good(good: list[Prepared], work: Workplace, run: _Run) -> list[Result
     movable = torch.as_tensor(np.concatenate([item.movable for item in good])).to(batch.positions)
     before = work.judge(batch)
     ended = run(batch, movable)
-    positions = ended.positions
-    after = work.judge(batch.with_positions(positions))
-    # References are chosen by nearness, so that a search at the end can raise the loss.
-    worse = [not new.loss <= old.loss for old, new in zip(before, after, strict=True)]
-    if any(worse):
-        swap = torch.tensor(worse, device=work.device)[batch.system_idx, None]
-        positions = torch.where(swap, ended.best_positions, positions)
-        after = work.judge(batch.with_positions(positions))
-    split = positions.double().cpu().split(batch.counts.tolist())
+    positions, after = _never_worse(work, batch, before, ended)
+    sizes = batch.counts.tolist()
     results = []
-    for k, item in enumerate(good):
+    for k, (item, here, end) in enumerate(
+        zip(good, positions.split(sizes), ended.positions.split(sizes), strict=True)
+    ):
         if ended.broken[k]:
             results.append(_failure(item.atoms, "its loss ceased to be a finite number"))
             continue
-        converged = bool(ended.converged[k]) and not worse[k]
-        atoms = _moved(item, split[k].numpy())
+        converged = bool(ended.converged[k]) and torch.equal(here, end)
+        atoms = _moved(item, here.double().cpu().numpy())
         results.append(_result(atoms, before[k].loss, after[k], converged, int(ended.n_steps[k])))
     return results
+
+
+def _never_worse(
+    work: Workplace, batch: Batch, before: list[Judgement], ended: Ended
+) -> tuple[torch.Tensor, list[Judgement]]:
+    """Where structures ended, or where they were at their best if a last search finds that worse.
+
+    References are chosen by nearness, so that a search at the end can raise the loss.
+    """
+
+    def worse() -> list[bool]:
+        return [not new.loss <= old.loss for old, new in zip(before, after, strict=True)]
+
+    def swapped(mask: list[bool], others: torch.Tensor) -> torch.Tensor:
+        atoms = torch.tensor(mask, device=work.device)[batch.system_idx, None]
+        return torch.where(atoms, others, positions)
+
+    positions = ended.positions
+    after = work.judge(batch.with_positions(positions))
+    if any(worse()):
+        positions = swapped(worse(), ended.best_positions)
+        after = work.judge(batch.with_positions(positions))
+        # The best may be the start, and that worse than itself by rounding.
+        start = worse()
+        positions = swapped(start, batch.positions)
+        after = [
+            old if is_start else new
+            for old, new, is_start in zip(before, after, start, strict=True)
+        ]
+    return positions, after
 
 
 def _moved(item: Prepared, positions: np.ndarray) -> Atoms:

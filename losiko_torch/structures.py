@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.geometry import complete_cell
 
 from losiko_torch.errors import StructureError
@@ -19,6 +20,9 @@ from losiko_torch.errors import StructureError
 #: Two atoms closer than this (in Angstrom) are taken for a mistake in the input: the shortest
 #: bond in nature, H2, is 0.74 A.
 COINCIDENCE = 0.1
+#: A coordinate beyond this (in Angstrom) is taken for a mistake too: float32 would round it to more
+#: than 0.001 A, and cell lists cannot span it.
+FARTHEST = 1e4
 
 
 @dataclass(frozen=True)
@@ -116,11 +120,17 @@ def check_structure(atoms: Atoms) -> None:
     if not np.isfinite(atoms.positions).all():
         bad = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
         raise StructureError(f"atom {bad} has a coordinate that is not a finite number")
+    if np.abs(atoms.positions).max() > FARTHEST:
+        bad = int(np.abs(atoms.positions).max(axis=1).argmax())
+        raise StructureError(f"atom {bad} has a coordinate beyond {FARTHEST:.0f} A")
     if not np.isfinite(atoms.cell.array).all():
         raise StructureError("its cell has an entry that is not a finite number")
-    if (atoms.numbers < 1).any():
-        bad = int(np.flatnonzero(atoms.numbers < 1)[0])
-        raise StructureError(f"atom {bad} ('{atoms.symbols[bad]}') is not a chemical element")
+    no_element = (atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols))
+    if no_element.any():
+        bad = int(np.flatnonzero(no_element)[0])
+        raise StructureError(
+            f"atom {bad} (atomic number {atoms.numbers[bad]}) is not a chemical element"
+        )
     if atoms.pbc.any():
         _check_cell(atoms)
     _check_coincidence(atoms)

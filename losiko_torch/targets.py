@@ -95,7 +95,7 @@ class LocallyLinear:
     def __post_init__(self) -> None:
         if self.n_neighbors < 1:
             raise InputError(f"n_neighbors must be at least 1, not {self.n_neighbors}")
-        if self.reg <= 0:
+        if not self.reg > 0:
             raise InputError(f"reg must be positive, not {self.reg}")
 
     def prepare(self, references: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
@@ -153,5 +153,8 @@ def make_target(name: str, n_neighbors: int | None = None, reg: float | None = N
         return Nearest()
     if name == "locally-linear":
         default = LocallyLinear()
-        return LocallyLinear(n_neighbors or default.n_neighbors, reg or default.reg)
+        return LocallyLinear(
+            default.n_neighbors if n_neighbors is None else n_neighbors,
+            default.reg if reg is None else reg,
+        )
     raise InputError(f"targets '{name}' are none of nearest, locally-linear")

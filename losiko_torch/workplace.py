@@ -62,7 +62,7 @@ class Workplace:
         if device is not None:
             try:
                 database = database.to(device)
-            except (RuntimeError, AssertionError) as error:
+            except (RuntimeError, AssertionError, TypeError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(f"device '{device}' cannot be used ({reason})") from None
         size = batch_atoms or atoms_that_fit(database, target.n_neighbors, dtype)
@@ -71,10 +71,12 @@ class Workplace:
     def batch(self, items: list[Prepared]) -> Batch:
         return Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
 
-    def groups(self, structures: Atoms | Iterable[Atoms]) -> Iterator[list[Prepared]]:
+    def groups(self, structures: Atoms | Iterable[Atoms], moves: bool) -> Iterator[list[Prepared]]:
         """Structures in input order, cut so that the atoms of a group fit into memory."""
         if isinstance(structures, Atoms):
             structures = [structures]
+        if not isinstance(structures, Iterable):
+            raise InputError(f"structures are of type {type(structures).__name__}: give ase.Atoms")
         group: list[Prepared] = []
         n_atoms = 0
         for number, atoms in enumerate(structures):
@@ -85,16 +87,17 @@ class Workplace:
             if group and n_atoms + len(atoms) > self.batch_atoms:
                 yield group
                 group, n_atoms = [], 0
-            group.append(prepare(atoms, self.objective.database))
+            group.append(prepare(atoms, self.objective.database, moves))
             n_atoms += len(atoms)
         if group:
             yield group
 
     def judge(self, batch: Batch) -> list[Judgement]:
         """Loss, distances and references of each structure, searched at its very positions."""
-        distances, matching, weights, apart = self.objective.score(batch)
+        objective = self.objective.restricted(batch.numbers)
+        distances, matching, weights, apart = objective.score(batch)
         losses = sum_by_system(distances, batch.system_idx, batch.n_systems).tolist()
-        structure, atom = self.objective.origins(batch.numbers, matching)
+        structure, atom = objective.origins(batch.numbers, matching)
         ends = np.cumsum(batch.counts.tolist())[:-1]
         columns = [
             np.split(values.cpu().numpy(), ends)

@@ -37,8 +37,7 @@ def default_database() -> EnvironmentDatabase:
         try:
             return EnvironmentDatabase.load(path)
         except InputError:
-            # A damaged cache is no reason to stop: it is made again.
-            path.unlink(missing_ok=True)
+            pass  # A damaged cache is no reason to stop: it is made again.
     descriptor = SOAP(species=ELEMENTS, **PARAMETERS)
     database = EnvironmentDatabase.build(
         embedded_structures(), descriptor, metadata=embedded_metadata()
@@ -47,8 +46,7 @@ def default_database() -> EnvironmentDatabase:
         path.parent.mkdir(parents=True, exist_ok=True)
         database.save(path, overwrite=True)
     except (OSError, InputError):
-        # A folder that cannot be written to costs time at the next start, nothing else.
-        return database
+        pass  # A folder that cannot be written to costs time at the next start, nothing else.
     return database
 
 

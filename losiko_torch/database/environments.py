@@ -34,12 +34,12 @@ ATOMS_AT_ONCE = 1024
 COMPONENTS = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Environments:
     """Reference environments of one element.
 
     Attributes:
-        vectors: Descriptors of unit length in the components of ``basis``, shape (N, r), float32.
+        vectors: Descriptors of unit length, projected on ``basis``, shape (N, r), float32.
         basis: Orthonormal columns, shape (F, r), float32.
         structure: Number of the structure each came from, shape (N,).
         atom: Index of the atom within that structure, shape (N,).
@@ -56,6 +56,13 @@ class Environments:
     @cached_property
     def candidates(self) -> Candidates:
         return default_candidates(self.vectors)
+
+    def restricted(self, columns: torch.Tensor) -> Environments:
+        """For descriptors of which only these features, shape (f,), can differ from zero."""
+        part = replace(self, basis=self.basis[columns])
+        # The vectors are the same, and so is whatever finds the nearest of them.
+        part.__dict__["candidates"] = self.candidates
+        return part
 
     def project(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Components (n, r) of unit descriptors (n, F), and what they leave over of |p|^2, (n,).
@@ -76,7 +83,7 @@ class Environments:
         return nearest_references(queries, self.vectors, k, self.candidates)
 
     def to(self, device: torch.device | str) -> Environments:
-        if self.vectors.device == torch.device(device):
+        if self.vectors.device == _full_name(device):
             return self
         return Environments(
             *(t.to(device) for t in (self.vectors, self.basis, self.structure, self.atom))
@@ -91,7 +98,7 @@ class _Described(NamedTuple):
     atom: torch.Tensor
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EnvironmentDatabase:
     """Known good environments of every element, and the descriptor they were made with.
 
@@ -112,7 +119,7 @@ class EnvironmentDatabase:
     @classmethod
     def build(
         cls,
-        structures: Iterable[Atoms],
+        structures: Atoms | Iterable[Atoms],
         descriptor: SOAP,
         components: int | None = COMPONENTS,
         where: str | Sequence[str] = (),
@@ -122,7 +129,8 @@ class EnvironmentDatabase:
         """Describe every atom of the structures.
 
         Args:
-            structures: Any iterable of ``ase.Atoms``; it may be a generator over a large file.
+            structures: One ``ase.Atoms`` or any iterable of them, such as a generator over a large
+                file.
             descriptor: What to describe them with; it must not average.
             components: Principal components in which the references of an element are kept; an
                 element with fewer references than that loses nothing. None keeps all.
@@ -137,6 +145,10 @@ class EnvironmentDatabase:
         """
         if descriptor.average != "off":
             raise InputError("a database needs a descriptor with average='off'")
+        if components is not None and components < 1:
+            raise InputError(f"components must be at least 1, not {components}")
+        if isinstance(structures, Atoms):
+            structures = [structures]
         filters = [parse_filter(text) for text in ([where] if isinstance(where, str) else where)]
         collected: dict[int, list[_Described]] = {}
         records: list[dict[str, Any]] = []
@@ -151,6 +163,10 @@ class EnvironmentDatabase:
             waiting.clear()
 
         for place, atoms in enumerate(structures):
+            if not isinstance(atoms, Atoms):
+                raise InputError(
+                    f"structure {place} is of type {type(atoms).__name__}: give ase.Atoms"
+                )
             if progress is not None:
                 progress(1)
             if not all(passes(atoms) for passes in filters):
@@ -190,13 +206,26 @@ class EnvironmentDatabase:
 
     def to(self, device: torch.device | str) -> EnvironmentDatabase:
         """The same database with its tensors on ``device``."""
-        if all(part.vectors.device == torch.device(device) for part in self.environments.values()):
+        if all(part.vectors.device == _full_name(device) for part in self.environments.values()):
             return self
         return replace(
             self,
             descriptor=storage.descriptor_from(self.descriptor.parameters_dict()).to(device),
             environments={z: part.to(device) for z, part in self.environments.items()},
         )
+
+    def restricted(self, numbers: Iterable[int]) -> EnvironmentDatabase:
+        """The same references for structures of these elements only: cheaper, equal results."""
+        descriptor, columns = self.descriptor.restricted(numbers)
+        if descriptor is self.descriptor:
+            return self
+        columns = columns.to(self.device)
+        environments = {
+            z: part.restricted(columns)
+            for z, part in self.environments.items()
+            if z in descriptor.species
+        }
+        return replace(self, descriptor=descriptor, environments=environments)
 
     @property
     def device(self) -> torch.device:
@@ -231,16 +260,17 @@ class EnvironmentDatabase:
 def check_describable(atoms: Atoms, descriptor: SOAP) -> None:
     """Raise ``StructureError`` where a descriptor cannot describe a structure faithfully."""
     check_structure(atoms)
-    unknown = set(atoms.numbers.tolist()) - set(descriptor.species)
-    if unknown:
-        symbols = ", ".join(chemical_symbols[z] for z in sorted(unknown))
-        known = ", ".join(chemical_symbols[z] for z in descriptor.species)
-        raise StructureError(f"the descriptor does not know {symbols} (its species are {known})")
+    descriptor.check_elements(atoms.numbers)
     if atoms.pbc.any() and not descriptor.periodic:
         raise StructureError(
             "it is periodic but the descriptor is not: make the descriptor with periodic=True, "
             "or set pbc=False on the structure"
         )
+
+
+def _full_name(device: torch.device | str) -> torch.device:
+    """The device with its index, as tensors on it tell: "cuda:0" for "cuda"."""
+    return torch.empty(0, device=device).device
 
 
 def unit_features(descriptor: SOAP, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,7 +3,8 @@
 FAISS and float32 products order candidates only up to rounding, and FAISS breaks ties in no fixed
 order. So both are asked for some candidates more than needed, exact distances decide among them
 (ties go to the lowest index), and where the margin behind the last candidate does not prove the
-answer complete, that query is searched again in float64. The answer is the same from both.
+answer complete, that query is searched again in float64. The answer is the same from both: that of
+going through all references in float64.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ import torch
 
 #: Bound on the rounding error of a squared distance of unit vectors in float32.
 FLOAT32_ERROR = 4e-6
+#: The same in float64.
+FLOAT64_ERROR = 1e-12
 #: Candidates fetched beyond those asked for.
 EXTRA = 16
 #: Bytes of gathered reference vectors worked on at once.
 BLOCK_BYTES = 16 * 2**20
+#: Entries of a matrix of distances worked on at once.
+MATRIX_ENTRIES = 2**25
 
 #: ``(queries, k) -> (approximate squared distances, indices)``, both (n, k), nearest first.
 Candidates = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
@@ -28,7 +33,7 @@ Candidates = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 def nearest_references(
     queries: torch.Tensor, references: torch.Tensor, k: int, candidates: Candidates
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` nearest of the ``references`` to each query, all unit vectors.
+    """The ``k`` nearest of the ``references`` to each query, all of length 1 or less.
 
     Args:
         queries: (n, F).
@@ -42,14 +47,15 @@ def nearest_references(
     """
     fetched = min(k + EXTRA, len(references))
     approximate, indices = candidates(queries, fetched)
-    distances, indices = _ordered(queries, references, indices)
+    distances, indices = _nearest_of(queries, references, indices, k)
     if fetched < len(references):
         # Nothing left out can be nearer than the farthest candidate, up to rounding.
-        unproven = distances[:, k - 1] + FLOAT32_ERROR >= approximate[:, -1]
+        unproven = distances[:, -1] + FLOAT32_ERROR >= approximate[:, -1]
         if unproven.any():
-            exact = _search_in_float64(queries[unproven], references, fetched)
-            distances[unproven], indices[unproven] = _ordered(queries[unproven], references, exact)
-    return distances[:, :k], indices[:, :k]
+            for rows in _chunks(unproven.nonzero().squeeze(1), references):
+                exact = _candidates_in_float64(queries[rows], references, k)
+                distances[rows], indices[rows] = _nearest_of(queries[rows], references, exact, k)
+    return distances.to(queries.dtype), indices
 
 
 def squared_distances(
@@ -76,7 +82,7 @@ def torch_candidates(references: torch.Tensor) -> Candidates:
 
     def candidates(queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         parts = []
-        for chunk in queries.float().split(max(1, 2**26 // max(len(single), 1))):
+        for chunk in _chunks(queries.float(), single):
             distances = torch.addmm(norms, chunk, single.T, alpha=-2)
             found = torch.topk(distances, k, dim=1, largest=False)
             parts.append((found.values + chunk.square().sum(1, keepdim=True), found.indices))
@@ -123,20 +129,29 @@ def default_candidates(references: torch.Tensor) -> Candidates:
     return faiss_candidates(references)
 
 
-def _ordered(
-    queries: torch.Tensor, references: torch.Tensor, indices: torch.Tensor
+def _nearest_of(
+    queries: torch.Tensor, references: torch.Tensor, indices: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Exact distances of candidates, sorted by distance, then by index."""
+    """The ``k`` nearest of some candidates, by exact distance and then by index, in float64."""
     indices = indices.sort(dim=1).values
-    distances = squared_distances(queries, references, indices)
+    distances = squared_distances(queries.double(), references, indices)
     distances, order = distances.sort(dim=1, stable=True)
-    return distances, indices.gather(1, order)
+    return distances[:, :k], indices.gather(1, order[:, :k])
 
 
-def _search_in_float64(queries: torch.Tensor, references: torch.Tensor, k: int) -> torch.Tensor:
-    """Indices of the ``k`` nearest by float64 products; references are converted in blocks."""
+def _candidates_in_float64(queries: torch.Tensor, references: torch.Tensor, k: int) -> torch.Tensor:
+    """Indices of the ``k`` nearest by float64 products and of all that may be as near."""
     distances = []
+    # The references are converted in blocks; |q|^2 makes no difference and is left out.
     for block in references.split(4096):
         double = block.double()
         distances.append(double.square().sum(1) - 2 * (queries.double() @ double.T))
-    return torch.topk(torch.cat(distances, 1), k, dim=1, largest=False).indices
+    everything = torch.cat(distances, 1)
+    farthest = torch.topk(everything, k, dim=1, largest=False).values[:, -1:]
+    count = int((everything <= farthest + FLOAT64_ERROR).sum(1).max())
+    return torch.topk(everything, count, dim=1, largest=False).indices
+
+
+def _chunks(rows: torch.Tensor, references: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Parts of the rows whose distances to all references fit into ``MATRIX_ENTRIES``."""
+    return rows.split(max(1, MATRIX_ENTRIES // max(len(references), 1)))

@@ -1,8 +1,4 @@
-"""Reading structures: whatever ASE reads, ``file@slice`` included, and QM9-style npz archives.
-
-An npz archive holds many molecules behind each other: ``Z`` and ``R`` (atomic numbers and positions
-in Angstrom of all atoms) and ``offsets``, so that molecule k is ``Z[offsets[k]:offsets[k+1]]``.
-"""
+"""Reading structures: whatever ASE reads, ``file@slice`` included, and QM9-style npz archives."""
 
 from __future__ import annotations
 
@@ -12,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import ase.io
-import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, string2index
 
+from losiko_torch.database.formats import reader_of, reason_of
 from losiko_torch.errors import InputError
 
 #: Key under which a structure remembers the file and the frame it was read from.
@@ -31,22 +26,35 @@ def read_structures(source: str | Path) -> Iterator[Atoms]:
     Each carries ``info["losiko_source"]``, "file@frame".
 
     Raises:
-        InputError: If the file is missing, empty, or no structure file, naming it.
+        InputError: If the file is missing, empty, broken or no structure file, naming it.
     """
-    name, index = _split(str(source))
-    path = Path(name)
+    path, frames = split_source(source)
     if not path.exists():
-        raise InputError(f"{name}: no such file")
-    if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f"{name}: the file is empty")
+        raise InputError(f"{path}: no such file")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, not a structure file")
     found = False
-    reader = _read_npz if path.suffix == ".npz" else _read_with_ase
-    for frame, atoms in reader(path, index):
-        found = True
-        atoms.info[SOURCE] = f"{path.name}@{frame}"
-        yield atoms
+    try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+        for frame, atoms in reader_of(path)(path, frames):
+            if not isinstance(atoms, Atoms):
+                raise InputError(f"{path}: holds a {type(atoms).__name__}, not structures")
+            found = True
+            atoms.info[SOURCE] = f"{path.name}@{frame}"
+            yield atoms
+    except (InputError, MemoryError):
+        raise
+    except UnknownFileTypeError:
+        raise InputError(f"{path}: not a kind of structure file that ASE reads") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a structure file (it is not text)") from None
+    except Exception as error:  # ASE's readers raise whatever their parsing trips over
+        raise InputError(f"{path}: cannot be read ({reason_of(error)})") from error
     if not found:
-        raise InputError(f"{source}: no structure in it")
+        raise InputError(
+            f"{path}: no structure in it" if frames == slice(None) else f"{source}: no such frame"
+        )
 
 
 def read_all(sources: Iterable[str | Path]) -> Iterator[Atoms]:
@@ -55,28 +63,52 @@ def read_all(sources: Iterable[str | Path]) -> Iterator[Atoms]:
         yield from read_structures(source)
 
 
+def split_source(source: str | Path) -> tuple[Path, slice]:
+    """File and frames of ``file@slice``; without a slice all frames."""
+    name, at, text = str(source).rpartition("@")
+    if not at or "/" in text or Path(source).exists():
+        return Path(source), slice(None)
+    frames = _parse_frames(text)
+    if frames is not None:
+        return Path(name), frames
+    if Path(name).exists():
+        raise InputError(f"{source}: '{text}' is no frame or slice such as 0, -1, :100 or ::10")
+    return Path(source), slice(None)
+
+
+def _parse_frames(text: str) -> slice | None:
+    try:
+        index = string2index(text)
+    except (ValueError, TypeError):
+        return None
+    if isinstance(index, int):
+        return slice(index, index + 1 or None)
+    return index if isinstance(index, slice) and index.step != 0 else None
+
+
 def parse_filter(text: str) -> Filter:
     """A test on ``atoms.info`` from text such as ``e_above_hull<0.2`` or ``formula==SiO2``.
 
-    A structure without the key does not pass.
+    Quotes around the value make it a string. A structure without the key does not pass.
     """
-    match = re.fullmatch(r"\s*([^<>=!\s]+)\s*(<=|>=|==|!=|<|>)\s*(.+?)\s*", text)
+    match = re.fullmatch(r"\s*([^<>=!\s]+)\s*(<=|>=|==|!=|<|>)\s*([^<>=!\s].*?)\s*", text)
     if match is None:
         raise InputError(f"filter '{text}' is not of the form key<value (or <=, >, >=, ==, !=)")
     key, sign, wanted = match.groups()
     compare = _COMPARISONS[sign]
-    number = _as_number(wanted)
+    quoted = re.fullmatch(r"(['\"])(.*)\1", wanted)
+    wanted = quoted[2] if quoted else wanted
+    number = None if quoted else _as_number(wanted)
     if number is None and sign not in ("==", "!="):
         raise InputError(f"filter '{text}': '{wanted}' is not a number")
 
     def passes(atoms: Atoms) -> bool:
         if key not in atoms.info:
             return False
-        value = atoms.info[key]
-        if number is None:
-            return bool(compare(str(value), wanted))
-        value = _as_number(value)
-        return value is not None and bool(compare(value, number))
+        value = _as_number(atoms.info[key])
+        if number is not None and value is not None:
+            return bool(compare(value, number))
+        return sign in ("==", "!=") and bool(compare(str(atoms.info[key]), wanted))
 
     return passes
 
@@ -96,62 +128,3 @@ def _as_number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError):
         return None
-
-
-def _split(source: str) -> tuple[str, slice | int]:
-    """File name and frames; without ``@`` all frames."""
-    name, at, frames = source.rpartition("@")
-    if not at or Path(source).exists():
-        return source, slice(None)
-    try:
-        index = string2index(frames)
-    except ValueError:
-        raise InputError(f"{source}: '{frames}' is no slice such as 0, :100 or ::10") from None
-    if isinstance(index, str):
-        raise InputError(f"{source}: '{frames}' is no slice such as 0, :100 or ::10")
-    return name, index
-
-
-def _read_with_ase(path: Path, index: slice | int) -> Iterator[tuple[int, Atoms]]:
-    frames = index if isinstance(index, slice) else slice(index, index + 1 or None)
-    # Frames counted from the end need the length, and numbers need the step.
-    from_end = (frames.start or 0) < 0 or (frames.step or 1) < 0
-    start, step = (0 if from_end else frames.start or 0), frames.step or 1
-    frame = start
-    try:
-        for atoms in ase.io.iread(path, index=frames, do_not_split_by_at_sign=True):
-            yield frame, atoms
-            frame += step
-    except UnknownFileTypeError:
-        raise InputError(f"{path}: ASE does not know this kind of file") from None
-    except (OSError, ImportError, MemoryError):
-        raise
-    except Exception as error:  # ASE's readers raise whatever their parsing trips over
-        reason = str(error).strip() or type(error).__name__
-        raise InputError(f"{path}: frame {frame} cannot be read ({reason})") from error
-
-
-def _read_npz(path: Path, index: slice | int) -> Iterator[tuple[int, Atoms]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
-            identifiers = archive["id"] if "id" in archive.files else None
-    except KeyError as error:
-        raise InputError(f"{path}: no array {error} in it, as in a QM9 archive") from None
-    except Exception as error:
-        raise InputError(f"{path}: not a readable npz archive ({error})") from None
-    count = len(offsets) - 1
-    if len(numbers) != len(positions) or count < 1 or offsets[-1] != len(numbers):
-        raise InputError(f"{path}: Z, R and offsets do not fit together")
-    if isinstance(index, slice):
-        chosen = range(count)[index]
-    elif -count <= index < count:
-        chosen = range(index % count, index % count + 1)
-    else:
-        raise InputError(f"{path}: there is no molecule {index} among {count}")
-    for k in chosen:
-        atoms = slice(offsets[k], offsets[k + 1])
-        molecule = Atoms(numbers[atoms], positions[atoms].astype(float))
-        if identifiers is not None:
-            molecule.info["id"] = int(identifiers[k])
-        yield k, molecule

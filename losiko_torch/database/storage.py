@@ -44,7 +44,7 @@ def save(database: EnvironmentDatabase, path: Path, overwrite: bool) -> None:
         "version": str(VERSION),
         "descriptor": json.dumps(database.descriptor.parameters_dict()),
         "structures": json.dumps(database.structures),
-        "metadata": json.dumps(database.metadata),
+        "metadata": _json(path, database.metadata),
     }
     temporary = None
     try:
@@ -67,26 +67,22 @@ def load(path: Path) -> Loaded:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise InputError(f"{path}: not a LOSIKO database")
-            if int(header["version"]) > VERSION:
-                raise InputError(
-                    f"{path}: a database of version {header['version']}, newer than this "
-                    f"program reads ({VERSION}): update losiko-torch"
-                )
+            _check_format(header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         descriptor = descriptor_from(json.loads(header["descriptor"]))
         structures, metadata = json.loads(header["structures"]), json.loads(header["metadata"])
-    except (SafetensorError, KeyError, json.JSONDecodeError, TypeError, OSError) as error:
+        environments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            symbol, _, kind = name.partition("/")
+            environments.setdefault(atomic_numbers[symbol], {})[kind] = tensor
+        environments = dict(sorted(environments.items()))
+        _check(descriptor, environments, structures, metadata)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, OSError) as error:
         raise InputError(
-            f"{path}: not a LOSIKO database, or one that was cut short ({_reason(error)})"
+            f"{path}: not a LOSIKO database, or a damaged one ({_reason(error)})"
         ) from None
-    environments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        symbol, _, kind = name.partition("/")
-        environments.setdefault(atomic_numbers[symbol], {})[kind] = tensor
-    environments = dict(sorted(environments.items()))
-    _check(path, descriptor, environments, len(structures))
     return descriptor, environments, structures, metadata
 
 
@@ -95,26 +91,64 @@ def descriptor_from(parameters: dict[str, Any]) -> SOAP:
     return SOAP(**parameters)
 
 
+def _check_format(header: dict[str, str]) -> None:
+    if header.get("format") != FORMAT:
+        raise InputError("not a LOSIKO database")
+    if int(header["version"]) > VERSION:
+        raise InputError(
+            f"a database of version {header['version']}, newer than this program reads "
+            f"({VERSION}): update losiko-torch"
+        )
+
+
 def _check(
-    path: Path, descriptor: SOAP, environments: dict[int, dict[str, torch.Tensor]], structures: int
+    descriptor: SOAP,
+    environments: dict[int, dict[str, torch.Tensor]],
+    structures: Any,
+    metadata: Any,
 ) -> None:
-    n_features = descriptor.get_number_of_features()
+    if not isinstance(structures, list) or not isinstance(metadata, dict):
+        raise InputError("its list of structures or its metadata is damaged")
+    if descriptor.average != "off":
+        raise InputError("its descriptor averages over atoms")
+    if not environments:
+        raise InputError("it has no environments")
     for number, tensors in environments.items():
         symbol = chemical_symbols[number]
         if set(tensors) != set(TENSORS):
-            raise InputError(f"{path}: the environments of {symbol} are incomplete")
-        vectors, basis, structure, atom = (tensors[name] for name in TENSORS)
-        if number not in descriptor.species or basis.shape != (n_features, *vectors.shape[1:]):
-            raise InputError(
-                f"{path}: the environments of {symbol} do not match the descriptor "
-                f"({list(basis.shape)} for {n_features} features)"
-            )
-        if not len(vectors) == len(structure) == len(atom):
-            raise InputError(f"{path}: the environments of {symbol} differ in number")
-        if len(structure) and not 0 <= int(structure.min()) <= int(structure.max()) < structures:
-            raise InputError(f"{path}: environments of {symbol} belong to no structure")
-        if not torch.isfinite(vectors).all():
-            raise InputError(f"{path}: the environments of {symbol} contain numbers not finite")
+            raise InputError(f"the environments of {symbol} are incomplete")
+        _check_environments(symbol, number in descriptor.species, descriptor, tensors)
+        structure = tensors["structure"]
+        if not 0 <= int(structure.min()) <= int(structure.max()) < len(structures):
+            raise InputError(f"environments of {symbol} belong to no structure")
+
+
+def _check_environments(
+    symbol: str, known: bool, descriptor: SOAP, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Shapes, types and values of the tensors of one element."""
+    vectors, basis, structure, atom = (tensors[name] for name in TENSORS)
+    n_features = descriptor.get_number_of_features()
+    if not known or vectors.ndim != 2 or basis.shape != (n_features, vectors.shape[1]):
+        raise InputError(
+            f"the environments of {symbol} do not match the descriptor "
+            f"({list(basis.shape)} for {n_features} features)"
+        )
+    if len(vectors) == 0 or not structure.shape == atom.shape == vectors.shape[:1]:
+        raise InputError(f"the environments of {symbol} differ in number")
+    if {vectors.dtype, basis.dtype} != {torch.float32} or {structure.dtype, atom.dtype} != {
+        torch.int32
+    }:
+        raise InputError(f"the environments of {symbol} are of the wrong type")
+    if not (torch.isfinite(vectors).all() and torch.isfinite(basis).all()):
+        raise InputError(f"the environments of {symbol} contain numbers not finite")
+
+
+def _json(path: Path, metadata: dict[str, Any]) -> str:
+    try:
+        return json.dumps(metadata)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: the metadata cannot be written as JSON ({error})") from None
 
 
 def _reason(error: Exception) -> str:

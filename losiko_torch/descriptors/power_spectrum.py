@@ -126,8 +126,7 @@ class _SymmetricProducts(torch.autograd.Function):
         matrices = grad.index_select(1, layout.feature_of_entry)
         matrices = matrices.reshape(len(grad), len(rows), channels, channels)
         # A diagonal entry is a square and counts twice in the derivative.
-        twice = 1 + torch.eye(channels, dtype=grad.dtype, device=grad.device)
-        matrices = matrices * twice
+        matrices.diagonal(dim1=2, dim2=3).mul_(2)
         return None, *(matrices[:, degree] @ block for degree, block in enumerate(rows))
 
     @staticmethod

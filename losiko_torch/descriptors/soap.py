@@ -193,6 +193,28 @@ class SOAP(NumpyInterface, nn.Module):
                 f"the descriptor does not know {symbols} (its species are {known})"
             )
 
+    def restricted(self, numbers: Iterable[int]) -> tuple[SOAP, torch.Tensor]:
+        """The same descriptor for some of its elements only, which is cheaper.
+
+        Returns:
+            It, and which of this descriptor's features its features are; the others vanish for
+            structures of these elements. Compression "mu2" leaves nothing to restrict.
+        """
+        kept = tuple(z for z in self.species if z in set(numbers))
+        mode = self.compression["mode"]
+        if mode == "mu2" or not kept or kept == self.species:
+            return self, torch.arange(self.get_number_of_features())
+        parameters = self.parameters_dict()
+        parameters["species"] = list(kept)
+        weights = self.compression["species_weighting"]
+        if weights is not None:
+            kept_weights = {chemical_symbols[z]: weights[chemical_symbols[z]] for z in kept}
+            parameters["compression"] = {"mode": mode, "species_weighting": kept_weights}
+        pairs = [(a, b) for a in kept for b in kept if a == b or (a < b and mode == "off")]
+        places = [self.get_location(pair) for pair in pairs]
+        columns = torch.cat([torch.arange(place.start, place.stop) for place in places])
+        return SOAP(**parameters).to(self.element_of_number.device), columns
+
     def parameters_dict(self) -> dict[str, Any]:
         """The constructor's arguments that define the features, ready for JSON."""
         return {

@@ -76,6 +76,8 @@ def _relax(
         return float(objective.losses(here, features, matching).sum())
 
     first = start[free]
+    if len(first) == 0:
+        return batch.positions, True, 0
     simplex = np.vstack([first, first + settings.first_step * np.eye(len(first))])
     found = minimize(
         loss,

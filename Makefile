@@ -1,0 +1,35 @@
+# make demo   sets everything up, relaxes distorted molecules with the embedded database
+# make test   sets everything up, runs linter, type checker and all tests
+#
+# PYTHON is the interpreter that the environment is made with. The versions that were tested are in
+# constraints.txt; to use another torch (for a GPU), install it into .venv first and set
+# CONSTRAINTS to an empty file or one of your own.
+
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint clean
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[cpu,test]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo_output .pytest_cache .mypy_cache .ruff_cache

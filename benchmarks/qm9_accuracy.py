@@ -1,0 +1,68 @@
+"""How near relaxed QM9 molecules come to their DFT geometries.
+
+    python benchmarks/qm9_accuracy.py [--molecules 200] [--fmax 0.02 ...]
+
+The paper's 359-molecule database; molecules outside of it, from their DFT geometry and from
+N(0, 0.1 A) noise on every coordinate. RMSD after superposition, and the mean error of the bonds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import common
+import numpy as np
+
+from losiko_torch import relax
+from losiko_torch.comparison import bond_errors, rmsd
+
+HEADER = (
+    "| targets | start | fmax (1/A) | mean RMSD (A) | median | largest | mean bond error (A) "
+    "| converged | median steps | molecules/s |\n|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def row(molecules, database, targets: str, noise: float, fmax: float, dtype: str) -> str:
+    starts = common.with_noise(molecules, noise)
+    began = time.perf_counter()
+    results = relax(starts, database, targets=targets, fmax=fmax, dtype=dtype)
+    seconds = time.perf_counter() - began
+    pairs = [(result.atoms, molecule) for result, molecule in zip(results, molecules, strict=True)]
+    distances = np.array([rmsd(*pair) for pair in pairs])
+    bonds = np.concatenate([bond_errors(*pair) for pair in pairs])
+    converged = np.mean([result.converged for result in results])
+    steps = np.median([result.n_steps for result in results])
+    start = f"DFT + N(0, {noise} A)" if noise else "DFT geometry"
+    return (
+        f"| {targets} | {start} | {fmax} | {distances.mean():.3f} | {np.median(distances):.3f} "
+        f"| {distances.max():.3f} | {bonds.mean():.4f} | {converged:.1%} | {steps:.0f} "
+        f"| {len(molecules) / seconds:.1f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--molecules", type=int, default=200)
+    parser.add_argument("--fmax", type=float, nargs="+", default=[0.02])
+    parser.add_argument("--targets", nargs="+", default=["locally-linear", "nearest"])
+    parser.add_argument("--paper-soap", action="store_true", help="r_cut 4, n 6, l 6, sigma 0.5")
+    parser.add_argument("--choosing", action="store_true", help="the molecules for choosing")
+    parser.add_argument("--dtype", default="float32")
+    arguments = parser.parse_args()
+    common.one_core()
+    qm9 = common.QM9()
+    soap = common.PAPER if arguments.paper_soap else common.SHARP
+    database = qm9.paper_database(**soap)
+    pick = qm9.choosing if arguments.choosing else qm9.reporting
+    molecules = pick(arguments.molecules)
+    print(f"{database}\n{soap}, {len(molecules)} molecules, {arguments.dtype}, one core\n{HEADER}")
+    for targets in arguments.targets:
+        for noise in (0.0, 0.1):
+            for fmax in arguments.fmax:
+                line = row(molecules, database, targets, noise, fmax, arguments.dtype)
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

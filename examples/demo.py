@@ -1,0 +1,102 @@
+"""Distort real molecules, relax them with the embedded database, and show what happened.
+
+    python examples/demo.py [OUTPUT_FOLDER]
+
+The molecules are those of ASE's g2 set with two or more heavy atoms of C, N, O and F (their
+geometries: MP2/6-31G(d), from Curtiss et al., J. Chem. Phys. 106, 1063, 1997); the database was made
+without looking at them.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase.build import molecule
+from ase.collections import g2
+from rich.console import Console
+from rich.table import Table
+
+from losiko_torch import default_database, relax
+from losiko_torch.comparison import bond_errors, rmsd
+
+NOISE = 0.1
+SHOWN = 16
+
+
+def real_molecules():
+    """Neutral closed-shell molecules of g2 that the embedded database is about."""
+    for name in g2.names:
+        atoms = molecule(name)
+        heavy = (atoms.numbers > 1).sum()
+        known = set(atoms.symbols) <= {"H", "C", "N", "O", "F"}
+        radical = atoms.get_initial_magnetic_moments().any()
+        if heavy >= 3 and known and not radical:
+            atoms.info["name"] = name
+            yield atoms
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo_output")
+    folder.mkdir(exist_ok=True)
+    console = Console(width=110)
+    console.print("Loading the embedded database (its descriptors are computed at first use) ...")
+    began = time.perf_counter()
+    database = default_database()
+    console.print(f"{database}  [{time.perf_counter() - began:.1f} s]\n")
+
+    references = list(real_molecules())
+    rng = np.random.default_rng(0)
+    distorted = [atoms.copy() for atoms in references]
+    for atoms in distorted:
+        atoms.positions += rng.normal(0, NOISE, atoms.positions.shape)
+    began = time.perf_counter()
+    results = relax(distorted, database)
+    seconds = time.perf_counter() - began
+
+    table = Table(title=f"{len(results)} molecules distorted by N(0, {NOISE} A) and relaxed")
+    for column in ("molecule", "atoms", "loss before", "after", "RMSD before (A)", "after"):
+        table.add_column(column, justify="left" if column == "molecule" else "right")
+    for column in ("bond error before (A)", "after", "steps", "reason"):
+        table.add_column(column, justify="left" if column == "reason" else "right")
+    rows = []
+    for before, result, reference in zip(distorted, results, references, strict=True):
+        numbers = (
+            rmsd(before, reference),
+            rmsd(result.atoms, reference),
+            bond_errors(before, reference).mean(),
+            bond_errors(result.atoms, reference).mean(),
+        )
+        rows.append(numbers)
+        if len(rows) <= SHOWN:
+            table.add_row(
+                reference.info["name"],
+                str(len(reference)),
+                f"{result.start_loss:.4f}",
+                f"{result.loss:.4f}",
+                *(f"{number:.3f}" for number in numbers),
+                str(result.n_steps),
+                result.reason,
+            )
+    means = np.mean(rows, axis=0)
+    converged = sum(result.converged for result in results)
+    table.add_section()
+    table.add_row(
+        f"mean of {len(rows)}", "", "", "", *(f"{mean:.3f}" for mean in means), "",
+        f"{converged} converged",
+    )
+    console.print(table)
+    console.print(f"{len(results)} molecules in {seconds:.1f} s.")
+    for name, structures in (("distorted", distorted), ("relaxed", [r.atoms for r in results])):
+        ase.io.write(folder / f"{name}.extxyz", structures)
+    console.print(
+        f"Structures: {folder}/distorted.extxyz and {folder}/relaxed.extxyz. The same from the "
+        f"command line:\n  losiko relax {folder}/distorted.extxyz -o out.extxyz"
+    )
+
+
+if __name__ == "__main__":
+    main()

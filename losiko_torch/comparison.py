@@ -1,0 +1,48 @@
+"""How far a structure is from another one of the same atoms: what tables of results are made of."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import natural_cutoffs, neighbor_list
+from scipy.spatial.transform import Rotation
+
+from losiko_torch.errors import StructureError
+
+
+def rmsd(atoms: Atoms, reference: Atoms) -> float:
+    """Root mean square distance (Angstrom) of the atoms after the best superposition (Kabsch).
+
+    For molecules; atoms correspond by index.
+    """
+    _check_same(atoms, reference)
+    a = atoms.positions - atoms.positions.mean(axis=0)
+    b = reference.positions - reference.positions.mean(axis=0)
+    if len(a) == 1:
+        return 0.0
+    with warnings.catch_warnings():
+        # A linear molecule leaves the rotation, but not the distance, undetermined.
+        warnings.simplefilter("ignore", UserWarning)
+        rotation, _ = Rotation.align_vectors(a, b)
+    return float(np.sqrt(np.square(a - rotation.apply(b)).sum(axis=1).mean()))
+
+
+def bond_errors(atoms: Atoms, reference: Atoms) -> np.ndarray:
+    """Absolute differences (Angstrom) of the lengths of the bonds that ``reference`` has.
+
+    A bond is a pair closer than 1.2 times the sum of its covalent radii (Cordero et al., Dalton
+    Trans. 2832, 2008, through ASE).
+    """
+    _check_same(atoms, reference)
+    cutoffs = natural_cutoffs(reference, mult=1.2)
+    first, second, length, shift = neighbor_list("ijdS", reference, cutoffs)
+    vectors = atoms.positions[second] - atoms.positions[first] + shift @ atoms.cell.array
+    once = (first < second) | ((first == second) & (shift.sum(axis=1) > 0))
+    return np.abs(np.linalg.norm(vectors, axis=1) - length)[once]
+
+
+def _check_same(atoms: Atoms, reference: Atoms) -> None:
+    if len(atoms) != len(reference) or (atoms.numbers != reference.numbers).any():
+        raise StructureError("the two structures do not have the same atoms in the same order")

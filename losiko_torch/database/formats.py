@@ -1,0 +1,129 @@
+"""Readers of the kinds of structure files: each yields the chosen frames and their numbers.
+
+Extended xyz is cut into frames here, so that ASE parses only the frames asked for, a broken one is
+named, and nothing behind a blank line is passed over. An npz archive holds many molecules behind
+each other: ``Z`` and ``R`` (atomic numbers and positions in Angstrom of all atoms) and ``offsets``,
+so that molecule k is ``Z[offsets[k]:offsets[k+1]]``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ase.db
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.extxyz import read_xyz
+from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression
+
+from losiko_torch.errors import InputError
+
+Reader = Callable[[Path, slice], Iterator[tuple[int, Atoms]]]
+_T = TypeVar("_T")
+
+
+def reader_of(path: Path) -> Reader:
+    """The reader for a file; ``UnknownFileTypeError`` if ASE has none."""
+    if path.suffix == ".npz":
+        return _read_npz
+    kind = filetype(str(path))
+    if not get_ioformat(kind).can_read:
+        raise UnknownFileTypeError(kind)
+    return {"extxyz": _read_extxyz, "db": _read_rows, "json": _read_rows}.get(kind, _read_any)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"unknown {text}" if isinstance(error, KeyError) else text[:200]
+
+
+def _select(items: Iterable[_T], frames: slice) -> Iterator[tuple[int, _T]]:
+    """The chosen items and their numbers; all are held only where one counts from the end."""
+    if any(place is not None and place < 0 for place in (frames.start, frames.stop, frames.step)):
+        return iter(list(enumerate(items))[frames])
+    return islice(enumerate(items), frames.start, frames.stop, frames.step)
+
+
+def _read_any(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
+    return _select(ase.io.iread(path, index=slice(None), do_not_split_by_at_sign=True), frames)
+
+
+def _read_rows(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
+    """An ASE database; what ``ase.io`` leaves out, the key-value pairs, goes into ``info``."""
+    with ase.db.connect(path, serial=True) as rows:
+        for number, row in _select(rows.select(), frames):
+            atoms = row.toatoms()
+            atoms.info.update(row.key_value_pairs)
+            yield number, atoms
+
+
+def _read_extxyz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
+    with open_with_compression(str(path)) as file:
+        for number, text in _select(_xyz_frames(path, file), frames):
+            try:
+                atoms = next(read_xyz(io.StringIO(text), slice(0, 1)))
+            except Exception as error:
+                problem = f"frame {number} cannot be read ({reason_of(error)})"
+                raise InputError(f"{path}: {problem}") from error
+            yield number, atoms
+
+
+def _xyz_frames(path: Path, file: Any) -> Iterator[str]:
+    number, header = 0, file.readline()
+    while header:
+        if not header.strip():
+            header = file.readline()
+            continue
+        if not header.strip().isdecimal():
+            shown = header.strip()[:40]
+            raise InputError(
+                f"{path}: frame {number} starts with '{shown}' where its number of atoms belongs"
+            )
+        count = int(header)
+        lines = list(islice(iter(file.readline, ""), count + 1))
+        if count and len(lines) <= count:
+            found = max(len(lines) - 1, 0)
+            raise InputError(f"{path}: frame {number} is cut short ({found} of {count} atoms)")
+        start, header = header, file.readline()
+        while header.lstrip().startswith("VEC"):  # cell vectors written as if they were atoms
+            lines.append(header)
+            header = file.readline()
+        yield start + "".join(lines)
+        number += 1
+
+
+def _read_npz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
+            identifiers = archive["id"] if "id" in archive.files else None
+    except KeyError:
+        raise InputError(f"{path}: no QM9-style archive: it lacks Z, R or offsets") from None
+    except Exception:
+        raise InputError(f"{path}: not a readable npz archive") from None
+    count = len(offsets) - 1 if offsets.ndim == 1 and offsets.dtype.kind in "iu" else 0
+    fitting = (
+        count > 0
+        and numbers.dtype.kind in "iu"
+        and positions.shape == (*numbers.shape, 3)
+        and offsets[0] == 0
+        and offsets[-1] == len(numbers)
+        and bool((offsets[1:] >= offsets[:-1]).all())
+        and (identifiers is None or len(identifiers) == count)
+    )
+    if not fitting:
+        raise InputError(f"{path}: its Z, R and offsets do not fit together")
+    for k in range(count)[frames]:
+        atoms = slice(offsets[k], offsets[k + 1])
+        molecule = Atoms(numbers[atoms], positions[atoms].astype(float))
+        if identifiers is not None:
+            molecule.info["id"] = int(identifiers[k])
+        yield k, molecule

@@ -1,0 +1,185 @@
+"""Writing relaxed structures: extended xyz that ASE reads back, all or nothing.
+
+Each structure keeps what it came with and gains in ``info`` ``losiko_loss``, ``losiko_start_loss``,
+``losiko_converged``, ``losiko_steps`` and ``losiko_reason``, and the per-atom array
+``losiko_distance``. Structures read from files also tell by ``losiko_source`` ("file@frame") where
+they came from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms, FixCartesian
+from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
+from ase.spacegroup import Spacegroup
+
+from losiko_torch.errors import InputError
+from losiko_torch.results import Result
+
+SUFFIXES = (".extxyz", ".xyz")
+
+
+def check_output(
+    path: str | Path,
+    inputs: Iterable[str | Path] = (),
+    overwrite: bool = False,
+    suffixes: tuple[str, ...] = (),
+) -> None:
+    """Find out before any work is done whether a file can be written.
+
+    Raises:
+        InputError: If it is one of ``inputs`` (through links too, ``overwrite`` or not), exists
+            without ``overwrite``, has another suffix, or if its folder is missing or not writable.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: the output is extended xyz: name it {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, not a file to write to")
+    for source in map(Path, inputs):
+        if path.exists() and source.exists() and os.path.samefile(path, source):
+            raise InputError(f"{path}: is an input ({source}), which is never overwritten")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists already: choose another name, or overwrite it (--force)")
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: there is no folder {folder}")
+    try:
+        # Permissions do not tell everything (a disk mounted read-only): try.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+@contextmanager
+def replacing(path: str | Path, overwrite: bool = False) -> Iterator[IO[str]]:
+    """A text file beside ``path`` that takes its place once complete, or leaves no trace.
+
+    Raises:
+        InputError: If it cannot be written, or if ``path`` has come to exist in the meantime.
+    """
+    # A link stays one: what it points to is replaced.
+    target = Path(os.path.realpath(path))
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        if target.exists() and not overwrite:
+            raise InputError(f"{path}: exists by now, and is not overwritten without --force")
+        os.replace(temporary, target)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_results(results: Iterable[Result], path: str | Path, overwrite: bool = False) -> None:
+    """Write the structures of results in order, the failed ones too; see the module's text.
+
+    Raises:
+        InputError: If the file exists and ``overwrite`` is not set, or cannot be written.
+    """
+    with replacing(path, overwrite) as file:
+        for result in results:
+            write_xyz(file, writable(labelled(result)), write_results=False)
+
+
+def labelled(result: Result) -> Atoms:
+    """A copy of a result's structure that carries its numbers; the input's calculator is gone."""
+    atoms = result.atoms.copy()
+    atoms.info |= {
+        "losiko_loss": float(result.loss),
+        "losiko_start_loss": float(result.start_loss),
+        "losiko_converged": bool(result.converged),
+        "losiko_steps": int(result.n_steps),
+        "losiko_reason": result.reason,
+    }
+    atoms.arrays["losiko_distance"] = np.asarray(result.distances, dtype=float)
+    return atoms
+
+
+def writable(atoms: Atoms) -> Atoms:
+    """A copy with all that extended xyz can hold, put so that ASE reads the same; warns of rest."""
+    copy = atoms.copy()
+    copy.info = {}
+    lost = []
+    for key, value in atoms.info.items():
+        try:
+            copy.info[key] = _readable_entry(key, value)
+        except (TypeError, ValueError):
+            lost.append(f"info {key!r}")
+    for key, values in atoms.arrays.items():
+        if not _fits_columns(key, values):
+            del copy.arrays[key]
+            lost.append(f"array {key!r}")
+        elif values.dtype.kind == "u":
+            copy.arrays[key] = values.astype(int)
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, (FixAtoms, FixCartesian)):
+            lost.append(f"constraint {type(constraint).__name__}")
+    if lost:
+        warnings.warn(f"left out, as extended xyz cannot hold it: {', '.join(lost)}", stacklevel=2)
+    return copy
+
+
+def _readable_entry(key: Any, value: Any) -> Any:
+    """The value in a form that survives writing and reading: as it is, escaped, or as JSON."""
+    if not isinstance(key, str):
+        raise TypeError("a key must be a string")
+    if type(value) in (bool, int, float) and key.isidentifier():
+        return value
+    if isinstance(value, Spacegroup):  # as ASE's reader of cif leaves it
+        value = value.symbol
+    forms = [value] if isinstance(value, (str, np.ndarray, np.generic, int, float)) else []
+    if isinstance(value, str):
+        forms.append(value.replace("\\", "\\\\"))
+    try:
+        text = json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
+        forms.append("_JSON " + text.replace("\\", "\\\\"))
+    except TypeError:
+        pass
+    for form in forms:
+        line = key_val_dict_to_str({key: form})
+        if "\n" not in line and "\r" not in line:
+            read = key_val_str_to_dict(line)
+            if list(read) == [key] and _same(read[key], value):
+                return form
+    raise ValueError(f"{key} cannot be written")
+
+
+def _same(read: Any, value: Any) -> bool:
+    if isinstance(value, (str, bool)) or isinstance(read, str):
+        return type(read) is type(value) and read == value
+    try:
+        return bool(np.array_equal(read, value, equal_nan=True))
+    except TypeError:
+        return bool(np.all(read == value))
+
+
+def _fits_columns(key: str, values: np.ndarray) -> bool:
+    if not key.isidentifier() or values.ndim > 2 or 0 in values.shape[1:]:
+        return False
+    if values.dtype.kind == "U":
+        return all(text and not any(map(str.isspace, text)) for text in values.flat)
+    return values.dtype.kind in "fiub"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -81,15 +81,19 @@ def main() -> None:
                 str(result.n_steps),
                 result.reason,
             )
-    means = np.mean(rows, axis=0)
-    converged = sum(result.converged for result in results)
     table.add_section()
-    table.add_row(
-        f"mean of {len(rows)}", "", "", "", *(f"{mean:.3f}" for mean in means), "",
-        f"{converged} converged",
-    )
+    for name, summary in (("mean", np.mean), ("median", np.median)):
+        numbers = (f"{number:.3f}" for number in summary(rows, axis=0))
+        table.add_row(f"{name} of all {len(rows)}", "", "", "", *numbers, "", "")
     console.print(table)
-    console.print(f"{len(results)} molecules in {seconds:.1f} s.")
+    converged = sum(result.converged for result in results)
+    console.print(f"{len(results)} molecules in {seconds:.1f} s, {converged} converged.")
+    worst = max(range(len(rows)), key=lambda k: rows[k][3])
+    console.print(
+        f"Largest bond error: {rows[worst][3]:.2f} A in {references[worst].info['name']}, which the "
+        f"loss tells too: {results[worst].loss:.3f} (median of all "
+        f"{np.median([result.loss for result in results]):.3f})."
+    )
     for name, structures in (("distorted", distorted), ("relaxed", [r.atoms for r in results])):
         ase.io.write(folder / f"{name}.extxyz", structures)
     console.print(

@@ -99,11 +99,12 @@ class LocallyLinear:
             raise InputError(f"reg must be positive, not {self.reg}")
 
     def prepare(self, references: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        """Scalar products among each atom's references, (n, k, k), in float64."""
+        """Scalar products among each atom's references, less their mean: (n, k, k), float64."""
         n, k = indices.shape
         gram = torch.empty((n, k, k), dtype=torch.float64, device=indices.device)
         for rows in row_blocks(n, k, references):
             gathered = references[indices[rows]].double()
+            gathered -= gathered.mean(1, keepdim=True)
             gram[rows] = gathered @ gathered.transpose(1, 2)
         return gram
 
@@ -125,10 +126,13 @@ class LocallyLinear:
         return TargetValues(loss, gradient, weights)
 
     def _evaluate(self, p: torch.Tensor, z: torch.Tensor, gram: torch.Tensor) -> TargetValues:
-        k = z.shape[1]
-        overlap = (z @ p[:, :, None]).squeeze(2)
+        # References lie close together on the unit sphere: only relative to their mean do float32
+        # products keep enough digits.
+        mean = z.mean(1)
+        to_mean = p - mean
+        overlap = (z @ to_mean[:, :, None]).squeeze(2) - (mean * to_mean).sum(1, keepdim=True)
         centered = gram - overlap[:, :, None] - overlap[:, None, :]
-        centered = centered + p.square().sum(1)[:, None, None]
+        centered = centered + to_mean.square().sum(1)[:, None, None]
         mean_distance = centered.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
         # Scaling by the mean distance leaves the weights as they are and conditions the solve.
         system = centered / mean_distance[:, None, None]
@@ -136,10 +140,8 @@ class LocallyLinear:
         weights = torch.linalg.solve(system, torch.ones_like(overlap))
         weights = weights / weights.sum(1, keepdim=True)
 
-        spread = weights.square().sum(1)
-        both = torch.stack([weights, torch.full_like(weights, 1 / k)], 1) @ z
-        to_target, to_mean = p - both[:, 0], p - both[:, 1]
-        ridge = self.reg * spread
+        to_target = p - (weights[:, None, :] @ z).squeeze(1)
+        ridge = self.reg * weights.square().sum(1)
         loss = to_target.square().sum(1) + ridge * mean_distance
         gradient = 2 * to_target + 2 * ridge[:, None] * to_mean
         return TargetValues(loss, gradient, weights)

@@ -139,8 +139,8 @@ def writable(atoms: Atoms) -> Atoms:
 
 def _readable_entry(key: Any, value: Any) -> Any:
     """The value in a form that survives writing and reading: as it is, escaped, or as JSON."""
-    if not isinstance(key, str):
-        raise TypeError("a key must be a string")
+    if not isinstance(key, str) or key in ("Lattice", "Properties", "pbc"):
+        raise ValueError(f"{key} cannot be a key")
     if type(value) in (bool, int, float) and key.isidentifier():
         return value
     if isinstance(value, Spacegroup):  # as ASE's reader of cif leaves it
@@ -154,10 +154,10 @@ def _readable_entry(key: Any, value: Any) -> Any:
     except TypeError:
         pass
     for form in forms:
-        line = key_val_dict_to_str({key: form})
+        line = key_val_dict_to_str({key: form, "end": 1})
         if "\n" not in line and "\r" not in line:
             read = key_val_str_to_dict(line)
-            if list(read) == [key] and _same(read[key], value):
+            if list(read) == [key, "end"] and _same(read[key], value):
                 return form
     raise ValueError(f"{key} cannot be written")
 

@@ -32,7 +32,7 @@ ELEMENTS = ("H", "C", "N", "O", "F")
 @lru_cache(maxsize=1)
 def default_database() -> EnvironmentDatabase:
     """The embedded database on the CPU, from the cache where it is there already."""
-    path = cache_folder() / f"organic-{_fingerprint()}.losiko"
+    path = cache_file()
     if path.exists():
         try:
             return EnvironmentDatabase.load(path)
@@ -70,6 +70,11 @@ def cache_folder() -> Path:
     """Where computed descriptors are kept."""
     chosen = os.environ.get("LOSIKO_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("losiko")
+
+
+def cache_file() -> Path:
+    """Where the computed database is once it has been used."""
+    return cache_folder() / f"organic-{_fingerprint()}.losiko"
 
 
 def _archive() -> Path:

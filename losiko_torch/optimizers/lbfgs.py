@@ -109,7 +109,9 @@ def tell(
         The state with the next trial, and the mask (B,) of structures whose trial was accepted.
     """
     n_systems = len(loss)
-    rounding = 10 * torch.finfo(loss.dtype).eps * state.loss.abs()
+    # Every atom's term is a difference of numbers near one, and rounded like those.
+    n_atoms = torch.bincount(system_idx, minlength=n_systems)
+    rounding = torch.finfo(loss.dtype).eps * (10 * state.loss.abs() + 2 * n_atoms)
     promised = ARMIJO * state.length * state.slope
     accepted = fresh | (loss <= state.loss + promised + rounding)
     state = _remember(state, gradient, accepted & ~fresh, system_idx, n_systems)

@@ -1,0 +1,100 @@
+"""The commands together, and how the program ends.
+
+Exit status: 0 all well; 1 some structures failed (the others are done); 2 unusable input or usage,
+nothing written; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, cast
+
+import typer
+
+from losiko_torch.cli.build import build
+from losiko_torch.cli.console import error, warning
+from losiko_torch.cli.info import info
+from losiko_torch.cli.later import PASS_ON, later_map, later_report
+from losiko_torch.cli.relax import relax
+from losiko_torch.cli.score import score
+from losiko_torch.errors import LosikoError
+
+app = typer.Typer(
+    name="losiko",
+    help=(
+        "Relax molecules and crystals by their similarity to known good structures.\n\n"
+        "STRUCTURES are files of any kind that ASE reads, or QM9-style npz archives; a slice "
+        "behind an @ picks frames: [bold]traj.extxyz@:100[/bold], [bold]qm9.npz@::500[/bold], "
+        "[bold]run.traj@-1[/bold]."
+    ),
+    epilog=(
+        "Exit status: 0 all well; 1 some structures failed, the others are done; 2 unusable "
+        "input, nothing written."
+    ),
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(relax)
+app.command()(score)
+app.command()(build)
+app.command()(info)
+app.command("report", hidden=True, context_settings=PASS_ON)(later_report)
+app.command("map", hidden=True, context_settings=PASS_ON)(later_map)
+
+# Typer carries Click within itself or depends on it, by version; this is its UsageError in both.
+_UsageError = cast(type[Exception], typer.BadParameter.__base__)
+
+
+@app.callback(invoke_without_command=True)
+def _losiko(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from losiko_torch import __version__
+
+        typer.echo(f"losiko {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program with ``argv`` (the process's arguments by default); ends by ``SystemExit``."""
+    if threading.current_thread() is threading.main_thread():
+        # Ending like this gives every half-written file the chance to be removed.
+        signal.signal(signal.SIGTERM, _end)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: warning(str(message))
+        sys.exit(_run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        status = app(
+            args=None if argv is None else list(argv), prog_name="losiko", standalone_mode=False
+        )
+    except LosikoError as problem:
+        error(str(problem))
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except _UsageError as problem:
+        context = getattr(problem, "ctx", None)
+        error(problem.format_message())  # type: ignore[attr-defined]
+        if context is not None:
+            typer.echo(f"Try '{context.command_path} --help'.", err=True)
+        return 2
+    if status == 130:
+        error("interrupted")
+    return status if isinstance(status, int) else 0
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,175 @@
+"""``losiko build``: describe the atoms of good structures and keep them as references."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from losiko_torch.cli.console import note, progress
+from losiko_torch.cli.info import describe
+from losiko_torch.cli.inputs import WHAT, Force, Structures, input_files, read_inputs
+from losiko_torch.cli.tables import plural, print_failures
+from losiko_torch.database.environments import COMPONENTS, EnvironmentDatabase
+from losiko_torch.database.sources import parse_filter
+from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.errors import InputError, StructureError
+from losiko_torch.structures import check_structure
+from losiko_torch.writing import check_output
+
+SOAP_PANEL, NOTES = "Descriptor (SOAP, in DScribe's terms)", "Notes kept in the database"
+
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DB.losiko",
+        show_default=False,
+        help="The database to write.",
+        rich_help_panel=WHAT,
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILTER",
+        show_default=False,
+        help='Take only structures whose info says so: "e_above_hull<0.2", "phase==alpha". May be '
+        "repeated; all must hold.",
+        rich_help_panel=WHAT,
+    ),
+]
+Species = Annotated[
+    str | None,
+    typer.Option(
+        metavar="H,C,...",
+        show_default="those found",
+        help="Elements that structures may contain.",
+        rich_help_panel=SOAP_PANEL,
+    ),
+]
+RCut = Annotated[
+    float, typer.Option(metavar="A", help="Cutoff in Angstrom.", rich_help_panel=SOAP_PANEL)
+]
+NMax = Annotated[
+    int, typer.Option(metavar="N", help="Radial functions.", rich_help_panel=SOAP_PANEL)
+]
+LMax = Annotated[
+    int,
+    typer.Option(
+        metavar="L", help="Highest degree of angular functions.", rich_help_panel=SOAP_PANEL
+    ),
+]
+Sigma = Annotated[
+    float,
+    typer.Option(
+        metavar="A", help="Width of an atom's Gaussian in Angstrom.", rich_help_panel=SOAP_PANEL
+    ),
+]
+SmoothWidth = Annotated[
+    float,
+    typer.Option(
+        metavar="A",
+        help="Width in Angstrom over which neighbours fade out before the cutoff; 0: a sharp one.",
+        rich_help_panel=SOAP_PANEL,
+    ),
+]
+Components = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Principal components kept of an element's references.",
+        rich_help_panel=SOAP_PANEL,
+    ),
+]
+Note = Annotated[str | None, typer.Option(metavar="TEXT", rich_help_panel=NOTES)]
+
+
+def build(
+    structures: Structures,
+    output: Output,
+    where: Where = None,
+    force: Force = False,
+    species: Species = None,
+    r_cut: RCut = 3.0,
+    n_max: NMax = 8,
+    l_max: LMax = 6,
+    sigma: Sigma = 0.3,
+    smooth_width: SmoothWidth = 0.0,
+    components: Components = COMPONENTS,
+    title: Note = None,
+    level_of_theory: Note = None,
+    licence: Note = None,
+) -> int:
+    """Make a database from good structures, for 'losiko relax' and 'losiko score' to use.
+
+    Every atom is described by its surroundings and kept as a reference of its element. What the
+    structures have in common (the method that computed them, the phases among them) is what
+    relaxed structures will look like. Periodic structures are described with their images.
+    Structures that cannot be described are left out and listed, and make the exit status 1.
+
+    Example: [bold]losiko build crystals.extxyz -o crystals.losiko --where "e_above_hull<0.1"[/bold]
+    """
+    filters = where or []
+    check_output(output, input_files(structures), force)
+    chosen = _filtered(structures, filters)
+    descriptor = SOAP(
+        species=species.replace(",", " ").split() if species is not None else _elements(chosen),
+        r_cut=r_cut,
+        n_max=n_max,
+        l_max=l_max,
+        sigma=sigma,
+        smooth_width=smooth_width,
+        periodic=any(atoms.pbc.any() for atoms in chosen),
+    )
+    notes = {"title": title, "level_of_theory": level_of_theory, "licence": licence}
+    metadata: dict[str, Any] = {key: text for key, text in notes.items() if text is not None}
+    if filters:
+        metadata["where"] = filters
+    with progress("describing", len(chosen)) as done:
+        database = EnvironmentDatabase.build(
+            chosen, descriptor, components=components, metadata=metadata, progress=done
+        )
+    database.save(output, overwrite=force)
+    describe(database, str(output), output)
+    skipped = [text.removeprefix("structure ").partition(": ") for text in database.skipped]
+    print_failures([(source, reason) for source, _, reason in skipped], "left out")
+    return 1 if skipped else 0
+
+
+def _filtered(sources: list[str], filters: list[str]) -> list[Atoms]:
+    """The structures that pass all filters."""
+    tests = [parse_filter(text) for text in filters]
+    structures = read_inputs(sources)
+    chosen = [atoms for atoms in structures if all(passes(atoms) for passes in tests)]
+    if not chosen:
+        keys = Counter(key for atoms in structures for key in atoms.info)
+        known = ", ".join(key for key, _ in keys.most_common(12))
+        raise InputError(
+            f"none of {plural(len(structures), 'structure')} passes {' and '.join(filters)} "
+            f"(their info has {known})"
+        )
+    if filters:
+        note(f"{len(chosen):,} of {plural(len(structures), 'structure')} pass the filters")
+    return chosen
+
+
+def _elements(structures: list[Atoms]) -> list[str]:
+    """Elements of the structures that can be described at all."""
+    found: set[int] = set()
+    problem: StructureError | None = None
+    for atoms in structures:
+        try:
+            check_structure(atoms)
+            found.update(atoms.numbers.tolist())
+        except StructureError as error:
+            problem = problem or error
+    if not found:
+        raise InputError(f"no structure for the database: {problem}")
+    return [chemical_symbols[number] for number in sorted(found)]

@@ -1,0 +1,104 @@
+"""``losiko info``: what a database holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ase.data import chemical_symbols
+from rich.table import Table
+from rich.text import Text
+
+from losiko_torch.cli.console import new_table, stdout
+from losiko_torch.cli.inputs import open_database
+from losiko_torch.cli.tables import structure_table
+from losiko_torch.database.embedded import cache_file
+from losiko_torch.database.environments import EnvironmentDatabase
+
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[DB.losiko]", show_default=False, help="Without one, the embedded database."
+    ),
+]
+
+#: Entries of the metadata that come first, and how they are called.
+TITLES = {"title": "title", "level_of_theory": "level of theory", "licence": "licence"}
+
+
+def info(database: File = None) -> None:
+    """Tell what a database holds: its origin, level of theory, licence, environments, descriptor.
+
+    Example: [bold]losiko info organic.losiko[/bold]
+    """
+    opened = open_database(database)
+    name = "embedded database" if database is None else str(database)
+    describe(opened, name, cache_file() if database is None else database)
+
+
+def describe(database: EnvironmentDatabase, name: str, file: Path) -> None:
+    """Print a database's facts and its elements."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    for key, value in _facts(database):
+        facts.add_row(key, Text(value))
+    if file.exists():
+        facts.add_row("file size", _size(file.stat().st_size))
+    out = stdout()
+    out.print(Text(name, style="bold"))
+    out.print(facts)
+    out.print(_elements(database))
+
+
+def _facts(database: EnvironmentDatabase) -> Iterator[tuple[str, str]]:
+    metadata = database.metadata
+    for key, title in TITLES.items():
+        yield title, _shown(metadata.get(key)) or "not told"
+    for key, value in metadata.items():
+        if key not in TITLES:
+            yield key.replace("_", " "), _shown(value)
+    yield "structures", f"{len(database.structures):,}"
+    yield "environments", f"{len(database):,}"
+    descriptor = database.descriptor
+    yield (
+        "descriptor",
+        f"SOAP, r_cut {descriptor.r_cut:g} A, n_max {descriptor.n_max}, l_max {descriptor.l_max}, "
+        f"sigma {descriptor.sigma:g} A, smooth_width {descriptor.smooth_width:g} A, "
+        f"{descriptor.rbf} basis, {'periodic' if descriptor.periodic else 'not periodic'}",
+    )
+    species = " ".join(chemical_symbols[z] for z in descriptor.species)
+    yield "", f"{descriptor.get_number_of_features():,} features of {species}"
+
+
+def _elements(database: EnvironmentDatabase) -> Table:
+    names = {"element": "left", "environments": "right", "structures": "right"}
+    table = structure_table("", names | {"components": "right"})
+    for number, part in database.environments.items():
+        table.add_row(
+            chemical_symbols[number],
+            f"{len(part):,}",
+            f"{len(part.structure.unique()):,}",
+            f"{part.vectors.shape[1]:,}",
+        )
+    return table
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(entry)}" for key, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_shown, value))
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"

@@ -1,0 +1,135 @@
+"""What the commands work on: structures and a database, and the options that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from ase import Atoms
+
+from losiko_torch.cli.console import note, progress
+from losiko_torch.database.embedded import cache_file, default_database
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.sources import read_structures, split_source
+
+WHAT, HOW, WHERE = "Input and output", "Method", "Computer"
+
+
+def _positive(value: float | None) -> float | None:
+    if value is not None and not value > 0:
+        raise typer.BadParameter(f"{value} is not larger than 0.")
+    return value
+
+
+Structures = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STRUCTURES...",
+        show_default=False,
+        help="Files that ASE reads, or QM9-style npz; frames by a slice: file@:100, file@-1.",
+    ),
+]
+DatabaseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--database",
+        "-d",
+        metavar="DB.losiko",
+        show_default="the embedded one: organic molecules of H, C, N, O, F",
+        help="References, from 'losiko build'.",
+        rich_help_panel=WHAT,
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", "-f", help="Overwrite the output; never an input.", rich_help_panel=WHAT
+    ),
+]
+Targets = Annotated[
+    str,
+    typer.Option(
+        metavar="nearest|locally-linear",
+        help="What an atom is compared with: its nearest reference, or the best combination of "
+        "the nearest ones.",
+        rich_help_panel=HOW,
+    ),
+]
+Neighbors = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default="64",
+        help="References in a combination (locally-linear).",
+        rich_help_panel=HOW,
+    ),
+]
+Reg = Annotated[
+    float | None,
+    typer.Option(
+        callback=_positive,
+        metavar="X",
+        show_default="1e-3",
+        help="Ridge on the weights of a combination (locally-linear).",
+        rich_help_panel=HOW,
+    ),
+]
+Fmax = Annotated[
+    float | None,
+    typer.Option(
+        callback=_positive,
+        metavar="F",
+        show_default="0.02",
+        help="Converged once the loss changes by less than this per Angstrom on every atom (1/A).",
+        rich_help_panel=HOW,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEVICE",
+        show_default="cpu",
+        help="Where to compute: cpu, cuda, cuda:1.",
+        rich_help_panel=WHERE,
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        metavar="float32|float64", help="Floating-point numbers used.", rich_help_panel=WHERE
+    ),
+]
+
+
+def read_inputs(sources: Iterable[str]) -> list[Atoms]:
+    """All structures of the files, in order."""
+    structures = []
+    for source in sources:
+        with progress(f"reading {source}") as done:
+            for atoms in read_structures(source):
+                structures.append(atoms)
+                done(1)
+    return structures
+
+
+def input_files(sources: Iterable[str], database: Path | None = None) -> list[Path]:
+    """The files themselves, without slices: what an output must never replace."""
+    files = [split_source(source)[0] for source in sources]
+    return files if database is None else [*files, database]
+
+
+def open_database(path: Path | None) -> EnvironmentDatabase:
+    """A database file, or the embedded database."""
+    if path is not None:
+        return EnvironmentDatabase.load(path)
+    if not cache_file().exists():
+        note("first use of the embedded database: computing its descriptors, some 20 seconds")
+    return default_database()
+
+
+def name_of(path: Path | None) -> str:
+    """How a database is called in what is printed."""
+    return "the embedded database" if path is None else str(path)

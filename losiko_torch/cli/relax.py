@@ -1,0 +1,191 @@
+"""``losiko relax``: move the atoms, write them, say what became of each structure."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.text import Text
+
+from losiko_torch.cli import tables
+from losiko_torch.cli.console import progress, stdout
+from losiko_torch.cli.inputs import (
+    HOW,
+    WHAT,
+    DatabaseFile,
+    Device,
+    Dtype,
+    Fmax,
+    Force,
+    Neighbors,
+    Reg,
+    Structures,
+    Targets,
+    input_files,
+    name_of,
+    open_database,
+    read_inputs,
+)
+from losiko_torch.cli.later import refuse_later
+from losiko_torch.relaxation import relax as relax_structures
+from losiko_torch.results import Result
+from losiko_torch.targets import make_target
+from losiko_torch.writing import SUFFIXES, check_output, write_results
+
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT.extxyz",
+        show_default=False,
+        help="Relaxed structures, in input order.",
+        rich_help_panel=WHAT,
+    ),
+]
+Optimizer = Annotated[
+    str,
+    typer.Option(
+        metavar="lbfgs|nelder-mead",
+        help="L-BFGS, many structures at once, or Nelder-Mead, a slow yardstick.",
+        rich_help_panel=HOW,
+    ),
+]
+MaxSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default="200; 20,000 for nelder-mead",
+        help="Evaluations of the loss granted to each structure.",
+        rich_help_panel=HOW,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(metavar="S", help="For optimizers that draw random numbers.", rich_help_panel=HOW),
+]
+
+COLUMNS = {
+    "structure": "left",
+    "formula": "left",
+    "result": "left",
+    "steps": "right",
+    "start loss": "right",
+    "loss": "right",
+    "largest": "right",
+    "worst atom": "left",
+}
+
+
+def relax(
+    structures: Structures,
+    output: Output,
+    database: DatabaseFile = None,
+    force: Force = False,
+    optimizer: Optimizer = "lbfgs",
+    targets: Targets = "locally-linear",
+    n_neighbors: Neighbors = None,
+    reg: Reg = None,
+    max_steps: MaxSteps = None,
+    fmax: Fmax = None,
+    seed: Seed = 0,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    cell: Annotated[bool, typer.Option("--cell", hidden=True)] = False,
+    run: Annotated[Path | None, typer.Option("--run", hidden=True)] = None,
+) -> int:
+    """Move atoms until their surroundings look like those of known good structures.
+
+    Each atom is compared with the references of its element; the loss is the sum of the squared
+    distances of their descriptors, without units, 0 where every atom is matched. FixAtoms is
+    honoured. The output is extended xyz with losiko_loss, losiko_start_loss, losiko_converged,
+    losiko_steps, losiko_reason and losiko_source for each structure and losiko_distance for each
+    atom. Structures that cannot be relaxed are written unmoved, with the reason, and make the exit
+    status 1.
+
+    Example: [bold]losiko relax guesses.xyz -o relaxed.extxyz[/bold]
+    """
+    refuse_later(optimizer, cell, run)
+    make_target(targets, n_neighbors, reg)
+    check_output(output, input_files(structures, database), force, SUFFIXES)
+    inputs = read_inputs(structures)
+    references = open_database(database)
+    start = time.perf_counter()
+    with progress("relaxing", len(inputs)) as done:
+        results = relax_structures(
+            inputs,
+            references,
+            optimizer=optimizer,
+            targets=targets,
+            n_neighbors=n_neighbors,
+            reg=reg,
+            max_steps=max_steps,
+            fmax=fmax,
+            device=device,
+            dtype=dtype,
+            seed=seed,
+            progress=done,
+        )
+    seconds = time.perf_counter() - start
+    write_results(results, output, overwrite=force)
+    _print_table(results)
+    _print_summary(results, seconds, f"against {name_of(database)}", output)
+    return 1 if any(result.failed for result in results) else 0
+
+
+def _status(result: Result) -> Text:
+    if result.failed:
+        return Text("failed", style="red")
+    if result.converged:
+        return Text("converged", style="green")
+    return Text("step limit", style="yellow")
+
+
+def _badness(result: Result) -> tuple[float, ...]:
+    """Failures first, then what did not converge, then by the atom that is matched worst."""
+    largest = tables.largest(result.distances)
+    return (result.failed, not result.converged, 0.0 if np.isnan(largest) else largest)
+
+
+def _print_table(results: list[Result]) -> None:
+    rows, title = tables.chosen_rows([_badness(result) for result in results], None)
+    table = tables.structure_table(title, COLUMNS)
+    for k in rows:
+        result = results[k]
+        table.add_row(
+            Text(tables.source_of(result.atoms, k)),
+            tables.formula_of(result.atoms),
+            _status(result),
+            str(result.n_steps),
+            tables.as_loss(result.start_loss),
+            tables.as_loss(result.loss),
+            tables.as_loss(tables.largest(result.distances)),
+            tables.worst_atom(result.atoms, result.distances),
+        )
+    stdout().print(table)
+
+
+def _print_summary(results: list[Result], seconds: float, against: str, output: Path) -> None:
+    relaxed = [result for result in results if not result.failed]
+    converged = sum(result.converged for result in relaxed)
+    failures = [
+        (tables.source_of(result.atoms, k), result.reason.removeprefix("failed: "))
+        for k, result in enumerate(results)
+        if result.failed
+    ]
+    out = stdout()
+    tables.print_failures(failures, "failed, written unmoved")
+    steps = f"median {np.median([result.n_steps for result in relaxed]):.0f} steps, "
+    out.print(
+        Text(
+            f"{len(relaxed):,} of {tables.plural(len(results), 'structure')} relaxed {against}: "
+            f"{converged:,} converged, {len(relaxed) - converged:,} at the step limit, "
+            f"{len(failures):,} failed; {steps if relaxed else ''}{seconds:.1f} s",
+            style="bold",
+        )
+    )
+    out.print(Text(f"written to {output}"))

@@ -1,0 +1,151 @@
+"""Targets: the loss is the minimum of its definition, and the gradient is its derivative."""
+
+import numpy as np
+import pytest
+import torch
+
+from losiko_torch.errors import InputError
+from losiko_torch.targets import LocallyLinear, Nearest, make_target
+
+
+def problem(n=6, k=5, r=12, seed=0, spread=0.3):
+    """Queries near a common point, and references around it, unit vectors."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def units(rows):
+        vectors = torch.ones(rows, r, dtype=torch.float64) / r**0.5
+        vectors = vectors + spread * torch.randn(
+            rows, r, generator=generator, dtype=torch.float64
+        ) / np.sqrt(r)
+        return vectors / vectors.norm(dim=1, keepdim=True)
+
+    references = units(3 * k)
+    indices = torch.stack([torch.randperm(3 * k, generator=generator)[:k] for _ in range(n)])
+    return units(n), references, indices
+
+
+def values(target, p, references, indices):
+    return target.evaluate(p, references, indices, target.prepare(references, indices))
+
+
+def minimum(p, z, reg):
+    """The definition, minimised through its Karush-Kuhn-Tucker equations."""
+    k = len(z)
+    ridge = reg / k * ((z - p) ** 2).sum()
+    system = np.zeros((k + 1, k + 1))
+    system[:k, :k] = 2 * z @ z.T + 2 * ridge * np.eye(k)
+    system[k, :k] = system[:k, k] = 1
+    w = np.linalg.solve(system, np.append(2 * z @ p, 1.0))[:k]
+    return ((p - w @ z) ** 2).sum() + ridge * (w**2).sum(), w
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 30])
+@pytest.mark.parametrize("reg", [1e-3, 0.1])
+def test_locally_linear_is_the_minimum_of_its_definition(k, reg):
+    p, references, indices = problem(k=k)
+    found = values(LocallyLinear(k, reg), p, references, indices)
+    for row in range(len(p)):
+        loss, weights = minimum(p[row].numpy(), references[indices[row]].numpy(), reg)
+        assert float(found.loss[row]) == pytest.approx(loss, rel=1e-8)
+        np.testing.assert_allclose(found.weights[row].numpy(), weights, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(found.weights.sum(1), torch.ones(len(p), dtype=p.dtype))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [Nearest(), LocallyLinear(5), LocallyLinear(5, 0.3), LocallyLinear(1), LocallyLinear(30)],
+)
+def test_gradient_is_the_derivative(target):
+    p, references, indices = problem(k=target.n_neighbors)
+    gradient = values(target, p, references, indices).gradient
+    step = 1e-5
+    for column in range(p.shape[1]):
+        shift = torch.zeros_like(p)
+        shift[:, column] = step
+        up = values(target, p + shift, references, indices).loss
+        down = values(target, p - shift, references, indices).loss
+        error = ((up - down) / (2 * step) - gradient[:, column]).abs().max()
+        assert error <= 1e-6 * gradient.abs().max()
+
+
+@pytest.mark.parametrize("target", [LocallyLinear(5), LocallyLinear(30)])
+def test_the_order_of_references_does_not_matter(target):
+    p, references, indices = problem(k=target.n_neighbors)
+    order = torch.randperm(target.n_neighbors, generator=torch.Generator().manual_seed(1))
+    one = values(target, p, references, indices)
+    other = values(target, p, references, indices[:, order])
+    torch.testing.assert_close(one.loss, other.loss, rtol=1e-9, atol=1e-14)
+    torch.testing.assert_close(one.gradient, other.gradient, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(one.weights[:, order], other.weights, rtol=1e-6, atol=1e-7)
+
+
+def test_one_neighbor_is_the_nearest_apart_from_the_ridge():
+    p, references, indices = problem(k=1)
+    nearest = values(Nearest(), p, references, indices)
+    linear = values(LocallyLinear(1, 1e-3), p, references, indices)
+    torch.testing.assert_close(linear.loss, 1.001 * nearest.loss)
+    torch.testing.assert_close(linear.gradient, 1.001 * nearest.gradient)
+    torch.testing.assert_close(linear.weights, nearest.weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_identical_references_act_as_one(dtype):
+    p, references, indices = problem(k=8)
+    same = references[:1].expand(8, -1).contiguous()
+    found = values(LocallyLinear(8), p.to(dtype), same.to(dtype), indices % 8)
+    alone = values(Nearest(), p, same, indices % 8)
+    torch.testing.assert_close(found.loss.double(), alone.loss * (1 + 1e-3 / 8), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        found.weights.double(), torch.full((len(p), 8), 1 / 8).double(), rtol=0.05, atol=0
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [1, 2, 8, 64])
+def test_all_references_equal_to_the_descriptor_leave_nothing(k, dtype):
+    """A structure of the database against copies of itself: only rounding remains."""
+    for seed in range(20):
+        p, _, _ = problem(n=1, r=200, seed=seed)
+        p = p.to(dtype)
+        references = p.expand(k, -1).contiguous()
+        found = values(LocallyLinear(k), p, references, torch.arange(k)[None])
+        assert 0 <= float(found.loss) <= 20 * torch.finfo(dtype).eps
+        assert found.gradient.norm() <= 1e-4 if dtype == torch.float32 else 1e-10
+        assert torch.isfinite(found.weights).all()
+        assert found.weights.abs().max() <= 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_descriptor_equal_to_a_reference_takes_it(dtype):
+    p, references, indices = problem(k=5)
+    p = references[indices[:, 2]].to(dtype)
+    found = values(LocallyLinear(5, 1e-6), p, references.to(dtype), indices)
+    assert found.loss.max() < 1e-5
+    assert found.weights.argmax(1).tolist() == [2] * len(p)
+    nearest = values(Nearest(), p, references.to(dtype), indices[:, 2:3])
+    assert float(nearest.loss.max()) == 0
+
+
+def test_blocks_of_any_size_give_the_same(monkeypatch):
+    p, references, indices = problem(n=50)
+    wanted = values(LocallyLinear(5), p, references, indices)
+    monkeypatch.setattr("losiko_torch.database.index.BLOCK_BYTES", 3000)
+    for one, other in zip(wanted, values(LocallyLinear(5), p, references, indices), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-14)
+
+
+def test_names_and_numbers_are_checked():
+    assert make_target("nearest") == Nearest()
+    assert make_target("locally-linear") == LocallyLinear(64, 1e-3)
+    assert make_target("locally-linear", 7, 0.5) == LocallyLinear(7, 0.5)
+    for arguments, sentence in [
+        (("closest",), "none of nearest, locally-linear"),
+        (("nearest", 3), "take no n_neighbors"),
+        (("nearest", None, 0.1), "take no n_neighbors and no reg"),
+        (("locally-linear", 0), "n_neighbors must be at least 1, not 0"),
+        (("locally-linear", -2), "n_neighbors must be at least 1, not -2"),
+        (("locally-linear", None, 0.0), "reg must be positive, not 0"),
+        (("locally-linear", None, float("nan")), "reg must be positive, not nan"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            make_target(*arguments)

@@ -2,8 +2,9 @@
 
     python benchmarks/qm9_accuracy.py [--molecules 200] [--fmax 0.02 ...]
 
-The paper's 359-molecule database (or, with --embedded, the built-in one); molecules outside of it, from their DFT geometry and from
-N(0, 0.1 A) noise on every coordinate. RMSD after superposition, and the mean error of the bonds.
+The paper's 359-molecule database (or, with --embedded, the built-in one); molecules outside of it,
+from their DFT geometry and from N(0, 0.1 A) noise on every coordinate. RMSD after superposition,
+and the mean error of the bonds.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python examples/demo.py [OUTPUT_FOLDER]
 
-The molecules are those of ASE's g2 set with two or more heavy atoms of C, N, O and F (their
-geometries: MP2/6-31G(d), from Curtiss et al., J. Chem. Phys. 106, 1063, 1997); the database was made
-without looking at them.
+The molecules are those of ASE's g2 set with three or more heavy atoms of C, N, O and F (their
+geometries: MP2/6-31G(d), from Curtiss et al., J. Chem. Phys. 106, 1063, 1997); the database was
+made without looking at them.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ def main() -> None:
     converged = sum(result.converged for result in results)
     console.print(f"{len(results)} molecules in {seconds:.1f} s, {converged} converged.")
     worst = max(range(len(rows)), key=lambda k: rows[k][3])
+    usual = np.median([result.loss for result in results])
     console.print(
-        f"Largest bond error: {rows[worst][3]:.2f} A in {references[worst].info['name']}, which the "
-        f"loss tells too: {results[worst].loss:.3f} (median of all "
-        f"{np.median([result.loss for result in results]):.3f})."
+        f"Largest bond error: {rows[worst][3]:.2f} A in {references[worst].info['name']}, and its "
+        f"loss tells: {results[worst].loss:.3f}, where the median of all is {usual:.3f}."
     )
     for name, structures in (("distorted", distorted), ("relaxed", [r.atoms for r in results])):
         ase.io.write(folder / f"{name}.extxyz", structures)

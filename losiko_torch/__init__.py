@@ -17,6 +17,13 @@ from losiko_torch.structures import Batch
 
 __version__ = "0.1.0"
 
+
+def __getattr__(name: str) -> object:
+    if name == "LosikoCalculator":
+        raise ImportError("LosikoCalculator, the ASE calculator, comes in a later version")
+    raise AttributeError(f"module 'losiko_torch' has no attribute '{name}'")
+
+
 __all__ = [
     "SOAP",
     "Batch",

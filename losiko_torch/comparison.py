@@ -39,7 +39,8 @@ def bond_errors(atoms: Atoms, reference: Atoms) -> np.ndarray:
     cutoffs = natural_cutoffs(reference, mult=1.2)
     first, second, length, shift = neighbor_list("ijdS", reference, cutoffs)
     vectors = atoms.positions[second] - atoms.positions[first] + shift @ atoms.cell.array
-    once = (first < second) | ((first == second) & (shift.sum(axis=1) > 0))
+    forward = np.array([tuple(cells) > (0, 0, 0) for cells in shift], dtype=bool)
+    once = (first < second) | ((first == second) & forward)
     return np.abs(np.linalg.norm(vectors, axis=1) - length)[once]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import torch
 
@@ -45,8 +45,12 @@ def atoms_that_fit(database: EnvironmentDatabase, n_neighbors: int, dtype: torch
 
 
 def _free_memory() -> float:
-    """Free memory of this machine in bytes, or 4 GiB where it does not tell."""
+    """Memory of this machine that programs can have, in bytes, or 4 GiB where it does not tell.
+
+    What Linux calls available includes the files it caches, which are most of a busy machine.
+    """
     try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration):
         return 4.0 * 2**30

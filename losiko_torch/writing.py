@@ -48,7 +48,8 @@ def check_output(
         raise InputError(f"{path}: a folder, not a file to write to")
     for source in map(Path, inputs):
         if path.exists() and source.exists() and os.path.samefile(path, source):
-            raise InputError(f"{path}: is an input ({source}), which is never overwritten")
+            same = "an input" if path == source else f"the input {source}"
+            raise InputError(f"{path}: is {same}, and no input is ever overwritten")
     if path.exists() and not overwrite:
         raise InputError(f"{path}: exists already: choose another name, or overwrite it (--force)")
     folder = Path(os.path.realpath(path)).parent

@@ -6,13 +6,14 @@ nothing written; 130 interrupted.
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -40,10 +41,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command()(relax)
-app.command()(score)
-app.command()(build)
-app.command()(info)
+_COMMANDS: tuple[Callable[..., Any], ...] = (relax, score, build, info)
+for _command in _COMMANDS:
+    # Typer keeps the line ends of a docstring: a paragraph is made one line.
+    _paragraphs = inspect.cleandoc(_command.__doc__ or "").split("\n\n")
+    app.command(help="\n\n".join(" ".join(text.split()) for text in _paragraphs))(_command)
 app.command("report", hidden=True, context_settings=PASS_ON)(later_report)
 app.command("map", hidden=True, context_settings=PASS_ON)(later_map)
 
@@ -66,9 +68,9 @@ def _losiko(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the program with ``argv`` (the process's arguments by default); ends by ``SystemExit``."""
+    """Run the program with ``argv`` (default: the process's); ends by ``SystemExit``."""
     if threading.current_thread() is threading.main_thread():
-        # Ending like this gives every half-written file the chance to be removed.
+        # Ending in order gives every half-written file the chance to be removed.
         signal.signal(signal.SIGTERM, _end)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: warning(str(message))

@@ -15,7 +15,7 @@ from losiko_torch.cli.info import describe
 from losiko_torch.cli.inputs import WHAT, Force, Structures, input_files, read_inputs
 from losiko_torch.cli.tables import plural, print_failures
 from losiko_torch.database.environments import COMPONENTS, EnvironmentDatabase
-from losiko_torch.database.sources import parse_filter
+from losiko_torch.database.sources import SOURCE, parse_filter
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.structures import check_structure
@@ -149,11 +149,11 @@ def _filtered(sources: list[str], filters: list[str]) -> list[Atoms]:
     structures = read_inputs(sources)
     chosen = [atoms for atoms in structures if all(passes(atoms) for passes in tests)]
     if not chosen:
-        keys = Counter(key for atoms in structures for key in atoms.info)
-        known = ", ".join(key for key, _ in keys.most_common(12))
+        keys = Counter(key for atoms in structures for key in atoms.info if key != SOURCE)
+        known = ", ".join(str(key) for key, _ in keys.most_common(12)) or "nothing"
         raise InputError(
             f"none of {plural(len(structures), 'structure')} passes {' and '.join(filters)} "
-            f"(their info has {known})"
+            f"(their info holds {known})"
         )
     if filters:
         note(f"{len(chosen):,} of {plural(len(structures), 'structure')} pass the filters")

@@ -50,7 +50,13 @@ def note(text: str) -> None:
 
 def new_table(title: str | None = None) -> Table:
     """A table that reads well on a terminal and in a file."""
-    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    return Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title=title,
+        title_justify="left",
+        title_style="bold",
+    )
 
 
 @contextmanager

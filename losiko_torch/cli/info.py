@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from rich.table import Table
 from rich.text import Text
 
-from losiko_torch.cli.console import new_table, stdout
+from losiko_torch.cli.console import stdout
 from losiko_torch.cli.inputs import open_database
 from losiko_torch.cli.tables import structure_table
 from losiko_torch.database.embedded import cache_file
@@ -56,7 +56,7 @@ def describe(database: EnvironmentDatabase, name: str, file: Path) -> None:
 def _facts(database: EnvironmentDatabase) -> Iterator[tuple[str, str]]:
     metadata = database.metadata
     for key, title in TITLES.items():
-        yield title, _shown(metadata.get(key)) or "not told"
+        yield title, _shown(metadata.get(key)) or "not given"
     for key, value in metadata.items():
         if key not in TITLES:
             yield key.replace("_", " "), _shown(value)

@@ -26,7 +26,7 @@ def _positive(value: float | None) -> float | None:
 Structures = Annotated[
     list[str],
     typer.Argument(
-        metavar="STRUCTURES...",
+        metavar="STRUCTURES",
         show_default=False,
         help="Files that ASE reads, or QM9-style npz; frames by a slice: file@:100, file@-1.",
     ),

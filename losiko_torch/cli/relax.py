@@ -70,14 +70,14 @@ Seed = Annotated[
 ]
 
 COLUMNS = {
-    "structure": "left",
-    "formula": "left",
+    "structure": "fold",
+    "formula": "fold",
     "result": "left",
     "steps": "right",
-    "start loss": "right",
+    "start\nloss": "right",
     "loss": "right",
-    "largest": "right",
-    "worst atom": "left",
+    "largest\ndistance": "right",
+    "worst\natom": "left",
 }
 
 
@@ -179,12 +179,14 @@ def _print_summary(results: list[Result], seconds: float, against: str, output: 
     ]
     out = stdout()
     tables.print_failures(failures, "failed, written unmoved")
-    steps = f"median {np.median([result.n_steps for result in relaxed]):.0f} steps, "
+    steps = ""
+    if relaxed:
+        steps = f"median {np.median([result.n_steps for result in relaxed]):.0f} steps, "
     out.print(
         Text(
             f"{len(relaxed):,} of {tables.plural(len(results), 'structure')} relaxed {against}: "
             f"{converged:,} converged, {len(relaxed) - converged:,} at the step limit, "
-            f"{len(failures):,} failed; {steps if relaxed else ''}{seconds:.1f} s",
+            f"{len(failures):,} failed; {steps}{seconds:.1f} s",
             style="bold",
         )
     )

@@ -38,12 +38,12 @@ Worst = Annotated[
 ]
 
 COLUMNS = {
-    "structure": "left",
-    "formula": "left",
+    "structure": "fold",
+    "formula": "fold",
     "loss": "right",
-    "mean": "right",
-    "largest": "right",
-    "worst atom": "left",
+    "mean\ndistance": "right",
+    "largest\ndistance": "right",
+    "worst\natom": "left",
 }
 
 

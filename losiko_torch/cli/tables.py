@@ -72,13 +72,12 @@ def print_failures(failures: Sequence[tuple[str, str]], what: str) -> None:
         out.print(Text(f"  and {rest:,} more for other reasons"))
 
 
-def add_columns(table: Table, names: dict[str, str]) -> None:
-    """Columns by name, each with its justification."""
-    for name, justify in names.items():
-        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
-
-
 def structure_table(title: str, names: dict[str, str]) -> Table:
+    """A table with these columns, each "left", "right", or "fold": left and wrapped if need be."""
     table = new_table(title or None)
-    add_columns(table, names)
+    for name, kind in names.items():
+        if kind == "fold":
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right" if kind == "right" else "left", no_wrap=True)
     return table

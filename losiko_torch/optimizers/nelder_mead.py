@@ -43,6 +43,7 @@ def relax_one_by_one(
     structure.
     """
     ended = Ended.at_start(batch)
+    objective = objective.restricted(batch.numbers)
     for k in range(batch.n_systems):
         system = torch.arange(batch.n_systems, device=batch.positions.device) == k
         atoms = batch.system_idx == k

@@ -1,0 +1,104 @@
+"""The estimate of what a batch needs: it grows as it should, and is near what is measured."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from small_database import database, rattled, soap
+
+from losiko_torch import SOAP, EnvironmentDatabase, relax
+from losiko_torch import memory as estimates
+from losiko_torch.memory import atoms_that_fit, bytes_per_atom
+
+#: Peak of the process, in a fresh one: tools inside Python do not see what torch allocates.
+MEASURE = """
+from pathlib import Path
+import torch
+from ase.collections import g2
+from losiko_torch import SOAP, EnvironmentDatabase
+from losiko_torch.batch_relaxation import relax_batch
+from losiko_torch.memory import bytes_per_atom
+from losiko_torch.objective import Objective
+from losiko_torch.optimizers.lbfgs import LBFGS
+from losiko_torch.structures import Batch
+from losiko_torch.targets import LocallyLinear
+
+torch.set_num_threads(1)
+elements = {"H", "C", "N", "O"}
+soap = SOAP(species=elements, r_cut=3.0, n_max=8, l_max=6, sigma=0.3)
+molecules = [g2[name] for name in g2.names if set(g2[name].symbols) <= elements]
+database = EnvironmentDatabase.build(molecules, soap)
+molecules = [atoms for atoms in molecules if len(atoms) >= 10]
+objective = Objective(database, LocallyLinear())
+
+def peak():
+    # Not ru_maxrss: that starts from the peak of the parent.
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+def run(n_atoms):
+    structures = []
+    while sum(map(len, structures)) < n_atoms:
+        structures.append(molecules[len(structures) % len(molecules)].copy())
+        structures[-1].rattle(0.05, seed=len(structures))
+    batch = Batch.from_atoms(structures, torch.float32)
+    relax_batch(objective, batch, torch.ones_like(batch.positions), LBFGS(), 3, 0.02, id)
+    return batch.n_atoms
+
+run(10)
+before = peak()
+for wanted in (200, 800):
+    n_atoms = run(wanted)
+    print((peak() - before) / (n_atoms * bytes_per_atom(database, 64, torch.float32)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
+def test_the_estimate_is_near_the_measured_peak():
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True
+    )
+    for ratio in map(float, done.stdout.split()):
+        assert 0.4 < ratio < 2.5
+
+
+def need(n_neighbors=64, dtype=torch.float32, **changes):
+    made = EnvironmentDatabase.build(
+        rattled("CH3NO2"), SOAP(**{**soap().parameters_dict(), **changes})
+    )
+    return bytes_per_atom(made, n_neighbors, dtype)
+
+
+def test_the_estimate_grows_with_everything_that_takes_memory():
+    least = need()
+    assert need(n_neighbors=128) > least
+    assert need(dtype=torch.float64) > 1.5 * least
+    assert need(n_max=8) > least
+    assert need(l_max=6) > least
+    assert need(r_cut=6.0) > least
+    assert need(species=["H", "C", "N", "O", "F"]) > least
+
+
+def test_a_batch_takes_a_share_of_the_memory_but_at_least_one_atom(monkeypatch):
+    each = bytes_per_atom(database(), 64, torch.float32)
+    monkeypatch.setattr(estimates, "_free_memory", lambda: 400.0 * each)
+    assert atoms_that_fit(database(), 64, torch.float32) == int(400 * estimates.SHARE)
+    monkeypatch.setattr(estimates, "_free_memory", lambda: 2.0**50)
+    assert atoms_that_fit(database(), 64, torch.float32) == int(estimates.CPU_LIMIT / each)
+    monkeypatch.setattr(estimates, "_free_memory", lambda: 0.0)
+    assert atoms_that_fit(database(), 64, torch.float32) == 1
+    first, second = relax([rattled("CH3OH"), rattled("H2O")], database(), max_steps=3)
+    assert first.loss < first.start_loss
+    assert second.loss < second.start_loss
+
+
+def test_free_memory_is_told_or_assumed(monkeypatch):
+    assert 2**20 < estimates._free_memory() < 2**50
+    monkeypatch.setattr(estimates, "Path", lambda name: _Nowhere())
+    assert estimates._free_memory() == 4 * 2**30
+
+
+class _Nowhere:
+    def read_text(self):
+        raise OSError

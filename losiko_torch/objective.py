@@ -139,11 +139,11 @@ class Objective:
         self, numbers: torch.Tensor, matching: Matching
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Structure and atom that each reference is, (N, k); -1 where there is none."""
-        structure = torch.full_like(matching.indices, -1)
-        atom = torch.full_like(matching.indices, -1)
+        structure = torch.full_like(matching.indices, -1, dtype=torch.int32)
+        atom = torch.full_like(structure, -1)
         for rows, references, indices in self._by_element(numbers, matching):
-            structure[rows, : indices.shape[1]] = references.structure[indices].long()
-            atom[rows, : indices.shape[1]] = references.atom[indices].long()
+            structure[rows, : indices.shape[1]] = references.structure[indices]
+            atom[rows, : indices.shape[1]] = references.atom[indices]
         return structure, atom
 
     def _by_element(

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matches:
     """The references of each of n atoms, nearest first; -1 and zero where there are fewer than k.
 
@@ -34,7 +34,7 @@ class Judgement(NamedTuple):
     matches: Matches
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """How well a structure is covered by a database.
 
@@ -53,7 +53,7 @@ class Score:
     problem: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """A relaxed structure.
 

@@ -80,7 +80,7 @@ def test_filters_must_all_hold():
 
 def test_records_and_metadata_are_kept():
     atoms = molecule("H2O")
-    atoms.info = {"smiles": "O", "id": 7, "other": object()}
+    atoms.info = {"smiles": "O", "id": np.int64(7), "other": object()}
     made = EnvironmentDatabase.build(atoms, soap(), metadata={"title": "one"})
     assert made.structures == [{"formula": "H2O", "smiles": "O", "id": 7}]
     assert made.metadata == {"title": "one"}

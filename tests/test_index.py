@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from losiko_torch.database.index import (
     torch_candidates,
 )
 
-KINDS = {"torch": torch_candidates, "faiss": faiss_candidates}
+KINDS = {"torch": torch_candidates}
+if find_spec("faiss"):
+    KINDS["faiss"] = faiss_candidates
 
 
 def unit(n, seed, n_features=40):

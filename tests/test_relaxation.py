@@ -10,7 +10,7 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixBondLength
 from small_database import database, rattled, soap, water_database
 
-from losiko_torch import EnvironmentDatabase, InputError, relax, score
+from losiko_torch import EnvironmentDatabase, InputError, relax, relaxation, score
 from losiko_torch.database.environments import Environments
 from losiko_torch.objective import Objective
 from losiko_torch.structures import Batch
@@ -57,6 +57,35 @@ def test_the_loss_never_rises_whatever_the_start(dtype):
             for result in relax(starts, made, dtype=dtype, max_steps=max_steps):
                 assert result.loss <= result.start_loss
                 assert result.n_steps <= max_steps
+
+
+@pytest.mark.parametrize("best_is_better", [True, False])
+def test_an_end_worse_than_the_start_is_not_taken(best_is_better, monkeypatch):
+    """Then the best seen on the way is, or the start itself."""
+    start, other = rattled("CH3OH"), rattled("H2O")
+    worse = start.positions + np.random.default_rng(1).normal(0, 0.3, (6, 3))
+    best = molecule("CH3OH").positions if best_is_better else worse
+    relax_batch = relaxation.relax_batch
+
+    def ends_badly(objective, batch, *arguments):
+        ended = relax_batch(objective, batch, *arguments)
+        ended.positions[:6] = torch.as_tensor(worse)
+        ended.best_positions[:6] = torch.as_tensor(best)
+        return ended
+
+    monkeypatch.setattr(relaxation, "relax_batch", ends_badly)
+    result, beside = relax([start, other], database(), dtype="float64")
+    assert not result.converged
+    assert beside.converged
+    assert beside.loss < beside.start_loss
+    np.testing.assert_array_equal(
+        result.atoms.positions, best if best_is_better else start.positions
+    )
+    again = score(result.atoms, database(), dtype="float64")[0]
+    assert result.loss == pytest.approx(again.loss, rel=1e-9, abs=1e-12)
+    np.testing.assert_array_equal(result.matches.structure, again.matches.structure)
+    assert result.loss < result.start_loss or not best_is_better
+    assert result.loss <= result.start_loss
 
 
 def test_one_step_only_evaluates():
@@ -106,6 +135,8 @@ def test_fixed_atoms_do_not_move_at_all(dtype, optimizer):
     (result,) = relax(atoms, database(), dtype=dtype, optimizer=optimizer, max_steps=60)
     np.testing.assert_array_equal(result.atoms.positions[[0, 3, 5]], atoms.positions[[0, 3, 5]])
     assert (np.abs(result.atoms.positions - atoms.positions)[[1, 2, 4]].max(1) > 0).all()
+    again = score(result.atoms, database(), dtype=dtype)[0].loss
+    assert result.loss == pytest.approx(again, rel=1e-4)
     assert result.loss < result.start_loss
     assert len(result.atoms.constraints) == 2
 

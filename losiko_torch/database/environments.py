@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -316,6 +317,8 @@ def _record(atoms: Atoms) -> dict[str, Any]:
     record: dict[str, Any] = {"formula": atoms.get_chemical_formula()}
     for key in (SOURCE, "id", "name", "smiles", "material_id"):
         value = atoms.info.get(key)
+        if isinstance(value, np.generic):
+            value = value.item()
         if isinstance(value, (str, int, float)):
             record["source" if key == SOURCE else key] = value
     return record

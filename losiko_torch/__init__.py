@@ -5,9 +5,11 @@ nearest environments of the same element are looked up in a database, and the at
 theirs look like those.
 """
 
+from losiko_torch.calculator import LosikoCalculator
 from losiko_torch.database.embedded import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.sources import read_structures
+from losiko_torch.descriptors.acsf import ACSF
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, LosikoError, StructureError
 from losiko_torch.relaxation import relax
@@ -18,17 +20,13 @@ from losiko_torch.structures import Batch
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> object:
-    if name == "LosikoCalculator":
-        raise ImportError("LosikoCalculator, the ASE calculator, comes in a later version")
-    raise AttributeError(f"module 'losiko_torch' has no attribute '{name}'")
-
-
 __all__ = [
+    "ACSF",
     "SOAP",
     "Batch",
     "EnvironmentDatabase",
     "InputError",
+    "LosikoCalculator",
     "LosikoError",
     "Matches",
     "Result",

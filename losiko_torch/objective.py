@@ -54,6 +54,8 @@ class Evaluation:
     Attributes:
         loss: Of each structure, shape (B,).
         gradient: With respect to the positions, 1/Angstrom, shape (N, 3).
+        virial: With respect to a strain that deforms cell and atoms alike, r -> r (1 + strain) for
+            row vectors r, shape (B, 3, 3); zero where nothing is periodic.
         distances: The term F_i of each atom, shape (N,).
         weights: Of each atom's references, shape (N, k), zero where there is none.
         features: Unit descriptors, shape (N, F).
@@ -61,6 +63,7 @@ class Evaluation:
 
     loss: torch.Tensor
     gradient: torch.Tensor
+    virial: torch.Tensor
     distances: torch.Tensor
     weights: torch.Tensor
     features: torch.Tensor
@@ -94,7 +97,7 @@ class Objective:
             count = min(k, len(references))
             _, found = references.nearest(references.project(features[rows])[0], count)
             indices[rows, :count] = found
-            part = self.target.prepare(references.vectors, found)
+            part = self.target.prepare(references.vectors, found, features.dtype)
             if prepared is None:
                 # A Gram matrix has k x k entries; smaller elements use a corner of it.
                 shape = [k if size == count else size for size in part.shape[1:]]
@@ -106,13 +109,22 @@ class Objective:
     def evaluate(self, batch: Batch, matching: Matching) -> Evaluation:
         """Loss and gradient for these references."""
         positions = batch.positions.detach().requires_grad_()
+        cells = batch.cells.detach().requires_grad_()
+        here = replace(batch, positions=positions, cells=cells)
         with torch.enable_grad():
-            features, _ = unit_features(self.database.descriptor, batch.with_positions(positions))
+            features, _ = unit_features(self.database.descriptor, here)
         p = features.detach()
         distances, slope, weights = self._terms(p, batch.numbers, matching)
-        (gradient,) = torch.autograd.grad(features, positions, grad_outputs=slope)
+        gradient, pull = torch.autograd.grad(
+            features, (positions, cells), grad_outputs=slope, materialize_grads=True
+        )
         loss = sum_by_system(distances, batch.system_idx, batch.n_systems)
-        return Evaluation(loss, gradient, distances, weights, p)
+        # By the chain rule through the strained positions and cell vectors.
+        virial = batch.cells.transpose(1, 2) @ pull + sum_by_system(
+            batch.positions[:, :, None] * gradient[:, None, :], batch.system_idx, batch.n_systems
+        )
+        virial = virial * batch.pbc.any(1)[:, None, None]
+        return Evaluation(loss, gradient, virial, distances, weights, p)
 
     def losses(self, batch: Batch, features: torch.Tensor, matching: Matching) -> torch.Tensor:
         """Loss alone, shape (B,), from unit descriptors."""

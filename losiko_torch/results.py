@@ -61,9 +61,11 @@ class Result:
         atoms: A copy of the input with the new positions; unmoved if it failed.
         loss: Its loss, as ``score`` gives it; never larger than ``start_loss``. NaN if it failed.
         start_loss: Loss of the input.
-        converged: Whether the gradient fell to ``fmax``.
+        converged: Whether the gradient fell to ``fmax`` on every atom.
         n_steps: Evaluations of the loss.
-        reason: "converged", "max_steps" or "failed: <why>".
+        reason: "converged", "max_steps" or "failed: <why>". "max_steps" also stands, rarely, where
+            the gradient became small but only at a larger loss than before: then the best point
+            before is returned.
         distances: What each atom adds to the loss, shape (n,).
         matches: The references of each atom; None if it failed.
     """

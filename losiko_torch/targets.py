@@ -46,8 +46,10 @@ class Target(Protocol):
     @property
     def n_neighbors(self) -> int: ...
 
-    def prepare(self, references: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        """What depends on the chosen references alone, one row an atom, (n, ...)."""
+    def prepare(
+        self, references: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """What depends on the chosen references alone, one row an atom, (n, ...), in ``dtype``."""
         ...
 
     def evaluate(
@@ -67,8 +69,10 @@ class Nearest:
 
     n_neighbors: int = 1
 
-    def prepare(self, references: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        return references.new_empty((len(indices), 0))
+    def prepare(
+        self, references: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype
+    ) -> torch.Tensor:
+        return references.new_empty((len(indices), 0), dtype=dtype)
 
     def evaluate(
         self,
@@ -98,13 +102,15 @@ class LocallyLinear:
         if not self.reg > 0:
             raise InputError(f"reg must be positive, not {self.reg}")
 
-    def prepare(self, references: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        """Scalar products among each atom's references, less their mean: (n, k, k), float64."""
+    def prepare(
+        self, references: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Scalar products among each atom's references, seen from the first one: (n, k, k)."""
         n, k = indices.shape
-        gram = torch.empty((n, k, k), dtype=torch.float64, device=indices.device)
+        gram = torch.empty((n, k, k), dtype=dtype, device=indices.device)
         for rows in row_blocks(n, k, references):
             gathered = references[indices[rows]].double()
-            gathered -= gathered.mean(1, keepdim=True)
+            gathered = gathered - gathered[:, :1]
             gram[rows] = gathered @ gathered.transpose(1, 2)
         return gram
 
@@ -121,26 +127,28 @@ class LocallyLinear:
         for rows in row_blocks(n, k, references):
             gathered = references[indices[rows]].to(p.dtype)
             loss[rows], gradient[rows], weights[rows] = self._evaluate(
-                p[rows], gathered, prepared[rows].to(p.dtype)
+                p[rows], gathered, prepared[rows]
             )
         return TargetValues(loss, gradient, weights)
 
     def _evaluate(self, p: torch.Tensor, z: torch.Tensor, gram: torch.Tensor) -> TargetValues:
-        # References lie close together on the unit sphere: only relative to their mean do float32
-        # products keep enough digits.
-        mean = z.mean(1)
-        to_mean = p - mean
-        overlap = (z @ to_mean[:, :, None]).squeeze(2) - (mean * to_mean).sum(1, keepdim=True)
+        k = z.shape[1]
+        # References lie close together on the unit sphere: only when seen from one of them, the
+        # nearest, do float32 products keep enough digits.
+        origin = z[:, 0]
+        offset = p - origin
+        overlap = (z @ offset[:, :, None]).squeeze(2) - (origin * offset).sum(1, keepdim=True)
         centered = gram - overlap[:, :, None] - overlap[:, None, :]
-        centered = centered + to_mean.square().sum(1)[:, None, None]
+        centered += offset.square().sum(1)[:, None, None]
         mean_distance = centered.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
         # Scaling by the mean distance leaves the weights as they are and conditions the solve.
-        system = centered / mean_distance[:, None, None]
+        system = centered.div_(mean_distance[:, None, None])
         system.diagonal(dim1=1, dim2=2).add_(self.reg)
         weights = torch.linalg.solve(system, torch.ones_like(overlap))
         weights = weights / weights.sum(1, keepdim=True)
 
-        to_target = p - (weights[:, None, :] @ z).squeeze(1)
+        combined = torch.stack([weights, torch.full_like(weights, 1 / k)], 1) @ z
+        to_target, to_mean = p - combined[:, 0], p - combined[:, 1]
         ridge = self.reg * weights.square().sum(1)
         loss = to_target.square().sum(1) + ridge * mean_distance
         gradient = 2 * to_target + 2 * ridge[:, None] * to_mean

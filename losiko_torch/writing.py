@@ -9,8 +9,6 @@ they came from.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,70 +21,24 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
 from ase.spacegroup import Spacegroup
 
-from losiko_torch.errors import InputError
+from losiko_torch.outputs import replacement
 from losiko_torch.results import Result
 
 SUFFIXES = (".extxyz", ".xyz")
 
 
-def check_output(
-    path: str | Path,
-    inputs: Iterable[str | Path] = (),
-    overwrite: bool = False,
-    suffixes: tuple[str, ...] = (),
-) -> None:
-    """Find out before any work is done whether a file can be written.
-
-    Raises:
-        InputError: If it is one of ``inputs`` (through links too, ``overwrite`` or not), exists
-            without ``overwrite``, has another suffix, or if its folder is missing or not writable.
-    """
-    path = Path(path)
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise InputError(f"{path}: the output is extended xyz: name it {' or '.join(suffixes)}")
-    if path.is_dir():
-        raise InputError(f"{path}: a folder, not a file to write to")
-    for source in map(Path, inputs):
-        if path.exists() and source.exists() and os.path.samefile(path, source):
-            same = "an input" if path == source else f"the input {source}"
-            raise InputError(f"{path}: is {same}, and no input is ever overwritten")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists already: choose another name, or overwrite it (--force)")
-    folder = Path(os.path.realpath(path)).parent
-    if not folder.is_dir():
-        raise InputError(f"{path}: there is no folder {folder}")
-    try:
-        # Permissions do not tell everything (a disk mounted read-only): try.
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
 @contextmanager
 def replacing(path: str | Path, overwrite: bool = False) -> Iterator[IO[str]]:
-    """A text file beside ``path`` that takes its place once complete, or leaves no trace.
+    """A text file that takes the place of ``path`` once complete, or leaves no trace.
 
     Raises:
         InputError: If it cannot be written, or if ``path`` has come to exist in the meantime.
     """
-    # A link stays one: what it points to is replaced.
-    target = Path(os.path.realpath(path))
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        if target.exists() and not overwrite:
-            raise InputError(f"{path}: exists by now, and is not overwritten without --force")
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+    with (
+        replacement(path, overwrite) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        yield file
 
 
 def write_results(results: Iterable[Result], path: str | Path, overwrite: bool = False) -> None:
@@ -178,9 +130,3 @@ def _fits_columns(key: str, values: np.ndarray) -> bool:
     if values.dtype.kind == "U":
         return all(text and not any(map(str.isspace, text)) for text in values.flat)
     return values.dtype.kind in "fiub"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

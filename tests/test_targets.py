@@ -25,7 +25,7 @@ def problem(n=6, k=5, r=12, seed=0, spread=0.3):
 
 
 def values(target, p, references, indices):
-    return target.evaluate(p, references, indices, target.prepare(references, indices))
+    return target.evaluate(p, references, indices, target.prepare(references, indices, p.dtype))
 
 
 def minimum(p, z, reg):

@@ -17,8 +17,9 @@ from ase.constraints import FixAtoms, FixBondLength
 from ase.spacegroup import Spacegroup
 
 from losiko_torch.errors import InputError
+from losiko_torch.outputs import check_output
 from losiko_torch.results import Result
-from losiko_torch.writing import SUFFIXES, check_output, replacing, writable, write_results
+from losiko_torch.writing import SUFFIXES, replacing, writable, write_results
 
 
 def result(atoms, reason="converged", loss=0.5):

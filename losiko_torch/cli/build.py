@@ -18,8 +18,8 @@ from losiko_torch.database.environments import COMPONENTS, EnvironmentDatabase
 from losiko_torch.database.sources import SOURCE, parse_filter
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
+from losiko_torch.outputs import check_output
 from losiko_torch.structures import check_structure
-from losiko_torch.writing import check_output
 
 SOAP_PANEL, NOTES = "Descriptor (SOAP, in DScribe's terms)", "Notes kept in the database"
 

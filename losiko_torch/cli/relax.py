@@ -30,10 +30,11 @@ from losiko_torch.cli.inputs import (
     read_inputs,
 )
 from losiko_torch.cli.later import refuse_later
+from losiko_torch.outputs import check_output
 from losiko_torch.relaxation import relax as relax_structures
 from losiko_torch.results import Result
 from losiko_torch.targets import make_target
-from losiko_torch.writing import SUFFIXES, check_output, write_results
+from losiko_torch.writing import SUFFIXES, write_results
 
 Output = Annotated[
     Path,

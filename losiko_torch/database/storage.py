@@ -7,8 +7,6 @@ the format's name and version, the descriptor's parameters, the structures and t
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from safetensors.torch import save_file
 
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError
+from losiko_torch.outputs import replacement
 
 if TYPE_CHECKING:
     from losiko_torch.database.environments import EnvironmentDatabase
@@ -46,18 +45,11 @@ def save(database: EnvironmentDatabase, path: Path, overwrite: bool) -> None:
         "structures": json.dumps(database.structures),
         "metadata": _json(path, database.metadata),
     }
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        save_file(tensors, temporary, metadata=header)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be written ({_reason(error)})") from None
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+    with replacement(path, overwrite) as temporary:
+        try:
+            save_file(tensors, temporary, metadata=header)
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
 
 
 def load(path: Path) -> Loaded:
@@ -155,9 +147,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 from torch.autograd import forward_ad
 
 from losiko_torch.errors import InputError, StructureError
@@ -30,9 +31,23 @@ class NumpyInterface:
     sparse: bool
     dtype: str
     get_number_of_features: Callable[[], int]
-    #: Raises StructureError for atomic numbers (N,) that the descriptor does not know.
-    check_elements: Callable[[np.ndarray], None]
+    _species: tuple[int, ...]
     __call__: Callable[..., Any]
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers, ascending, that the features are ordered by. Unlike DScribe's, fixed."""
+        return self._species
+
+    def check_elements(self, numbers: np.ndarray) -> None:
+        """Raise ``StructureError`` for atomic numbers (N,) not among ``species``; 0 is no atom."""
+        unknown = sorted(set(numbers.tolist()) - {0, *self.species})
+        if unknown:
+            symbols = ", ".join(chemical_symbols[number] for number in unknown)
+            known = ", ".join(chemical_symbols[number] for number in self.species)
+            raise StructureError(
+                f"the descriptor does not know {symbols} (its species are {known})"
+            )
 
     def create(
         self,

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers as NUMBER_OF_SYMBOL
 from ase.data import chemical_symbols
 from torch import nn
 
@@ -32,13 +31,14 @@ from losiko_torch.descriptors.power_spectrum import (
     scale_degrees,
 )
 from losiko_torch.descriptors.radial import GaussianBasis, cutoff_padding
+from losiko_torch.descriptors.species import species_numbers
 from losiko_torch.descriptors.weighting import (
     check_weighting,
     infer_r_cut,
     neighbor_weights,
     smooth_cutoff,
 )
-from losiko_torch.errors import InputError, StructureError
+from losiko_torch.errors import InputError
 from losiko_torch.neighbors import Pairs, find_pairs
 from losiko_torch.structures import Batch
 
@@ -117,11 +117,6 @@ class SOAP(NumpyInterface, nn.Module):
         self.register_buffer("species_weights", species_weights, persistent=False)
 
     @property
-    def species(self) -> tuple[int, ...]:
-        """Atomic numbers, ascending, that the features are ordered by. Unlike DScribe's, fixed."""
-        return self._species
-
-    @property
     def compression(self) -> dict[str, Any]:
         """``mode`` and ``species_weighting`` (by symbol, or None). Unlike DScribe's, fixed."""
         return self._compression
@@ -182,16 +177,6 @@ class SOAP(NumpyInterface, nn.Module):
                     return slice(start, start + size)
                 start += size
         raise AssertionError("unreachable: both species were found above")
-
-    def check_elements(self, numbers: np.ndarray) -> None:
-        """Raise ``StructureError`` for atomic numbers (N,) not among ``species``; 0 is no atom."""
-        unknown = sorted(set(numbers.tolist()) - {0, *self.species})
-        if unknown:
-            symbols = ", ".join(chemical_symbols[number] for number in unknown)
-            known = ", ".join(chemical_symbols[number] for number in self.species)
-            raise StructureError(
-                f"the descriptor does not know {symbols} (its species are {known})"
-            )
 
     def restricted(self, numbers: Iterable[int]) -> tuple[SOAP, torch.Tensor]:
         """The same descriptor for some of its elements only, which is cheaper.
@@ -282,25 +267,6 @@ class SOAP(NumpyInterface, nn.Module):
         ):
             if value not in allowed:
                 raise InputError(f"{name} '{value}' is none of {', '.join(allowed)}")
-
-
-def species_numbers(species: Iterable[str | int]) -> tuple[int, ...]:
-    """Sorted atomic numbers, without repetition, of symbols or atomic numbers."""
-    if isinstance(species, str) or not isinstance(species, Iterable):
-        raise InputError("give species as a list, for example ['H', 'C', 'O']")
-    numbers = set()
-    for entry in species:
-        if isinstance(entry, str):
-            if entry not in NUMBER_OF_SYMBOL or entry == "X":
-                raise InputError(f"'{entry}' is no chemical symbol")
-            numbers.add(NUMBER_OF_SYMBOL[entry])
-        elif isinstance(entry, (int, np.integer)) and 0 < entry < len(chemical_symbols):
-            numbers.add(int(entry))
-        else:
-            raise InputError(f"'{entry}' is neither a chemical symbol nor an atomic number")
-    if not numbers:
-        raise InputError("species is empty")
-    return tuple(sorted(numbers))
 
 
 def _check_compression(

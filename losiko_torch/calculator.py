@@ -1,0 +1,103 @@
+"""The loss as an ASE calculator, for every ASE optimizer, filter and dynamics.
+
+>>> from ase.build import molecule
+>>> from ase.optimize import BFGS
+>>> from losiko_torch import SOAP, EnvironmentDatabase, LosikoCalculator
+>>> soap = SOAP(species=["H", "O"], r_cut=3.0, n_max=6, l_max=4, sigma=0.3)
+>>> water = molecule("H2O")
+>>> database = EnvironmentDatabase.build([water], soap)
+>>> water.rattle(0.1, seed=1)
+>>> water.calc = LosikoCalculator(database, targets="nearest")
+>>> bool(BFGS(water, logfile=None).run(fmax=0.001)), water.get_potential_energy() < 1e-6
+(True, True)
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.errors import StructureError
+from losiko_torch.preparation import prepare
+from losiko_torch.workplace import Workplace
+
+
+class LosikoCalculator(Calculator):
+    """ASE calculator whose energy is the loss.
+
+    The loss has no unit; where ASE says eV read 1, so that forces are in 1/Angstrom and the stress
+    in 1/Angstrom^3. References are searched at every new geometry: the energy depends on it alone.
+    With "locally-linear" targets it jumps slightly where an atom's set of references changes.
+
+    Args:
+        database: References; None takes the embedded database of organic molecules.
+        targets, n_neighbors, reg: As for ``relax``.
+        device: Where to compute; None: where the database is.
+        dtype: "float64" (default) or "float32".
+
+    Properties: energy, free_energy, energies (of each atom), forces and, where a structure is
+    periodic in three directions, stress.
+
+    Raises:
+        StructureError: On calculation, for a structure that the database cannot judge.
+    """
+
+    implemented_properties = [  # noqa: RUF012 (as ASE declares it)
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
+
+    def __init__(
+        self,
+        database: EnvironmentDatabase | None = None,
+        *,
+        targets: str = "locally-linear",
+        n_neighbors: int | None = None,
+        reg: float | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str = "float64",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.workplace = Workplace.make(database, targets, n_neighbors, reg, device, dtype, None)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties or ["energy"], system_changes)
+        # The copy that ASE keeps to notice changes.
+        here = cast(Atoms, self.atoms)
+        # ASE applies constraints itself, to the forces that it asks for.
+        item = prepare(here, self.workplace.objective.database, moves=False)
+        if item.problem is not None:
+            raise StructureError(f"{here.get_chemical_formula()}: {item.problem}")
+        batch = self.workplace.batch([item])
+        objective = self.workplace.objective.restricted(batch.numbers)
+        found = objective.evaluate(batch, objective.match(objective.features(batch), batch.numbers))
+        loss = float(found.loss[0])
+        self.results = {
+            "energy": loss,
+            "free_energy": loss,
+            "energies": _numpy(found.distances),
+            "forces": -_numpy(found.gradient),
+        }
+        if here.pbc.all():
+            virial = _numpy(found.virial[0])
+            stress = (virial + virial.T) / (2 * here.get_volume())
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+
+
+def _numpy(values: torch.Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()

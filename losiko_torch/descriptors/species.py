@@ -1,0 +1,30 @@
+"""Chemical elements as users name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from ase.data import atomic_numbers as NUMBER_OF_SYMBOL
+from ase.data import chemical_symbols
+
+from losiko_torch.errors import InputError
+
+
+def species_numbers(species: Iterable[str | int]) -> tuple[int, ...]:
+    """Sorted atomic numbers, without repetition, of symbols or atomic numbers."""
+    if isinstance(species, str) or not isinstance(species, Iterable):
+        raise InputError("give species as a list, for example ['H', 'C', 'O']")
+    numbers = set()
+    for entry in species:
+        if isinstance(entry, str):
+            if entry not in NUMBER_OF_SYMBOL or entry == "X":
+                raise InputError(f"'{entry}' is no chemical symbol")
+            numbers.add(NUMBER_OF_SYMBOL[entry])
+        elif isinstance(entry, (int, np.integer)) and 0 < entry < len(chemical_symbols):
+            numbers.add(int(entry))
+        else:
+            raise InputError(f"'{entry}' is neither a chemical symbol nor an atomic number")
+    if not numbers:
+        raise InputError("species is empty")
+    return tuple(sorted(numbers))

@@ -1,0 +1,77 @@
+"""Files that appear whole or not at all, and never in the place of something else unasked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from losiko_torch.errors import InputError
+
+
+def check_output(
+    path: str | Path,
+    inputs: Iterable[str | Path] = (),
+    overwrite: bool = False,
+    suffixes: tuple[str, ...] = (),
+) -> None:
+    """Find out before any work is done whether a file can be written.
+
+    Raises:
+        InputError: If it is one of ``inputs`` (through links too, ``overwrite`` or not), exists
+            without ``overwrite``, has another suffix, or if its folder is missing or not writable.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: the output is extended xyz: name it {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, not a file to write to")
+    for source in map(Path, inputs):
+        if path.exists() and source.exists() and os.path.samefile(path, source):
+            same = "an input" if path == source else f"the input {source}"
+            raise InputError(f"{path}: is {same}, and no input is ever overwritten")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists already: choose another name, or overwrite it (--force)")
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: there is no folder {folder}")
+    try:
+        # Permissions do not tell everything (a disk mounted read-only): try.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+@contextmanager
+def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """An empty file beside ``path`` that takes its place at the end, or leaves no trace.
+
+    Raises:
+        InputError: If it cannot be written, or if ``path`` has come to exist in the meantime.
+    """
+    # A link stays one: what it points to is replaced.
+    target = Path(os.path.realpath(path))
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        os.close(handle)
+        yield Path(temporary)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        if target.exists() and not overwrite:
+            raise InputError(f"{path}: exists by now, and is not overwritten unasked")
+        os.replace(temporary, target)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

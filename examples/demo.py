@@ -58,8 +58,9 @@ def main() -> None:
     seconds = time.perf_counter() - began
 
     table = Table(title=f"{len(results)} molecules distorted by N(0, {NOISE} A) and relaxed")
-    for column in ("molecule", "atoms", "loss before", "after", "RMSD before (A)", "after"):
-        table.add_column(column, justify="left" if column == "molecule" else "right")
+    table.add_column("molecule", min_width=18)
+    for column in ("atoms", "loss before", "after", "RMSD before (A)", "after"):
+        table.add_column(column, justify="right")
     for column in ("bond error before (A)", "after", "steps", "reason"):
         table.add_column(column, justify="left" if column == "reason" else "right")
     rows = []
@@ -84,7 +85,7 @@ def main() -> None:
     table.add_section()
     for name, summary in (("mean", np.mean), ("median", np.median)):
         numbers = (f"{number:.3f}" for number in summary(rows, axis=0))
-        table.add_row(f"{name} of all {len(rows)}", "", "", "", *numbers, "", "")
+        table.add_row(name, str(len(rows)), "", "", *numbers, "", "")
     console.print(table)
     converged = sum(result.converged for result in results)
     console.print(f"{len(results)} molecules in {seconds:.1f} s, {converged} converged.")

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from losiko_torch.coordinates import Coordinates
 from losiko_torch.objective import Matching, Objective
-from losiko_torch.optimizers import lbfgs
+from losiko_torch.optimizers.stepping import Optimizer, State, hold
 from losiko_torch.structures import Batch, max_by_system
 
 #: Movement of an atom (Angstrom) after which its structure's references are searched again.
@@ -30,16 +31,18 @@ class Ended:
     """Where the structures of a batch ended: N atoms, B structures.
 
     Attributes:
-        positions: Last accepted positions (N, 3).
-        best_positions: Those of the lowest loss seen right after a search (N, 3).
-        converged: (B,). broken: Loss or gradient ceased to be finite (B,).
+        last: The structures as last accepted.
+        best: As they were at the lowest loss seen right after a search.
+        converged: (B,). broken: Loss or gradient ceased to be finite (B,). collapsed: The cell
+            became absurdly small or large (B,).
         n_steps: Evaluations of loss and gradient (B,).
     """
 
-    positions: torch.Tensor
-    best_positions: torch.Tensor
+    last: Batch
+    best: Batch
     converged: torch.Tensor
     broken: torch.Tensor
+    collapsed: torch.Tensor
     n_steps: torch.Tensor
 
     @classmethod
@@ -47,24 +50,29 @@ class Ended:
         """To be filled in as structures end."""
         no = torch.zeros(batch.n_systems, dtype=torch.bool, device=batch.positions.device)
         return cls(
-            positions=batch.positions.clone(),
-            best_positions=batch.positions.clone(),
+            last=batch.copy(),
+            best=batch.copy(),
             converged=no,
             broken=no.clone(),
+            collapsed=no.clone(),
             n_steps=no.long(),
         )
 
 
 @dataclass(frozen=True)
 class _Progress:
-    """The structures still in the batch, with ``fresh`` those whose references are just found."""
+    """The structures still in the batch, with ``fresh`` those whose references are just found.
 
-    batch: Batch
-    state: lbfgs.State
+    ``state`` and ``best`` are rows of ``coordinates``; ``system`` and ``atom`` number structures
+    and atoms as they were at the start of the batch.
+    """
+
+    coordinates: Coordinates
+    numbers: torch.Tensor
+    state: State
     matching: Matching
-    movable: torch.Tensor
     matched_at: torch.Tensor
-    best_positions: torch.Tensor
+    best: torch.Tensor
     best_loss: torch.Tensor
     fresh: torch.Tensor
     searches: torch.Tensor
@@ -72,14 +80,15 @@ class _Progress:
     atom: torch.Tensor
 
     def keep(self, systems: torch.Tensor) -> _Progress:
-        atoms = systems[self.batch.system_idx]
+        rows = systems[self.coordinates.system]
+        atoms = systems[self.coordinates.start.system_idx]
         return _Progress(
-            batch=self.batch.keep(systems),
-            state=self.state.keep(systems, atoms),
+            coordinates=self.coordinates.keep(systems),
+            numbers=self.numbers[atoms],
+            state=self.state.keep(systems, rows),
             matching=self.matching.keep(atoms),
-            movable=self.movable[atoms],
             matched_at=self.matched_at[atoms],
-            best_positions=self.best_positions[atoms],
+            best=self.best[rows],
             best_loss=self.best_loss[systems],
             fresh=self.fresh[systems],
             searches=self.searches[systems],
@@ -90,9 +99,8 @@ class _Progress:
 
 def relax_batch(
     objective: Objective,
-    batch: Batch,
-    movable: torch.Tensor,
-    settings: lbfgs.LBFGS,
+    coordinates: Coordinates,
+    optimizer: Optimizer,
     max_steps: int,
     fmax: float,
     finished: Callable[[int], None],
@@ -101,18 +109,17 @@ def relax_batch(
 
     Args:
         objective: What to minimise.
-        batch: The starting structures.
-        movable: (N, 3), 0 where a coordinate is fixed and 1 elsewhere.
-        settings: Of the optimizer.
+        coordinates: The starting structures, and what of them moves.
+        optimizer: How to step.
         max_steps: Evaluations granted to each structure.
-        fmax: Largest gradient on any atom, in 1/Angstrom, at which a structure has converged.
+        fmax: Largest gradient on any row, in 1/Angstrom, at which a structure has converged.
         finished: Called with the number of structures that have left the batch.
     """
-    ended = Ended.at_start(batch)
-    objective = objective.restricted(batch.numbers)
-    progress = _begin(objective, batch, movable, settings)
+    ended = Ended.at_start(coordinates.start)
+    objective = objective.restricted(coordinates.start.numbers)
+    progress = _begin(objective, coordinates, optimizer)
     for step in range(1, max_steps + 1):
-        progress, done = _step(objective, settings, progress, fmax, ended)
+        progress, done = _step(objective, optimizer, progress, fmax, ended)
         if step == max_steps:
             done = torch.ones_like(done)
         if not done.any():
@@ -126,59 +133,66 @@ def relax_batch(
 
 
 def _step(
-    objective: Objective, settings: lbfgs.LBFGS, now: _Progress, fmax: float, ended: Ended
+    objective: Objective, optimizer: Optimizer, now: _Progress, fmax: float, ended: Ended
 ) -> tuple[_Progress, torch.Tensor]:
     """Evaluate the trial of every structure and decide what each does next."""
-    idx, n_systems = now.batch.system_idx, now.batch.n_systems
-    evaluation = objective.evaluate(now.batch.with_positions(now.state.trial), now.matching)
-    loss, gradient = evaluation.loss, evaluation.gradient * now.movable
+    coordinates = now.coordinates
+    idx, n_systems = coordinates.system, coordinates.start.n_systems
+    atom_idx = coordinates.start.system_idx
+    trial = now.state.trial
+    here = coordinates.place(trial)
+    evaluation = objective.evaluate(here, now.matching)
+    loss, gradient = evaluation.loss, coordinates.gradient(trial, evaluation)
     size = max_by_system(gradient.norm(dim=1), idx, n_systems)
     broken = ~(torch.isfinite(loss) & torch.isfinite(size))
+    collapsed = coordinates.collapsed(trial)
     ended.broken[now.system] |= broken
+    ended.collapsed[now.system] |= collapsed
 
     better = now.fresh & (loss < now.best_loss)
-    best_positions = torch.where(better[idx, None], now.state.trial, now.best_positions)
+    best = torch.where(better[idx, None], trial, now.best)
     best_loss = torch.where(better, loss, now.best_loss)
-    state, accepted = lbfgs.tell(settings, now.state, loss, gradient, idx, now.fresh)
+    state, accepted = optimizer.tell(now.state, loss, gradient, idx, now.fresh)
 
     small = accepted & (size <= fmax)
     keeps_references = now.searches >= SEARCHES_WHEN_SMALL
     converged = small & (now.fresh | keeps_references)
     ended.converged[now.system] |= converged
-    far = max_by_system((state.position - now.matched_at).norm(dim=1), idx, n_systems)
-    search = accepted & ~keeps_references & ~converged & (small | (far > SEARCH_DISTANCE))
+    # Where a trial was accepted, the structure is where it was just evaluated.
+    moved = (here.positions - now.matched_at).norm(dim=1)
+    far = max_by_system(moved, atom_idx, n_systems) > SEARCH_DISTANCE
+    search = accepted & ~keeps_references & ~converged & (small | far)
     matching, matched_at = now.matching, now.matched_at
     if search.any():
-        atoms = search[idx]
-        found = objective.match(evaluation.features[atoms], now.batch.numbers[atoms])
+        atoms = search[atom_idx]
+        found = objective.match(evaluation.features[atoms], now.numbers[atoms])
         matching = matching.updated(atoms, found)
-        matched_at = torch.where(atoms[:, None], state.position, matched_at)
-        state = lbfgs.hold(state, search, idx)
+        matched_at = torch.where(atoms[:, None], here.positions, matched_at)
+        state = hold(state, search, idx)
     following = replace(
         now,
         state=state,
         matching=matching,
         matched_at=matched_at,
-        best_positions=best_positions,
+        best=best,
         best_loss=best_loss,
         fresh=search,
         searches=now.searches + (search & small).long(),
     )
-    return following, converged | broken
+    return following, converged | broken | collapsed
 
 
-def _begin(
-    objective: Objective, batch: Batch, movable: torch.Tensor, settings: lbfgs.LBFGS
-) -> _Progress:
-    device, n_systems = batch.positions.device, batch.n_systems
+def _begin(objective: Objective, coordinates: Coordinates, optimizer: Optimizer) -> _Progress:
+    batch, rows = coordinates.start, coordinates.rows()
+    device, n_systems = rows.device, batch.n_systems
     return _Progress(
-        batch=batch,
-        state=lbfgs.init(settings, batch.positions, n_systems),
+        coordinates=coordinates,
+        numbers=batch.numbers,
+        state=optimizer.init(rows, n_systems),
         matching=objective.match(objective.features(batch), batch.numbers),
-        movable=movable,
         matched_at=batch.positions,
-        best_positions=batch.positions,
-        best_loss=batch.positions.new_full((n_systems,), torch.inf),
+        best=rows,
+        best_loss=rows.new_full((n_systems,), torch.inf),
         fresh=torch.ones(n_systems, dtype=torch.bool, device=device),
         searches=torch.zeros(n_systems, dtype=torch.long, device=device),
         system=torch.arange(n_systems, device=device),
@@ -188,7 +202,10 @@ def _begin(
 
 def _write(ended: Ended, progress: _Progress, done: torch.Tensor, step: int) -> None:
     """Note the structures of the mask as ended."""
-    atoms = done[progress.batch.system_idx]
-    ended.positions[progress.atom[atoms]] = progress.state.position[atoms]
-    ended.best_positions[progress.atom[atoms]] = progress.best_positions[atoms]
+    coordinates = progress.coordinates
+    atoms = done[coordinates.start.system_idx]
+    for target, rows in ((ended.last, progress.state.position), (ended.best, progress.best)):
+        placed = coordinates.place(rows)
+        target.positions[progress.atom[atoms]] = placed.positions[atoms]
+        target.cells[progress.system[done]] = placed.cells[done]
     ended.n_steps[progress.system[done]] = step

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCartesian
 
 from losiko_torch.database.environments import EnvironmentDatabase, check_describable
 from losiko_torch.errors import StructureError
@@ -45,18 +45,20 @@ def movable_coordinates(atoms: Atoms) -> np.ndarray:
     """True where the constraints of a structure let a coordinate change, shape (n, 3).
 
     Raises:
-        StructureError: For a constraint other than ``FixAtoms``, which would be broken silently.
+        StructureError: For a constraint that is neither ``FixAtoms`` nor ``FixCartesian``, as it
+            would be broken silently.
     """
     movable = np.ones((len(atoms), 3), dtype=bool)
     for constraint in atoms.constraints:
-        if not isinstance(constraint, FixAtoms):
+        name = type(constraint).__name__
+        if not isinstance(constraint, (FixAtoms, FixCartesian)):
             raise StructureError(
-                f"its constraint {type(constraint).__name__} cannot be honoured, only FixAtoms "
-                "can: remove it"
+                f"its constraint {name} cannot be honoured, only FixAtoms and FixCartesian can: "
+                "remove it"
             )
         if not np.isin(constraint.index, np.arange(-len(atoms), len(atoms))).all():
-            raise StructureError("its constraint FixAtoms names atoms that it does not have")
-        movable[constraint.index] = False
+            raise StructureError(f"its constraint {name} names atoms that it does not have")
+        movable[constraint.index] &= ~getattr(constraint, "mask", np.ones(3, dtype=bool))
     return movable
 
 

@@ -14,28 +14,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from ase import Atoms
 
 from losiko_torch.batch_relaxation import Ended, relax_batch
+from losiko_torch.coordinates import Coordinates
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
+from losiko_torch.optimizers.adam import Adam
+from losiko_torch.optimizers.fire import FIRE
+from losiko_torch.optimizers.gradient_descent import GradientDescent
 from losiko_torch.optimizers.lbfgs import LBFGS
 from losiko_torch.optimizers.nelder_mead import NelderMead, relax_one_by_one
+from losiko_torch.optimizers.stepping import Optimizer
 from losiko_torch.preparation import Prepared
 from losiko_torch.results import Judgement, Result
-from losiko_torch.structures import Batch
+from losiko_torch.structures import Batch, max_by_system
 from losiko_torch.workplace import Workplace
 
 #: Default largest gradient on any atom, 1/Angstrom. A smaller one is not better: directions in
 #: which the loss is that flat are ones on which the references have no say.
 FMAX = 0.02
 
-OPTIMIZERS = ("lbfgs", "nelder-mead")
-#: Named by the design, not there yet.
-LATER_OPTIMIZERS = ("adam", "fire")
+NOT_FINITE = "its loss ceased to be a finite number"
+COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it fixed"
+
+#: Those that step with gradients, a whole batch at a time.
+GRADIENT_OPTIMIZERS: dict[str, Optimizer] = {
+    "lbfgs": LBFGS(),
+    "fire": FIRE(),
+    "adam": Adam(),
+    "gradient-descent": GradientDescent(),
+}
+OPTIMIZERS = (*GRADIENT_OPTIMIZERS, "nelder-mead")
 
 
 def relax(
@@ -60,15 +74,17 @@ def relax(
     Args:
         structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms`` is honoured.
         database: References; None takes the embedded one (organic molecules of H, C, N, O, F).
-        optimizer: "lbfgs" (batched), or "nelder-mead" (SciPy's, one at a time, a yardstick).
+        optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
+            SciPy's, one structure at a time, a yardstick.
         targets: "locally-linear" or "nearest" (see ``losiko_torch.targets``).
         n_neighbors, reg: References an atom's target combines (64) and its ridge (1e-3).
         max_steps: Evaluations of the loss granted to each structure: 200; 20,000 for Nelder-Mead.
         fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom (0.02).
-        cell: Whether to relax the cell too: not possible yet.
+        cell: Whether to relax the cells of periodic structures too, along their periodic
+            directions; ``fmax`` then holds for the strain as well (see ``coordinates``).
         device: Where to compute; None: where the database is.
         dtype: torch.float32 (default) or torch.float64, or their names.
-        seed: For optimizers that draw random numbers; these two draw none.
+        seed: For optimizers that draw random numbers; these draw none.
         batch_atoms: Atoms worked on at once; None: as many as memory allows.
         progress: Called with the number of structures that have just finished.
 
@@ -79,14 +95,12 @@ def relax(
     Raises:
         InputError: For arguments that make no sense.
     """
-    if cell:
-        raise InputError("relaxing the cell (cell=True) is not possible yet")
-    if optimizer in LATER_OPTIMIZERS:
-        raise InputError(f"optimizer '{optimizer}' is not there yet: use {' or '.join(OPTIMIZERS)}")
     if optimizer not in OPTIMIZERS:
         raise InputError(f"optimizer '{optimizer}' is none of {', '.join(OPTIMIZERS)}")
     if optimizer == "nelder-mead" and fmax is not None:
         raise InputError("nelder-mead uses no gradient: fmax does not apply to it")
+    if optimizer == "nelder-mead" and cell:
+        raise InputError("nelder-mead does not relax cells: use another optimizer")
     fmax = FMAX if fmax is None else fmax
     if not fmax > 0:
         raise InputError(f"fmax must be positive, not {fmax}")
@@ -101,11 +115,13 @@ def relax(
         if optimizer == "nelder-mead":
             settings = NelderMead()
             return relax_one_by_one(work.objective, batch, movable, settings, max_steps, finished)
-        return relax_batch(work.objective, batch, movable, LBFGS(), max_steps, fmax, finished)
+        rows = (Coordinates.moving_cell if cell else Coordinates.fixed_cell)(batch, movable)
+        stepper = GRADIENT_OPTIMIZERS[optimizer]
+        return relax_batch(work.objective, rows, stepper, max_steps, fmax, finished)
 
     results: list[Result] = []
     for group in work.groups(structures, moves=True):
-        results.extend(_relax_group(group, work, run, finished))
+        results.extend(_relax_group(group, work, run, cell, finished))
     return results
 
 
@@ -113,72 +129,96 @@ _Run = Callable[[Batch, torch.Tensor], Ended]
 
 
 def _relax_group(
-    group: list[Prepared], work: Workplace, run: _Run, finished: Callable[[int], None]
+    group: list[Prepared],
+    work: Workplace,
+    run: _Run,
+    cell: bool,
+    finished: Callable[[int], None],
 ) -> list[Result]:
     good = [item for item in group if item.problem is None]
     finished(len(group) - len(good))
-    relaxed: Iterator[Result] = iter(_relax_good(good, work, run) if good else [])
+    relaxed: Iterator[Result] = iter(_relax_good(good, work, run, cell) if good else [])
     return [
         next(relaxed) if item.problem is None else _failure(item.atoms, item.problem)
         for item in group
     ]
 
 
-def _relax_good(good: list[Prepared], work: Workplace, run: _Run) -> list[Result]:
+def _relax_good(good: list[Prepared], work: Workplace, run: _Run, cell: bool) -> list[Result]:
     batch = work.batch(good)
     movable = torch.as_tensor(np.concatenate([item.movable for item in good])).to(batch.positions)
     before = work.judge(batch)
     ended = run(batch, movable)
-    positions, after = _never_worse(work, batch, before, ended)
-    sizes = batch.counts.tolist()
+    there, after = _never_worse(work, batch, before, ended)
+    positions = there.positions.double().cpu().split(batch.counts.tolist())
+    cells = there.cells.double().cpu().numpy()
+    left = _differs(there, ended.last)
     results = []
-    for k, (item, here, end) in enumerate(
-        zip(good, positions.split(sizes), ended.positions.split(sizes), strict=True)
-    ):
-        if ended.broken[k]:
-            results.append(_failure(item.atoms, "its loss ceased to be a finite number"))
+    for k, item in enumerate(good):
+        if ended.broken[k] or ended.collapsed[k]:
+            results.append(_failure(item.atoms, COLLAPSED if ended.collapsed[k] else NOT_FINITE))
             continue
-        converged = bool(ended.converged[k]) and torch.equal(here, end)
-        atoms = _moved(item, here.double().cpu().numpy())
+        converged = bool(ended.converged[k]) and not bool(left[k])
+        atoms = _moved(item, positions[k].numpy(), cells[k] if cell else None)
         results.append(_result(atoms, before[k].loss, after[k], converged, int(ended.n_steps[k])))
     return results
 
 
 def _never_worse(
     work: Workplace, batch: Batch, before: list[Judgement], ended: Ended
-) -> tuple[torch.Tensor, list[Judgement]]:
+) -> tuple[Batch, list[Judgement]]:
     """Where structures ended, or where they were at their best if a last search finds that worse.
 
     References are chosen by nearness, so that a search at the end can raise the loss.
     """
 
-    def worse() -> list[bool]:
-        return [not new.loss <= old.loss for old, new in zip(before, after, strict=True)]
+    def worse() -> torch.Tensor:
+        pairs = zip(before, after, strict=True)
+        return torch.tensor([not new.loss <= old.loss for old, new in pairs], device=work.device)
 
-    def swapped(mask: list[bool], others: torch.Tensor) -> torch.Tensor:
-        atoms = torch.tensor(mask, device=work.device)[batch.system_idx, None]
-        return torch.where(atoms, others, positions)
-
-    positions = ended.positions
-    after = work.judge(batch.with_positions(positions))
-    if any(worse()):
-        positions = swapped(worse(), ended.best_positions)
-        after = work.judge(batch.with_positions(positions))
+    there = ended.last
+    after = work.judge(there)
+    if worse().any():
+        there = _swapped(there, ended.best, worse())
+        after = work.judge(there)
         # The best may be the start, and that worse than itself by rounding.
         start = worse()
-        positions = swapped(start, batch.positions)
+        there = _swapped(there, batch, start)
         after = [
             old if is_start else new
-            for old, new, is_start in zip(before, after, start, strict=True)
+            for old, new, is_start in zip(before, after, start.tolist(), strict=True)
         ]
-    return positions, after
+    return there, after
 
 
-def _moved(item: Prepared, positions: np.ndarray) -> Atoms:
-    """A copy with new positions where they may move; float32 leaves the rest as it was."""
+def _swapped(batch: Batch, other: Batch, systems: torch.Tensor) -> Batch:
+    """The structures of a mask (B,) taken from the other batch of the same ones."""
+    atoms = systems[batch.system_idx, None]
+    return replace(
+        batch,
+        positions=torch.where(atoms, other.positions, batch.positions),
+        cells=torch.where(systems[:, None, None], other.cells, batch.cells),
+    )
+
+
+def _differs(batch: Batch, other: Batch) -> torch.Tensor:
+    """Structures (B,) that are not the same in both."""
+    apart = (batch.positions - other.positions).abs().amax(1)
+    atoms = max_by_system(apart, batch.system_idx, batch.n_systems)
+    return (atoms > 0) | (batch.cells != other.cells).any(2).any(1)
+
+
+def _moved(item: Prepared, positions: np.ndarray, cell: np.ndarray | None) -> Atoms:
+    """A copy with new positions and cell; in float32 what may not move stays exactly as it was.
+
+    Where the cell moves, fixed atoms keep their place in it.
+    """
     atoms = item.atoms.copy()
-    chosen = np.where(item.movable, positions, atoms.positions)
-    atoms.set_positions(chosen, apply_constraint=False)
+    if cell is None or not atoms.pbc.any():
+        positions = np.where(item.movable, positions, atoms.positions)
+    else:
+        atoms.set_cell(np.where(atoms.cell.any(1)[:, None], cell, 0.0))
+    atoms.set_positions(positions, apply_constraint=False)
     return atoms
 
 

@@ -88,6 +88,10 @@ class Batch:
     def with_positions(self, positions: torch.Tensor) -> Batch:
         return replace(self, positions=positions)
 
+    def copy(self) -> Batch:
+        """One whose positions and cells can be written to."""
+        return replace(self, positions=self.positions.clone(), cells=self.cells.clone())
+
     def keep(self, systems: torch.Tensor) -> Batch:
         """The structures where the bool mask ``systems``, shape (B,), is true."""
         atoms = systems[self.system_idx]

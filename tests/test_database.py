@@ -374,3 +374,20 @@ def test_atoms_of_no_element_are_skipped():
     ghost = Atoms(numbers=[200, 1], positions=[[0, 0, 0], [0, 0, 1]])
     made = EnvironmentDatabase.build([ghost, molecule("H2O")], soap())
     assert "atomic number 200" in made.skipped[0]
+
+
+def test_without_some_structures_is_as_if_they_had_never_been_there():
+    molecules = [rattled(name, seed) for seed, name in enumerate(NAMES[:8])]
+    whole = EnvironmentDatabase.build(molecules, soap())
+    part = whole.without([1, 5])
+    rest = EnvironmentDatabase.build(
+        [m for k, m in enumerate(molecules) if k not in (1, 5)], soap()
+    )
+    assert len(part) == len(rest)
+    for number, environments_of in rest.environments.items():
+        ours = part.environments[number]
+        assert set(ours.structure.tolist()).isdisjoint({1, 5})
+        expected = environments_of.vectors @ environments_of.basis.T
+        assert torch.allclose(ours.vectors @ ours.basis.T, expected, atol=2e-6)
+    with pytest.raises(InputError, match="no environment is left"):
+        whole.without(range(8))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from losiko_torch.optimizers import lbfgs
 from losiko_torch.optimizers.lbfgs import LBFGS
+from losiko_torch.optimizers.stepping import hold
 
 WIDE = LBFGS(max_step=10.0)
 
@@ -80,7 +80,7 @@ def run(problems, n_steps, settings=WIDE, dtype=torch.float64, fresh_at=()):
     """Positions and losses accepted, and acceptances, of each problem after every step."""
     sizes = [len(problem.start) for problem in problems]
     idx = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    state = lbfgs.init(settings, torch.cat([p.start for p in problems]).to(dtype), len(problems))
+    state = settings.init(torch.cat([p.start for p in problems]).to(dtype), len(problems))
     history = []
     for step in range(n_steps):
         found = [
@@ -88,8 +88,7 @@ def run(problems, n_steps, settings=WIDE, dtype=torch.float64, fresh_at=()):
             for problem, x in zip(problems, state.trial.split(sizes), strict=True)
         ]
         fresh = torch.full((len(problems),), step == 0 or step in fresh_at)
-        state, accepted = lbfgs.tell(
-            settings,
+        state, accepted = settings.tell(
             state,
             torch.stack([f[0] for f in found]),
             torch.cat([f[1] for f in found]),
@@ -164,8 +163,7 @@ def test_kept_structures_go_on_unchanged():
             p.loss_and_gradient(x)
             for p, x in zip(chosen, kept.trial.split(sizes[keep].tolist()), strict=True)
         ]
-        kept, _ = lbfgs.tell(
-            WIDE,
+        kept, _ = WIDE.tell(
             kept,
             torch.stack([v[0] for v in values]),
             torch.cat([v[1] for v in values]),
@@ -189,7 +187,7 @@ def test_held_structures_are_evaluated_where_they_are():
     idx = torch.repeat_interleave(torch.arange(5), torch.tensor([len(p.start) for p in found]))
     state, _ = run(found, 5)[-1]
     mask = torch.tensor([True, False, False, True, False])
-    held = lbfgs.hold(state, mask, idx)
+    held = hold(state, mask, idx)
     assert torch.equal(held.trial[mask[idx]], state.position[mask[idx]])
     assert torch.equal(held.trial[~mask[idx]], state.trial[~mask[idx]])
 

@@ -18,6 +18,7 @@ import torch
 from ase.collections import g2
 from losiko_torch import SOAP, EnvironmentDatabase
 from losiko_torch.batch_relaxation import relax_batch
+from losiko_torch.coordinates import Coordinates
 from losiko_torch.memory import bytes_per_atom
 from losiko_torch.objective import Objective
 from losiko_torch.optimizers.lbfgs import LBFGS
@@ -43,7 +44,8 @@ def run(n_atoms):
         structures.append(molecules[len(structures) % len(molecules)].copy())
         structures[-1].rattle(0.05, seed=len(structures))
     batch = Batch.from_atoms(structures, torch.float32)
-    relax_batch(objective, batch, torch.ones_like(batch.positions), LBFGS(), 3, 0.02, id)
+    rows = Coordinates.fixed_cell(batch, torch.ones_like(batch.positions))
+    relax_batch(objective, rows, LBFGS(), 3, 0.02, id)
     return batch.n_atoms
 
 run(10)

@@ -44,6 +44,10 @@ Where = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+#: Default fading of neighbours (Angstrom) in periodic systems, where a relaxing cell carries atoms
+#: across a sharp cutoff all the time.
+SMOOTH_WIDTH = 0.5
+
 Species = Annotated[
     str | None,
     typer.Option(
@@ -72,9 +76,10 @@ Sigma = Annotated[
     ),
 ]
 SmoothWidth = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="A",
+        show_default=f"{SMOOTH_WIDTH} where a structure is periodic, else 0",
         help="Width in Angstrom over which neighbours fade out before the cutoff; 0: a sharp one.",
         rich_help_panel=SOAP_PANEL,
     ),
@@ -101,7 +106,7 @@ def build(
     n_max: NMax = 8,
     l_max: LMax = 6,
     sigma: Sigma = 0.3,
-    smooth_width: SmoothWidth = 0.0,
+    smooth_width: SmoothWidth = None,
     components: Components = COMPONENTS,
     title: Note = None,
     level_of_theory: Note = None,
@@ -119,6 +124,9 @@ def build(
     filters = where or []
     check_output(output, input_files(structures), force)
     chosen = _filtered(structures, filters)
+    periodic = any(atoms.pbc.any() for atoms in chosen)
+    if smooth_width is None:
+        smooth_width = SMOOTH_WIDTH if periodic else 0.0
     descriptor = SOAP(
         species=species.replace(",", " ").split() if species is not None else _elements(chosen),
         r_cut=r_cut,
@@ -126,7 +134,7 @@ def build(
         l_max=l_max,
         sigma=sigma,
         smooth_width=smooth_width,
-        periodic=any(atoms.pbc.any() for atoms in chosen),
+        periodic=periodic,
     )
     notes = {"title": title, "level_of_theory": level_of_theory, "licence": licence}
     metadata: dict[str, Any] = {key: text for key, text in notes.items() if text is not None}

@@ -31,6 +31,7 @@ from losiko_torch.cli.inputs import (
 )
 from losiko_torch.cli.later import refuse_later
 from losiko_torch.outputs import check_output
+from losiko_torch.relaxation import OPTIMIZERS
 from losiko_torch.relaxation import relax as relax_structures
 from losiko_torch.results import Result
 from losiko_torch.targets import make_target
@@ -50,8 +51,8 @@ Output = Annotated[
 Optimizer = Annotated[
     str,
     typer.Option(
-        metavar="lbfgs|nelder-mead",
-        help="L-BFGS, many structures at once, or Nelder-Mead, a slow yardstick.",
+        metavar="|".join(OPTIMIZERS),
+        help="All work on many structures at once but Nelder-Mead, a slow yardstick.",
         rich_help_panel=HOW,
     ),
 ]
@@ -62,6 +63,14 @@ MaxSteps = Annotated[
         metavar="N",
         show_default="200; 20,000 for nelder-mead",
         help="Evaluations of the loss granted to each structure.",
+        rich_help_panel=HOW,
+    ),
+]
+Cell = Annotated[
+    bool,
+    typer.Option(
+        "--cell",
+        help="Relax the cells of periodic structures too, along their periodic directions.",
         rich_help_panel=HOW,
     ),
 ]
@@ -96,7 +105,7 @@ def relax(
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",
-    cell: Annotated[bool, typer.Option("--cell", hidden=True)] = False,
+    cell: Cell = False,
     run: Annotated[Path | None, typer.Option("--run", hidden=True)] = None,
 ) -> int:
     """Move atoms until their surroundings look like those of known good structures.
@@ -109,8 +118,10 @@ def relax(
     status 1.
 
     Example: [bold]losiko relax guesses.xyz -o relaxed.extxyz[/bold]
+
+    Example: [bold]losiko relax POSCAR -d si-o.losiko --cell -o relaxed.extxyz[/bold]
     """
-    refuse_later(optimizer, cell, run)
+    refuse_later(optimizer, run)
     make_target(targets, n_neighbors, reg)
     check_output(output, input_files(structures, database), force, SUFFIXES)
     inputs = read_inputs(structures)
@@ -126,6 +137,7 @@ def relax(
             reg=reg,
             max_steps=max_steps,
             fmax=fmax,
+            cell=cell,
             device=device,
             dtype=dtype,
             seed=seed,

@@ -215,6 +215,23 @@ class EnvironmentDatabase:
             environments={z: part.to(device) for z, part in self.environments.items()},
         )
 
+    def without(self, structures: Iterable[int]) -> EnvironmentDatabase:
+        """The database without the environments of these structures (their numbers).
+
+        The structures' records and the components stay, so that numbers keep their meaning.
+        """
+        left_out = torch.tensor(sorted(set(structures)), device=self.device)
+        environments = {}
+        for number, part in self.environments.items():
+            stays = ~torch.isin(part.structure, left_out)
+            if stays.any():
+                environments[number] = Environments(
+                    part.vectors[stays], part.basis, part.structure[stays], part.atom[stays]
+                )
+        if not environments:
+            raise InputError("no environment is left in the database")
+        return replace(self, environments=environments)
+
     def restricted(self, numbers: Iterable[int]) -> EnvironmentDatabase:
         """The same references for structures of these elements only: cheaper, equal results."""
         descriptor, columns = self.descriptor.restricted(numbers)

@@ -1,9 +1,5 @@
 r"""Batched L-BFGS: every structure has its own history, step length and line search.
 
-An optimizer here is asked for a ``trial`` and told its loss and gradient; it never calls the
-objective itself. So one evaluation of the whole batch serves each structure at whatever stage its
-line search is in, and none waits for another.
-
 The direction is the two-loop recursion of Nocedal and Wright, Numerical Optimization, 2nd ed.,
 algorithm 7.4, all structures at once; a trial is accepted by the Armijo rule (their eq. 3.4) and
 shortened by quadratic interpolation otherwise (their eq. 3.57).
@@ -15,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from losiko_torch.structures import max_by_system, sum_by_system
+from losiko_torch.optimizers.stepping import limited
+from losiko_torch.structures import sum_by_system
 
 #: Sufficient decrease demanded of a step, as a share of what the slope promises.
 ARMIJO = 1e-4
@@ -23,14 +20,6 @@ ARMIJO = 1e-4
 FIRST_CURVATURE = 0.02
 #: Step lengths below this are noise: the history is dropped.
 SHORTEST = 1e-3
-
-
-@dataclass(frozen=True)
-class LBFGS:
-    """Settings: steps remembered, and the longest way any atom goes in one step (Angstrom)."""
-
-    memory: int = 20
-    max_step: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -73,85 +62,83 @@ class State:
         )
 
 
-def init(settings: LBFGS, positions: torch.Tensor, n_systems: int) -> State:
-    """A state whose first trial is the start itself."""
-    per_system = positions.new_zeros(n_systems)
-    history = positions.new_zeros((settings.memory, *positions.shape))
-    return State(
-        trial=positions,
-        position=positions,
-        loss=per_system + torch.inf,
-        gradient=torch.zeros_like(positions),
-        direction=torch.zeros_like(positions),
-        length=per_system,
-        slope=per_system,
-        steps=history,
-        changes=history,
-        curvature=positions.new_zeros((settings.memory, n_systems)),
-    )
+@dataclass(frozen=True)
+class LBFGS:
+    """Batched L-BFGS; see ``stepping.Optimizer`` for what its methods do.
 
-
-def tell(
-    settings: LBFGS,
-    state: State,
-    loss: torch.Tensor,
-    gradient: torch.Tensor,
-    system_idx: torch.Tensor,
-    fresh: torch.Tensor,
-) -> tuple[State, torch.Tensor]:
-    """Take in the trial's loss (B,) and gradient (N, 3).
-
-    Args:
-        fresh: Structures (B,) whose objective changed since the last trial, or which had none: the
-            trial is their accepted point, whatever its loss.
-
-    Returns:
-        The state with the next trial, and the mask (B,) of structures whose trial was accepted.
+    Attributes:
+        memory: Steps remembered.
+        max_step: The longest way any atom goes in one step, Angstrom.
     """
-    n_systems = len(loss)
-    # Every atom's term is a difference of numbers near one, and rounded like those.
-    n_atoms = torch.bincount(system_idx, minlength=n_systems)
-    rounding = torch.finfo(loss.dtype).eps * (10 * state.loss.abs() + 2 * n_atoms)
-    promised = ARMIJO * state.length * state.slope
-    accepted = fresh | (loss <= state.loss + promised + rounding)
-    state = _remember(state, gradient, accepted & ~fresh, system_idx, n_systems)
-    taken = accepted[system_idx, None]
-    position = torch.where(taken, state.trial, state.position)
-    new_gradient = torch.where(taken, gradient, state.gradient)
 
-    shorter = _interpolated(state, loss)
-    lost = ~accepted & (shorter < SHORTEST)
-    curvature = state.curvature.masked_fill(lost, 0.0)
-    turn = accepted | lost
-    direction = _two_loop(new_gradient, state.steps, state.changes, curvature, system_idx)
-    slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
-    # A direction that rounding turned uphill is replaced by the gradient's.
-    uphill = slope >= 0
-    direction = torch.where(uphill[system_idx, None], -FIRST_CURVATURE * new_gradient, direction)
-    curvature = curvature.masked_fill(uphill & turn, 0.0)
-    direction = _limited(direction, settings.max_step, system_idx, n_systems)
-    direction = torch.where(turn[system_idx, None], direction, state.direction)
-    slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
-    length = torch.where(turn, torch.ones_like(shorter), shorter)
-    return (
-        replace(
-            state,
-            trial=position + length[system_idx, None] * direction,
-            position=position,
-            loss=torch.where(accepted, loss, state.loss),
-            gradient=new_gradient,
-            direction=direction,
-            length=length,
-            slope=slope,
-            curvature=curvature,
-        ),
-        accepted,
-    )
+    memory: int = 20
+    max_step: float = 0.15
 
+    def init(self, positions: torch.Tensor, n_systems: int) -> State:
+        per_system = positions.new_zeros(n_systems)
+        history = positions.new_zeros((self.memory, *positions.shape))
+        return State(
+            trial=positions,
+            position=positions,
+            loss=per_system + torch.inf,
+            gradient=torch.zeros_like(positions),
+            direction=torch.zeros_like(positions),
+            length=per_system,
+            slope=per_system,
+            steps=history,
+            changes=history,
+            curvature=positions.new_zeros((self.memory, n_systems)),
+        )
 
-def hold(state: State, systems: torch.Tensor, system_idx: torch.Tensor) -> State:
-    """Let the next trial of these structures (B,) be the point where they are."""
-    return replace(state, trial=torch.where(systems[system_idx, None], state.position, state.trial))
+    def tell(
+        self,
+        state: State,
+        loss: torch.Tensor,
+        gradient: torch.Tensor,
+        system_idx: torch.Tensor,
+        fresh: torch.Tensor,
+    ) -> tuple[State, torch.Tensor]:
+        n_systems = len(loss)
+        # Every atom's term is a difference of numbers near one, and rounded like those.
+        n_atoms = torch.bincount(system_idx, minlength=n_systems)
+        rounding = torch.finfo(loss.dtype).eps * (10 * state.loss.abs() + 2 * n_atoms)
+        promised = ARMIJO * state.length * state.slope
+        accepted = fresh | (loss <= state.loss + promised + rounding)
+        state = _remember(state, gradient, accepted & ~fresh, system_idx, n_systems)
+        taken = accepted[system_idx, None]
+        position = torch.where(taken, state.trial, state.position)
+        new_gradient = torch.where(taken, gradient, state.gradient)
+
+        shorter = _interpolated(state, loss)
+        lost = ~accepted & (shorter < SHORTEST)
+        curvature = state.curvature.masked_fill(lost, 0.0)
+        turn = accepted | lost
+        direction = _two_loop(new_gradient, state.steps, state.changes, curvature, system_idx)
+        slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
+        # A direction that rounding turned uphill is replaced by the gradient's.
+        uphill = slope >= 0
+        direction = torch.where(
+            uphill[system_idx, None], -FIRST_CURVATURE * new_gradient, direction
+        )
+        curvature = curvature.masked_fill(uphill & turn, 0.0)
+        direction = limited(direction, self.max_step, system_idx, n_systems)
+        direction = torch.where(turn[system_idx, None], direction, state.direction)
+        slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
+        length = torch.where(turn, torch.ones_like(shorter), shorter)
+        return (
+            replace(
+                state,
+                trial=position + length[system_idx, None] * direction,
+                position=position,
+                loss=torch.where(accepted, loss, state.loss),
+                gradient=new_gradient,
+                direction=direction,
+                length=length,
+                slope=slope,
+                curvature=curvature,
+            ),
+            accepted,
+        )
 
 
 def _remember(
@@ -214,12 +201,3 @@ def _interpolated(state: State, loss: torch.Tensor) -> torch.Tensor:
     rise = loss - state.loss - state.length * state.slope
     best = -state.slope * state.length**2 / (2 * rise).clamp(min=torch.finfo(loss.dtype).tiny)
     return torch.nan_to_num(best, nan=0.0).clamp(0.1 * state.length, 0.5 * state.length)
-
-
-def _limited(
-    direction: torch.Tensor, longest: float, system_idx: torch.Tensor, n_systems: int
-) -> torch.Tensor:
-    """Shorten each structure's direction so that no atom goes farther than ``longest``."""
-    reach = max_by_system(direction.norm(dim=1), system_idx, n_systems)
-    factor = (longest / reach.clamp(min=longest)).clamp(max=1.0)
-    return direction * factor[system_idx, None]

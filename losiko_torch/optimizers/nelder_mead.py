@@ -47,7 +47,7 @@ def relax_one_by_one(
     for k in range(batch.n_systems):
         system = torch.arange(batch.n_systems, device=batch.positions.device) == k
         atoms = batch.system_idx == k
-        ended.positions[atoms], ended.converged[k], ended.n_steps[k] = _relax(
+        ended.last.positions[atoms], ended.converged[k], ended.n_steps[k] = _relax(
             objective, batch.keep(system), movable[atoms], settings, max_steps
         )
         finished(1)

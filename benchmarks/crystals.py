@@ -1,0 +1,118 @@
+"""How near perturbed crystals come back, each left out of its own database.
+
+    python benchmarks/crystals.py Si-O|Li-Co-O-H [--crystals 50] [--targets ...] [--n-neighbors ...]
+
+Materials Project crystals of `$LOSIKO_DATA/mp` with at most 40 atoms a cell and a hull distance of
+at most 0.1 eV an atom. Each is perturbed by N(0, 0.1 A) on every coordinate and a random symmetric
+strain of up to 3 % in every component; positions and cell are relaxed against all the others of
+that hull distance, large ones too. RMSD: minimum-image distances between fractional coordinates in
+the original's cell, after removing the drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import common
+import numpy as np
+from ase import Atoms
+from ase.geometry import find_mic
+
+from losiko_torch import SOAP, EnvironmentDatabase, relax
+from losiko_torch.database.sources import read_structures
+
+AMORPHOUS = 0.1
+
+
+def perturbed(atoms: Atoms, rng: np.random.Generator) -> Atoms:
+    """A copy with noise and strain."""
+    copy = atoms.copy()
+    strain = rng.uniform(-0.03, 0.03, (3, 3))
+    copy.set_cell(copy.cell @ (np.eye(3) + (strain + strain.T) / 2), scale_atoms=True)
+    copy.positions += rng.normal(0, 0.1, copy.positions.shape)
+    return copy
+
+
+def distance(atoms: Atoms, reference: Atoms) -> float:
+    """RMSD (Angstrom) of the same atoms in the reference's cell, drift removed."""
+    apart = atoms.get_scaled_positions(wrap=False) - reference.get_scaled_positions(wrap=False)
+    vectors, _ = find_mic(apart @ reference.cell.array, reference.cell, pbc=True)
+    vectors = vectors - vectors.mean(axis=0)
+    return float(np.sqrt(np.square(vectors).sum(axis=1).mean()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("system")
+    parser.add_argument("--crystals", type=int, default=50)
+    parser.add_argument("--targets", default="locally-linear")
+    parser.add_argument("--n-neighbors", type=int, default=None)
+    parser.add_argument("--reg", type=float, default=None)
+    parser.add_argument("--r-cut", type=float, default=4.0)
+    parser.add_argument("--sigma", type=float, default=0.4)
+    parser.add_argument("--n-max", type=int, default=8)
+    parser.add_argument("--l-max", type=int, default=6)
+    parser.add_argument("--fmax", type=float, default=0.02)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    common.one_core()
+    path = Path(os.environ["LOSIKO_DATA"]) / "mp" / f"{arguments.system}.extxyz"
+    stable = [
+        atoms
+        for atoms in read_structures(path)
+        if atoms.info.get("e_above_hull", np.inf) <= AMORPHOUS
+    ]
+    small = [k for k, atoms in enumerate(stable) if len(atoms) <= 40]
+    rng = np.random.default_rng(arguments.seed)
+    chosen = rng.choice(small, min(arguments.crystals, len(small)), replace=False)
+    species = sorted({symbol for atoms in stable for symbol in atoms.symbols})
+    soap = SOAP(
+        species=species,
+        r_cut=arguments.r_cut,
+        n_max=arguments.n_max,
+        l_max=arguments.l_max,
+        sigma=arguments.sigma,
+        periodic=True,
+        smooth_width=0.5,
+    )
+    whole = EnvironmentDatabase.build(stable, soap)
+    rows, seconds = [], 0.0
+    for k in chosen:
+        database = whole.without([int(k)])
+        start = perturbed(stable[k], rng)
+        began = time.perf_counter()
+        (result,) = relax(
+            start,
+            database,
+            cell=True,
+            targets=arguments.targets,
+            n_neighbors=arguments.n_neighbors,
+            reg=arguments.reg,
+            fmax=arguments.fmax,
+        )
+        seconds += time.perf_counter() - began
+        rows.append(
+            (
+                distance(start, stable[k]),
+                distance(result.atoms, stable[k]),
+                abs(result.atoms.get_volume() / stable[k].get_volume() - 1),
+                result.converged,
+                result.n_steps,
+            )
+        )
+    before, after, volume, converged, steps = np.array(rows).T
+    print(f"{arguments.system}: {len(rows)} of {len(stable)} crystals, {whole}")
+    print(vars(arguments))
+    print(
+        f"median RMSD {np.median(before):.3f} -> {np.median(after):.3f} A "
+        f"(ratio {np.median(before) / np.median(after):.2f}), median volume error "
+        f"{np.median(volume):.2%}, converged {converged.mean():.0%}, median steps "
+        f"{np.median(steps):.0f}, {seconds / len(rows):.1f} s a crystal"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""``losiko map``: draw where the atoms of structures lie among the references of a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.text import Text
+
+from losiko_torch.cli import tables
+from losiko_torch.cli.console import progress, stdout
+from losiko_torch.cli.inputs import (
+    WHAT,
+    DatabaseFile,
+    Device,
+    Dtype,
+    Force,
+    input_files,
+    name_of,
+    open_database,
+    read_inputs,
+)
+from losiko_torch.drawing import writer_for
+from losiko_torch.mapping import EnvironmentMap, environment_map
+from losiko_torch.outputs import check_output
+
+Structures = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="STRUCTURES",
+        show_default=False,
+        help="Files that ASE reads, or QM9-style npz; frames by a slice: file@:100, file@-1. "
+        "Without any the database alone is drawn.",
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="MAP.html|MAP.png",
+        show_default=False,
+        help="A page to explore (needs plotly: pip install 'losiko-torch\\[map]'), or a picture.",
+        rich_help_panel=WHAT,
+    ),
+]
+
+
+def map_(
+    output: Output,
+    structures: Structures = None,
+    database: DatabaseFile = None,
+    force: Force = False,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> int:
+    """Draw where the atoms of structures lie among the references of a database.
+
+    For each element the references (grey) and the structures' atoms, coloured by the distance
+    |p - z| to the nearest reference, in the plane in which the references vary most. In the page,
+    pointing at an atom tells which it is and what it resembles. Structures that cannot be
+    described are left out and listed, and make the exit status 1.
+
+    Example: [bold]losiko map guesses.xyz -o map.html[/bold]
+    """
+    sources = structures or []
+    write = writer_for(output)
+    check_output(output, input_files(sources, database), force)
+    inputs = read_inputs(sources)
+    references = open_database(database)
+    with progress("mapping", len(inputs)) as done:
+        drawn = environment_map(inputs, references, device=device, dtype=dtype, progress=done)
+    name = name_of(database) if database is None else database.name
+    mapped = tables.plural(len(inputs) - len(drawn.failures), "structure")
+    where = f"the environments of {name}"
+    title = f"{mapped} among {where}" if inputs else f"{where[0].upper()}{where[1:]}"
+    write(drawn, output, overwrite=force, title=title)
+    failures = [(tables.source_of(inputs[k], k), why) for k, why in drawn.failures.items()]
+    tables.print_failures(failures, "left out")
+    _print_summary(drawn, f"{name_of(database)}")
+    stdout().print(Text(f"written to {output}"))
+    return 1 if failures else 0
+
+
+def _print_summary(drawn: EnvironmentMap, name: str) -> None:
+    n_references = sum(len(element.references.xy) for element in drawn.elements)
+    symbols = " ".join(element.symbol for element in drawn.elements)
+    line = f"{n_references:,} environments of {symbols} from {name}"
+    distances = np.concatenate([element.distance for element in drawn.elements])
+    if drawn.structures:
+        placed = len(drawn.structures) - len(drawn.failures)
+        line = f"{placed:,} of {tables.plural(len(drawn.structures), 'structure')} among {line}"
+    if len(distances):
+        line += (
+            f": an atom's distance |p - z| {np.median(distances):.2e} (median), "
+            f"{distances.max():.2e} at most"
+        )
+    stdout().print(Text(line, style="bold"))

@@ -1,0 +1,79 @@
+"""Adam on every coordinate (Kingma and Ba, arXiv:1412.6980), each structure with its own count.
+
+It has no line search and takes every step, so the loss may rise on the way: useful where the loss
+is rough or noise is added, slower than L-BFGS where it is smooth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from losiko_torch.optimizers.stepping import limited
+
+
+@dataclass(frozen=True)
+class State:
+    """Where each structure stands: N atoms, B structures.
+
+    trial, position: As every optimizer's (N, 3). mean, square: Running means of the gradient and
+    its square, (N, 3). count: Steps taken, (B,).
+    """
+
+    trial: torch.Tensor
+    position: torch.Tensor
+    mean: torch.Tensor
+    square: torch.Tensor
+    count: torch.Tensor
+
+    def keep(self, systems: torch.Tensor, atoms: torch.Tensor) -> State:
+        kept = {field.name: getattr(self, field.name)[atoms] for field in fields(self)[:4]}
+        return State(**kept, count=self.count[systems])
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam; see ``stepping.Optimizer`` for what its methods do.
+
+    Attributes:
+        learning_rate: Length of a step along one coordinate once the gradient is steady, Angstrom.
+        mean_decay, square_decay: Adam's beta_1 and beta_2.
+        max_step: The longest way any atom goes in one step, Angstrom.
+    """
+
+    learning_rate: float = 0.02
+    mean_decay: float = 0.9
+    square_decay: float = 0.99
+    max_step: float = 0.15
+
+    def init(self, positions: torch.Tensor, n_systems: int) -> State:
+        zero = torch.zeros_like(positions)
+        return State(positions, positions, zero, zero, positions.new_zeros(n_systems))
+
+    def tell(
+        self,
+        state: State,
+        loss: torch.Tensor,
+        gradient: torch.Tensor,
+        system_idx: torch.Tensor,
+        fresh: torch.Tensor,
+    ) -> tuple[State, torch.Tensor]:
+        mean = self.mean_decay * state.mean + (1 - self.mean_decay) * gradient
+        square = self.square_decay * state.square + (1 - self.square_decay) * gradient**2
+        count = state.count + 1
+        # Both means start at zero; dividing takes that out.
+        true_mean = mean / (1 - self.mean_decay**count)[system_idx, None]
+        true_square = square / (1 - self.square_decay**count)[system_idx, None]
+        tiny = torch.finfo(loss.dtype).tiny
+        step = -self.learning_rate * true_mean / (true_square + tiny).sqrt()
+        step = limited(step, self.max_step, system_idx, len(loss))
+        taken = replace(
+            state,
+            position=state.trial,
+            trial=state.trial + step,
+            mean=mean,
+            square=square,
+            count=count,
+        )
+        return taken, torch.ones_like(fresh)

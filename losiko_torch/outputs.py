@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from losiko_torch.errors import InputError
@@ -46,10 +47,11 @@ def check_output(
 
 @contextmanager
 def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """An empty file beside ``path`` that takes its place at the end, or leaves no trace.
+    """An empty file beside ``path`` that takes its place at the end; on failure it leaves no trace.
 
     Raises:
-        InputError: If it cannot be written, or if ``path`` has come to exist in the meantime.
+        InputError: If it cannot be written, or if ``path`` has come to exist in the meantime: then
+            what was written stays beside it under a name that the error tells.
     """
     # A link stays one: what it points to is replaced.
     target = Path(os.path.realpath(path))
@@ -62,13 +64,22 @@ def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         if target.exists() and not overwrite:
-            raise InputError(f"{path}: exists by now, and is not overwritten unasked")
+            # Hours of work may stand behind the new file: it is kept, under another name.
+            kept = _free_name(target)
+            os.replace(temporary, kept)
+            raise InputError(f"{path}: exists by now and is left alone, the new one is {kept}")
         os.replace(temporary, target)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _free_name(path: Path) -> Path:
+    """``out.xyz`` becomes ``out.1.xyz``, or the next number that is free."""
+    names = (path.with_name(f"{path.stem}.{k}{path.suffix}") for k in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def _umask() -> int:

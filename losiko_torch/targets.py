@@ -144,7 +144,8 @@ class LocallyLinear:
         # Scaling by the mean distance leaves the weights as they are and conditions the solve.
         system = centered.div_(mean_distance[:, None, None])
         system.diagonal(dim1=1, dim2=2).add_(self.reg)
-        weights = torch.linalg.solve(system, torch.ones_like(overlap))
+        # Not `solve`, which raises for the whole batch where one matrix is singular.
+        weights = torch.linalg.solve_ex(system, torch.ones_like(overlap)).result
         weights = weights / weights.sum(1, keepdim=True)
 
         combined = torch.stack([weights, torch.full_like(weights, 1 / k)], 1) @ z

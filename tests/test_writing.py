@@ -150,10 +150,14 @@ def test_old_file_survives_an_interrupted_overwrite(tmp_path):
 
 def test_file_that_comes_to_exist_in_the_meantime(tmp_path):
     path = tmp_path / "out.xyz"
-    with pytest.raises(InputError, match="exists by now"), replacing(path):
-        path.write_text("another's")
-    assert path.read_text() == "another's"
-    assert list(tmp_path.iterdir()) == [path]
+    for name in ("out.1.xyz", "out.2.xyz"):
+        sentence = f"exists by now and is left alone, the new one is .*{name}"
+        with pytest.raises(InputError, match=sentence), replacing(path) as file:
+            path.write_text("another's")
+            file.write(name)
+        assert path.read_text() == "another's"
+        assert (tmp_path / name).read_text() == name
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_links_stay_links_and_modes_follow_the_umask(tmp_path):

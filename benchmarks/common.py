@@ -20,14 +20,19 @@ SPECIES = ["H", "C", "N", "O"]
 CHOOSING_SEED, REPORTING_SEED = 77, 2026
 
 
+def data_folder() -> Path:
+    """``$LOSIKO_DATA``."""
+    folder = os.environ.get("LOSIKO_DATA")
+    if folder is None:
+        sys.exit("set LOSIKO_DATA to the folder of reference data: see benchmarks/README.md")
+    return Path(folder)
+
+
 class QM9:
     """The molecules of ``$LOSIKO_DATA/qm9/qm9.npz``, split as the benchmarks use them."""
 
     def __init__(self) -> None:
-        folder = os.environ.get("LOSIKO_DATA")
-        if folder is None:
-            sys.exit("set LOSIKO_DATA to the folder of reference data: see benchmarks/README.md")
-        with np.load(Path(folder) / "qm9" / "qm9.npz") as archive:
+        with np.load(data_folder() / "qm9" / "qm9.npz") as archive:
             self.ids, self.offsets = archive["id"], archive["offsets"]
             self.numbers, self.positions = archive["Z"], archive["R"]
         in_database = (self.ids <= 100) | (self.ids % 500 == 0)

@@ -12,9 +12,7 @@ the original's cell, after removing the drift.
 from __future__ import annotations
 
 import argparse
-import os
 import time
-from pathlib import Path
 
 import common
 import numpy as np
@@ -24,7 +22,8 @@ from ase.geometry import find_mic
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.database.sources import read_structures
 
-AMORPHOUS = 0.1
+#: Hull distance (eV an atom) up to which a crystal serves.
+STABLE = 0.1
 
 
 def perturbed(atoms: Atoms, rng: np.random.Generator) -> Atoms:
@@ -44,6 +43,10 @@ def distance(atoms: Atoms, reference: Atoms) -> float:
     return float(np.sqrt(np.square(vectors).sum(axis=1).mean()))
 
 
+def volume_error(atoms: Atoms, reference: Atoms) -> float:
+    return abs(atoms.get_volume() / reference.get_volume() - 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("system")
@@ -59,11 +62,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     common.one_core()
-    path = Path(os.environ["LOSIKO_DATA"]) / "mp" / f"{arguments.system}.extxyz"
+    path = common.data_folder() / "mp" / f"{arguments.system}.extxyz"
     stable = [
-        atoms
-        for atoms in read_structures(path)
-        if atoms.info.get("e_above_hull", np.inf) <= AMORPHOUS
+        atoms for atoms in read_structures(path) if atoms.info.get("e_above_hull", np.inf) <= STABLE
     ]
     small = [k for k, atoms in enumerate(stable) if len(atoms) <= 40]
     rng = np.random.default_rng(arguments.seed)
@@ -98,19 +99,21 @@ def main() -> None:
             (
                 distance(start, stable[k]),
                 distance(result.atoms, stable[k]),
-                abs(result.atoms.get_volume() / stable[k].get_volume() - 1),
+                volume_error(start, stable[k]),
+                volume_error(result.atoms, stable[k]),
                 result.converged,
                 result.n_steps,
             )
         )
-    before, after, volume, converged, steps = np.array(rows).T
+    before, after, volume_before, volume, converged, steps = np.array(rows).T
     print(f"{arguments.system}: {len(rows)} of {len(stable)} crystals, {whole}")
     print(vars(arguments))
     print(
         f"median RMSD {np.median(before):.3f} -> {np.median(after):.3f} A "
         f"(ratio {np.median(before) / np.median(after):.2f}), median volume error "
-        f"{np.median(volume):.2%}, converged {converged.mean():.0%}, median steps "
-        f"{np.median(steps):.0f}, {seconds / len(rows):.1f} s a crystal"
+        f"{np.median(volume_before):.2%} -> {np.median(volume):.2%}, "
+        f"converged {converged.mean():.0%}, median steps {np.median(steps):.0f}, "
+        f"{seconds / len(rows):.1f} s a crystal"
     )
 
 

@@ -52,8 +52,7 @@ def main() -> None:
     for dtype in (torch.float32, torch.float64):
         batch = Batch.from_atoms(molecules, dtype)
         name = str(dtype).removeprefix("torch.")
-        with torch.no_grad():
-            candidates[f"SOAP values, {name}"] = (torch.no_grad()(lambda b=batch: soap(b)), n_atoms)
+        candidates[f"SOAP values, {name}"] = (torch.no_grad()(lambda b=batch: soap(b)), n_atoms)
         for target in (Nearest(), LocallyLinear()):
             objective = Objective(database, target).restricted(batch.numbers)
             matching = objective.match(objective.features(batch), batch.numbers)

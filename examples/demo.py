@@ -42,7 +42,7 @@ def real_molecules():
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo_output")
     folder.mkdir(exist_ok=True)
-    console = Console(width=110)
+    console = Console(width=124)
     console.print("Loading the embedded database (its descriptors are computed at first use) ...")
     began = time.perf_counter()
     database = default_database()

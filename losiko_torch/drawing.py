@@ -88,7 +88,7 @@ def write_png(
     """Draw a map as a picture, a panel an element.
 
     Raises:
-        InputError: If the file exists and ``overwrite`` is not set, or cannot be written.
+        InputError: As ``outputs.replacement`` does.
     """
     from matplotlib.figure import Figure
 
@@ -141,8 +141,7 @@ def write_html(
     """Draw a map as one page that needs no network; pointing at an atom tells which it is.
 
     Raises:
-        InputError: If plotly is not installed, the file exists and ``overwrite`` is not set, or it
-            cannot be written.
+        InputError: If plotly is not installed, and as ``outputs.replacement`` does.
     """
     plots, subplots = _plotly("graph_objects"), _plotly("subplots")
     rows, columns, limit, farthest = _layout(drawn)

@@ -7,13 +7,16 @@ from pathlib import Path
 import torch
 
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.errors import InputError
 
 #: Largest share of the free memory that a batch may take.
 SHARE = 0.25
 #: On a CPU a batch beyond this size (bytes) gains no speed.
 CPU_LIMIT = 2**30
-#: Neighbours of an atom within the cutoff, for the estimate: those of a dense solid.
-NEIGHBORS_PER_VOLUME = 0.1
+#: Atoms per cubic Angstrom, for the estimate of an atom's neighbours: those of a dense solid.
+DENSITY = 0.1
+#: A molecule of this many atoms must fit, or references are too many.
+SMALL_MOLECULE = 20
 
 
 def bytes_per_atom(database: EnvironmentDatabase, n_neighbors: int, dtype: torch.dtype) -> int:
@@ -25,23 +28,39 @@ def bytes_per_atom(database: EnvironmentDatabase, n_neighbors: int, dtype: torch
     descriptor = database.descriptor
     item = torch.finfo(dtype).bits // 8
     volume = 4.19 * descriptor.cutoff**3
-    pairs = max(8.0, NEIGHBORS_PER_VOLUME * volume)
+    pairs = max(8.0, DENSITY * volume)
     products = descriptor.n_max * (2 * descriptor.l_max + 1)
     harmonics = (descriptor.l_max + 1) ** 2 + descriptor.n_max * (descriptor.l_max + 1)
     features = 8 * descriptor.get_number_of_features() * item
     densities = pairs * (3 * products + 6 * harmonics) * item
-    references = n_neighbors**2 * (8 + 2 * item)
-    return int(features + densities + references)
+    return int(features + densities + _bytes_of_references(n_neighbors, dtype))
 
 
 def atoms_that_fit(database: EnvironmentDatabase, n_neighbors: int, dtype: torch.dtype) -> int:
     """Atoms of a batch, at least one, on the device of the database."""
-    device = database.device
-    if device.type == "cuda":
-        budget = SHARE * torch.cuda.mem_get_info(device)[0]
-    else:
-        budget = min(SHARE * _free_memory(), CPU_LIMIT)
+    budget = SHARE * _free_on(database.device)
+    if database.device.type == "cpu":
+        budget = min(budget, CPU_LIMIT)
     return max(1, int(budget / bytes_per_atom(database, n_neighbors, dtype)))
+
+
+def check_neighbors(n_neighbors: int, dtype: torch.dtype, device: torch.device) -> None:
+    """Raise ``InputError`` where the references of a small molecule would not fit."""
+    needed = SMALL_MOLECULE * _bytes_of_references(n_neighbors, dtype)
+    if needed > SHARE * _free_on(device):
+        raise InputError(
+            f"{n_neighbors:,} references an atom take {needed / 2**30:,.1f} GiB for a molecule of "
+            f"{SMALL_MOLECULE} atoms: use a smaller n_neighbors"
+        )
+
+
+def _bytes_of_references(n_neighbors: int, dtype: torch.dtype) -> int:
+    """For an atom: scalar products among its references, and two matrices made of them."""
+    return n_neighbors**2 * (8 + 2 * torch.finfo(dtype).bits // 8)
+
+
+def _free_on(device: torch.device) -> float:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
 
 
 def _free_memory() -> float:

@@ -1,6 +1,6 @@
 r"""The loss of a batch against a database, and its gradient.
 
-    L = sum_i c_i F_i(p_i / |p_i|)
+    L = sum_i F_i(p_i / |p_i|)
 
 with F_i from ``targets``. ``match`` finds each atom's references; ``evaluate`` computes loss and
 gradient with respect to the positions for given references. The gradient with respect to the
@@ -76,6 +76,12 @@ class Objective:
     database: EnvironmentDatabase
     target: Target
 
+    @property
+    def most_neighbors(self) -> int:
+        """References that an atom can have: no element offers more than it has."""
+        counts = [len(part) for part in self.database.environments.values()]
+        return min(self.target.n_neighbors, max(counts))
+
     def restricted(self, numbers: torch.Tensor) -> Objective:
         """The same for a batch of these atomic numbers only: cheaper, equal results."""
         return replace(self, database=self.database.restricted(numbers.unique().tolist()))
@@ -88,7 +94,7 @@ class Objective:
     @torch.no_grad()
     def match(self, features: torch.Tensor, numbers: torch.Tensor) -> Matching:
         """Search the references of atoms with these unit descriptors (n, F) and numbers (n,)."""
-        n, k = len(numbers), self.target.n_neighbors
+        n, k = len(numbers), self.most_neighbors
         indices = torch.full((n, k), -1, dtype=torch.long, device=features.device)
         prepared: torch.Tensor | None = None
         for number in numbers.unique().tolist():

@@ -50,8 +50,8 @@ def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """An empty file beside ``path`` that takes its place at the end; on failure it leaves no trace.
 
     Raises:
-        InputError: If it cannot be written, or if ``path`` has come to exist in the meantime: then
-            what was written stays beside it under a name that the error tells.
+        InputError: If it cannot be written, or if ``path`` exists and ``overwrite`` is not set:
+            then what was written is kept beside it, under a name that the error tells.
     """
     # A link stays one: what it points to is replaced.
     target = Path(os.path.realpath(path))

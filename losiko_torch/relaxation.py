@@ -72,7 +72,8 @@ def relax(
     """Move atoms until their environments look like those of the database.
 
     Args:
-        structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms`` is honoured.
+        structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms`` and
+            ``FixCartesian`` are honoured.
         database: References; None takes the embedded one (organic molecules of H, C, N, O, F).
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
             SciPy's, one structure at a time, a yardstick.
@@ -102,12 +103,12 @@ def relax(
     if optimizer == "nelder-mead" and cell:
         raise InputError("nelder-mead does not relax cells: use another optimizer")
     fmax = FMAX if fmax is None else fmax
-    if not fmax > 0:
+    if not isinstance(fmax, (int, float)) or not fmax > 0:
         raise InputError(f"fmax must be positive, not {fmax}")
     if max_steps is None:
         max_steps = 20_000 if optimizer == "nelder-mead" else 200
-    if max_steps < 1:
-        raise InputError(f"max_steps must be at least 1, not {max_steps}")
+    if not isinstance(max_steps, int) or max_steps < 1:
+        raise InputError(f"max_steps must be an integer from 1 on, not {max_steps}")
     work = Workplace.make(database, targets, n_neighbors, reg, device, dtype, batch_atoms)
     finished = progress or (lambda n: None)
 

@@ -58,10 +58,12 @@ class Result:
     """A relaxed structure.
 
     Attributes:
-        atoms: A copy of the input with the new positions; unmoved if it failed.
+        atoms: A copy of the input with the new positions and, if it relaxed, cell; unmoved if it
+            failed.
         loss: Its loss, as ``score`` gives it; never larger than ``start_loss``. NaN if it failed.
         start_loss: Loss of the input.
-        converged: Whether the gradient fell to ``fmax`` on every atom.
+        converged: Whether the gradient fell to ``fmax`` on every atom; for Nelder-Mead, whether the
+            simplex shrank to its spreads.
         n_steps: Evaluations of the loss.
         reason: "converged", "max_steps" or "failed: <why>". "max_steps" also stands, rarely, where
             the gradient became small but only at a larger loss than before: then the best point

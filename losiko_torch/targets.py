@@ -97,8 +97,8 @@ class LocallyLinear:
     reg: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.n_neighbors < 1:
-            raise InputError(f"n_neighbors must be at least 1, not {self.n_neighbors}")
+        if not isinstance(self.n_neighbors, int) or self.n_neighbors < 1:
+            raise InputError(f"n_neighbors must be an integer from 1 on, not {self.n_neighbors}")
         if not self.reg > 0:
             raise InputError(f"reg must be positive, not {self.reg}")
 

@@ -15,7 +15,7 @@ from ase import Atoms
 from losiko_torch.database.embedded import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
-from losiko_torch.memory import atoms_that_fit
+from losiko_torch.memory import atoms_that_fit, check_neighbors
 from losiko_torch.objective import Objective
 from losiko_torch.preparation import Prepared, prepare
 from losiko_torch.results import Judgement, Matches
@@ -65,8 +65,10 @@ class Workplace:
             except (RuntimeError, AssertionError, TypeError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(f"device '{device}' cannot be used ({reason})") from None
-        size = batch_atoms or atoms_that_fit(database, target.n_neighbors, dtype)
-        return cls(Objective(database, target), dtype, database.device, size)
+        objective = Objective(database, target)
+        check_neighbors(objective.most_neighbors, dtype, database.device)
+        size = batch_atoms or atoms_that_fit(database, objective.most_neighbors, dtype)
+        return cls(objective, dtype, database.device, size)
 
     def batch(self, items: list[Prepared]) -> Batch:
         return Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)

@@ -32,7 +32,8 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[IO[str]]:
     """A text file that takes the place of ``path`` once complete, or leaves no trace.
 
     Raises:
-        InputError: If it cannot be written, or if ``path`` has come to exist in the meantime.
+        InputError: If it cannot be written, or if ``path`` exists and ``overwrite`` is not set:
+            then what was written is kept beside it, under a name that the error tells.
     """
     with (
         replacement(path, overwrite) as temporary,
@@ -45,7 +46,7 @@ def write_results(results: Iterable[Result], path: str | Path, overwrite: bool =
     """Write the structures of results in order, the failed ones too; see the module's text.
 
     Raises:
-        InputError: If the file exists and ``overwrite`` is not set, or cannot be written.
+        InputError: As ``replacing`` does.
     """
     with replacing(path, overwrite) as file:
         for result in results:

@@ -541,7 +541,7 @@ def test_help_teaches(losiko, command):
 
 def test_overview(losiko):
     assert losiko("--help") == 0
-    for command in ("relax", "score", "build", "info"):
+    for command in ("relax", "score", "map", "build", "info"):
         assert command in losiko.out
     assert "report" not in losiko.out
     assert losiko("--version") == 0
@@ -566,6 +566,19 @@ def test_console_script_and_closed_pipe(losiko, tiny_database):
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_stdout_on_a_full_disk(tiny_database):
+    script = os.path.join(os.path.dirname(sys.executable), "losiko")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [script, "info", tiny_database], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 74
+    assert done.stderr == (
+        "losiko: error: the output cannot be printed (No space left on device)\n"
+    )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from small_database import NAMES, database, rattled, soap
 
-from losiko_torch import EnvironmentDatabase, InputError, StructureError
+from losiko_torch import ACSF, EnvironmentDatabase, InputError, StructureError
 from losiko_torch.database import environments
 from losiko_torch.database.components import principal_components
 from losiko_torch.database.storage import TENSORS
@@ -391,3 +391,19 @@ def test_without_some_structures_is_as_if_they_had_never_been_there():
         assert torch.allclose(ours.vectors @ ours.basis.T, expected, atol=2e-6)
     with pytest.raises(InputError, match="no environment is left"):
         whole.without(range(8))
+
+
+def test_same_database_is_the_same_file(tmp_path):
+    made = EnvironmentDatabase.build([molecule("H2O")], soap(), metadata={"title": "\u00e9\n\x1f"})
+    files = [tmp_path / f"{k}.losiko" for k in range(4)]
+    for file in files:
+        made.save(file)
+    assert len({file.read_bytes() for file in files}) == 1
+    assert EnvironmentDatabase.load(files[0]).metadata == made.metadata
+
+
+def test_other_descriptors_are_refused():
+    """Their file could not be read back."""
+    acsf = ACSF(r_cut=4.0, species=["H", "O"])
+    with pytest.raises(InputError, match="needs a SOAP descriptor, not ACSF"):
+        EnvironmentDatabase.build([molecule("H2O")], acsf)

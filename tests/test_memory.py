@@ -7,9 +7,9 @@ import pytest
 import torch
 from small_database import database, rattled, soap
 
-from losiko_torch import SOAP, EnvironmentDatabase, relax
+from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax
 from losiko_torch import memory as estimates
-from losiko_torch.memory import atoms_that_fit, bytes_per_atom
+from losiko_torch.memory import atoms_that_fit, bytes_per_atom, check_neighbors
 
 #: Peak of the process, in a fresh one: tools inside Python do not see what torch allocates.
 MEASURE = """
@@ -90,7 +90,12 @@ def test_a_batch_takes_a_share_of_the_memory_but_at_least_one_atom(monkeypatch):
     assert atoms_that_fit(database(), 64, torch.float32) == int(estimates.CPU_LIMIT / each)
     monkeypatch.setattr(estimates, "_free_memory", lambda: 0.0)
     assert atoms_that_fit(database(), 64, torch.float32) == 1
-    first, second = relax([rattled("CH3OH"), rattled("H2O")], database(), max_steps=3)
+
+
+def test_one_atom_at_a_time_is_enough_to_relax():
+    first, second = relax(
+        [rattled("CH3OH"), rattled("H2O")], database(), max_steps=3, batch_atoms=1
+    )
     assert first.loss < first.start_loss
     assert second.loss < second.start_loss
 
@@ -104,3 +109,11 @@ def test_free_memory_is_told_or_assumed(monkeypatch):
 class _Nowhere:
     def read_text(self):
         raise OSError
+
+
+def test_more_references_than_fit_are_refused_beforehand(monkeypatch):
+    monkeypatch.setattr(estimates, "_free_memory", lambda: 2.0**30)
+    cpu = torch.device("cpu")
+    check_neighbors(256, torch.float32, cpu)
+    with pytest.raises(InputError, match=r"12,000 references an atom take .* GiB"):
+        check_neighbors(12_000, torch.float32, cpu)

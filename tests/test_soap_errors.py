@@ -1,5 +1,7 @@
 """Unusable parameters, structures and centers, each refused with a sentence that says why."""
 
+import sys
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -97,3 +99,9 @@ def test_what_defines_the_features_cannot_be_changed_unnoticed():
     for name in ("species", "compression"):
         with pytest.raises(AttributeError):
             setattr(soap, name, None)
+
+
+def test_sparse_without_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sparse", None)
+    with pytest.raises(InputError, match="pip install sparse"):
+        SOAP(**ORGANIC, sparse=True).create(molecule("H2O"))

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from losiko_torch.database.sources import SOURCE, parse_filter, read_all, read_structures
+from losiko_torch.database.sources import SOURCE, parse_filter, read_structures
 from losiko_torch.errors import InputError
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6", "CO2", "H2"]
@@ -236,7 +236,7 @@ def test_archive_cut_in_half(tmp_path):
 @pytest.mark.skipif("LOSIKO_DATA" not in os.environ, reason="LOSIKO_DATA is not set")
 def test_real_qm9():
     path = os.path.join(os.environ["LOSIKO_DATA"], "qm9", "qm9.npz")
-    methane, last = read_all([f"{path}@0", f"{path}@-1"])
+    (methane,), (last,) = read_structures(f"{path}@0"), read_structures(f"{path}@-1")
     assert str(methane.symbols) == "CH4"
     assert last.info["id"] > 133_000
 

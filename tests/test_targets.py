@@ -142,8 +142,8 @@ def test_names_and_numbers_are_checked():
         (("closest",), "none of nearest, locally-linear"),
         (("nearest", 3), "take no n_neighbors"),
         (("nearest", None, 0.1), "take no n_neighbors and no reg"),
-        (("locally-linear", 0), "n_neighbors must be at least 1, not 0"),
-        (("locally-linear", -2), "n_neighbors must be at least 1, not -2"),
+        (("locally-linear", 0), "n_neighbors must be an integer from 1 on, not 0"),
+        (("locally-linear", -2), "n_neighbors must be an integer from 1 on, not -2"),
         (("locally-linear", None, 0.0), "reg must be positive, not 0"),
         (("locally-linear", None, float("nan")), "reg must be positive, not nan"),
     ]:

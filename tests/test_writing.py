@@ -148,13 +148,18 @@ def test_old_file_survives_an_interrupted_overwrite(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def write_while_another_does(path, text):
+    with replacing(path) as file:
+        path.write_text("another's")
+        file.write(text)
+
+
 def test_file_that_comes_to_exist_in_the_meantime(tmp_path):
     path = tmp_path / "out.xyz"
     for name in ("out.1.xyz", "out.2.xyz"):
         sentence = f"exists by now and is left alone, the new one is .*{name}"
-        with pytest.raises(InputError, match=sentence), replacing(path) as file:
-            path.write_text("another's")
-            file.write(name)
+        with pytest.raises(InputError, match=sentence):
+            write_while_another_does(path, name)
         assert path.read_text() == "another's"
         assert (tmp_path / name).read_text() == name
     assert len(list(tmp_path.iterdir())) == 3

@@ -1,4 +1,4 @@
-"""The command line: ``losiko build``, ``relax``, ``score`` and ``info``."""
+"""The command line: ``losiko relax``, ``score``, ``map``, ``build`` and ``info``."""
 
 from losiko_torch.cli.app import main
 

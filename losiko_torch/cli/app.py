@@ -1,7 +1,7 @@
 """The commands together, and how the program ends.
 
 Exit status: 0 all well; 1 some structures failed (the others are done); 2 unusable input or usage,
-nothing written; 130 interrupted.
+nothing written; 74 what was found cannot be printed; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from losiko_torch.cli.map import map_
 from losiko_torch.cli.relax import relax
 from losiko_torch.cli.score import score
 from losiko_torch.errors import LosikoError
+
+#: EX_IOERR of sysexits.h.
+NOT_PRINTED = 74
 
 app = typer.Typer(
     name="losiko",
@@ -88,6 +91,9 @@ def _run(argv: Sequence[str] | None) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         status = 130
+    except OSError as problem:  # files tell by InputError: what is left is stdout
+        error(f"the output cannot be printed ({problem.strerror or problem})")
+        return NOT_PRINTED
     except _UsageError as problem:
         context = getattr(problem, "ctx", None)
         error(problem.format_message())  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ def later_report() -> None:
 
 
 def refuse_later(optimizer: str, run: object) -> None:
-    """Raise ``InputError`` for options of ``relax`` that are not there yet, or never will be."""
+    """Raise ``InputError`` for what ``relax`` cannot do, before it reads anything."""
     if run is not None:
         raise refusal("'relax --run', keeping a record of the run,")
     if optimizer not in OPTIMIZERS:

@@ -76,7 +76,11 @@ Cell = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option(metavar="S", help="For optimizers that draw random numbers.", rich_help_panel=HOW),
+    typer.Option(
+        metavar="S",
+        help="For optimizers that draw random numbers; none does yet.",
+        rich_help_panel=HOW,
+    ),
 ]
 
 COLUMNS = {
@@ -111,11 +115,11 @@ def relax(
     """Move atoms until their surroundings look like those of known good structures.
 
     Each atom is compared with the references of its element; the loss is the sum of the squared
-    distances of their descriptors, without units, 0 where every atom is matched. FixAtoms is
-    honoured. The output is extended xyz with losiko_loss, losiko_start_loss, losiko_converged,
-    losiko_steps, losiko_reason and losiko_source for each structure and losiko_distance for each
-    atom. Structures that cannot be relaxed are written unmoved, with the reason, and make the exit
-    status 1.
+    distances of their descriptors, without units, 0 where every atom is matched. FixAtoms and
+    FixCartesian are honoured. The output is extended xyz with losiko_loss, losiko_start_loss,
+    losiko_converged, losiko_steps, losiko_reason and losiko_source for each structure and
+    losiko_distance for each atom. Structures that cannot be relaxed are written unmoved, with the
+    reason, and make the exit status 1.
 
     Example: [bold]losiko relax guesses.xyz -o relaxed.extxyz[/bold]
 

@@ -144,6 +144,8 @@ class EnvironmentDatabase:
 
         A structure that cannot be described is left out and listed in ``skipped``.
         """
+        if not isinstance(descriptor, SOAP):
+            raise InputError(f"a database needs a SOAP descriptor, not {type(descriptor).__name__}")
         if descriptor.average != "off":
             raise InputError("a database needs a descriptor with average='off'")
         if components is not None and components < 1:
@@ -281,8 +283,8 @@ def check_describable(atoms: Atoms, descriptor: SOAP) -> None:
     descriptor.check_elements(atoms.numbers)
     if atoms.pbc.any() and not descriptor.periodic:
         raise StructureError(
-            "it is periodic but the descriptor is not: make the descriptor with periodic=True, "
-            "or set pbc=False on the structure"
+            "it is periodic but the descriptor is not: use a database of periodic structures "
+            "(periodic=True), or set pbc=False on the structure"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,6 @@ def read_structures(source: str | Path) -> Iterator[Atoms]:
         raise InputError(
             f"{path}: no structure in it" if frames == slice(None) else f"{source}: no such frame"
         )
-
-
-def read_all(sources: Iterable[str | Path]) -> Iterator[Atoms]:
-    """The structures of several files, in order."""
-    for source in sources:
-        yield from read_structures(source)
 
 
 def split_source(source: str | Path) -> tuple[Path, slice]:

@@ -50,6 +50,7 @@ def save(database: EnvironmentDatabase, path: Path, overwrite: bool) -> None:
             save_file(tensors, temporary, metadata=header)
         except SafetensorError as error:
             raise OSError(str(error)) from None
+        _sort_metadata(temporary)
 
 
 def load(path: Path) -> Loaded:
@@ -81,6 +82,21 @@ def load(path: Path) -> Loaded:
 def descriptor_from(parameters: dict[str, Any]) -> SOAP:
     """The descriptor whose ``parameters_dict`` this is."""
     return SOAP(**parameters)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the header's metadata, which safetensors writes in random order, in a fixed one.
+
+    So the same database is the same file, byte by byte.
+    """
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def _check_format(header: dict[str, str]) -> None:

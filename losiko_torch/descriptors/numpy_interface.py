@@ -7,6 +7,7 @@ structure, each with one coordinate of one atom as its tangent.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -213,9 +214,7 @@ class NumpyInterface:
         array = array.astype(self.dtype, copy=False)
         if not self.sparse:
             return array
-        import sparse
-
-        return sparse.COO.from_numpy(array)
+        return _sparse().COO.from_numpy(array)
 
     def _device(self) -> torch.device:
         return next(self.buffers()).device  # type: ignore[attr-defined]
@@ -288,6 +287,11 @@ def _stack_if_alike(arrays: list) -> Any:
         return arrays
     if isinstance(arrays[0], np.ndarray):
         return np.stack(arrays)
-    import sparse
+    return _sparse().stack(arrays)
 
-    return sparse.stack(arrays)
+
+def _sparse() -> Any:
+    try:
+        return importlib.import_module("sparse")
+    except ImportError:
+        raise InputError("sparse=True needs the package sparse: pip install sparse") from None

@@ -69,6 +69,11 @@ class SOAP(NumpyInterface, nn.Module):
 
     Raises:
         InputError: For parameters out of range.
+
+    DScribe 2.1.2 departs from its own formulas, and so from this, in three places: the polynomial
+    basis (see ``polynomial``); atoms outside a periodic cell, of which it misses neighbours; and
+    ``derivatives`` with ``attach`` of averages, where it moves the wrong centers if some are free
+    or an atom does not see them all.
     """
 
     element_of_number: torch.Tensor

@@ -85,7 +85,7 @@ def main() -> None:
     table.add_section()
     for name, summary in (("mean", np.mean), ("median", np.median)):
         numbers = (f"{number:.3f}" for number in summary(rows, axis=0))
-        table.add_row(name, str(len(rows)), "", "", *numbers, "", "")
+        table.add_row(f"{name} of {len(rows)}", "", "", "", *numbers, "", "")
     console.print(table)
     converged = sum(result.converged for result in results)
     console.print(f"{len(results)} molecules in {seconds:.1f} s, {converged} converged.")

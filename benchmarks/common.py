@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from losiko_torch import SOAP, EnvironmentDatabase
+from losiko_torch.database.environments import COMPONENTS
 
 #: The descriptor of the embedded database, and that of the paper's QM9 case (its Table S1).
 SHARP = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}
@@ -43,10 +44,13 @@ class QM9:
         atoms = slice(self.offsets[k], self.offsets[k + 1])
         return Atoms(self.numbers[atoms], self.positions[atoms].astype(float))
 
-    def paper_database(self, **descriptor) -> EnvironmentDatabase:
+    def paper_database(
+        self, components: int | None = COMPONENTS, **descriptor
+    ) -> EnvironmentDatabase:
         """The first 100 ids and every 500th: 359 molecules without fluorine."""
         soap = SOAP(species=SPECIES, **descriptor)
-        return EnvironmentDatabase.build(map(self.molecule, self.database_molecules), soap)
+        molecules = map(self.molecule, self.database_molecules)
+        return EnvironmentDatabase.build(molecules, soap, components=components)
 
     def choosing(self, count: int) -> list[Atoms]:
         """Molecules outside the database, for choosing parameters."""

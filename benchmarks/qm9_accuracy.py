@@ -49,13 +49,18 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", default=["locally-linear", "nearest"])
     parser.add_argument("--paper-soap", action="store_true", help="r_cut 4, n 6, l 6, sigma 0.5")
     parser.add_argument("--embedded", action="store_true", help="the built-in database instead")
+    parser.add_argument("--components", default="512", help="a number, or all")
     parser.add_argument("--choosing", action="store_true", help="the molecules for choosing")
     parser.add_argument("--dtype", default="float32")
     arguments = parser.parse_args()
     common.one_core()
     qm9 = common.QM9()
     soap = common.PAPER if arguments.paper_soap else common.SHARP
-    database = default_database() if arguments.embedded else qm9.paper_database(**soap)
+    if arguments.embedded:
+        database = default_database()
+    else:
+        components = None if arguments.components == "all" else int(arguments.components)
+        database = qm9.paper_database(components, **soap)
     pick = qm9.choosing if arguments.choosing else qm9.reporting
     molecules = pick(arguments.molecules)
     print(f"{database}\n{database.descriptor}")

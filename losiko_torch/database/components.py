@@ -1,8 +1,9 @@
 """Principal components of an element's references: their span in far fewer numbers.
 
-The descriptors of a few thousand environments fill a small part of feature space: 512 directions
-keep all but about a thousandth of each of them. Kept in that basis, references are several times
-faster to search and to combine, and take a tenth of the memory.
+The descriptors of a few thousand environments fill a small part of feature space: 512 of 3,696
+directions keep all but 0.2 % (H) and 0.6 % (C) of the length of those of 359 QM9 molecules. In that
+basis references are faster to search and to combine, and take a seventh of the memory; relaxed
+structures stay the same to 0.001 A on average (benchmarks/README.md).
 """
 
 from __future__ import annotations

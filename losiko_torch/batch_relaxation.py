@@ -68,7 +68,6 @@ class _Progress:
     """
 
     coordinates: Coordinates
-    numbers: torch.Tensor
     state: State
     matching: Matching
     matched_at: torch.Tensor
@@ -84,7 +83,6 @@ class _Progress:
         atoms = systems[self.coordinates.start.system_idx]
         return _Progress(
             coordinates=self.coordinates.keep(systems),
-            numbers=self.numbers[atoms],
             state=self.state.keep(systems, rows),
             matching=self.matching.keep(atoms),
             matched_at=self.matched_at[atoms],
@@ -165,7 +163,7 @@ def _step(
     matching, matched_at = now.matching, now.matched_at
     if search.any():
         atoms = search[atom_idx]
-        found = objective.match(evaluation.features[atoms], now.numbers[atoms])
+        found = objective.match(evaluation.features[atoms], here.numbers[atoms])
         matching = matching.updated(atoms, found)
         matched_at = torch.where(atoms[:, None], here.positions, matched_at)
         state = hold(state, search, idx)
@@ -187,7 +185,6 @@ def _begin(objective: Objective, coordinates: Coordinates, optimizer: Optimizer)
     device, n_systems = rows.device, batch.n_systems
     return _Progress(
         coordinates=coordinates,
-        numbers=batch.numbers,
         state=optimizer.init(rows, n_systems),
         matching=objective.match(objective.features(batch), batch.numbers),
         matched_at=batch.positions,

@@ -96,8 +96,7 @@ def relax(
     Raises:
         InputError: For arguments that make no sense.
     """
-    if optimizer not in OPTIMIZERS:
-        raise InputError(f"optimizer '{optimizer}' is none of {', '.join(OPTIMIZERS)}")
+    check_optimizer(optimizer)
     if optimizer == "nelder-mead" and fmax is not None:
         raise InputError("nelder-mead uses no gradient: fmax does not apply to it")
     if optimizer == "nelder-mead" and cell:
@@ -124,6 +123,12 @@ def relax(
     for group in work.groups(structures, moves=True):
         results.extend(_relax_group(group, work, run, cell, finished))
     return results
+
+
+def check_optimizer(name: str) -> None:
+    """Raise ``InputError`` for an optimizer that there is not."""
+    if name not in OPTIMIZERS:
+        raise InputError(f"optimizer '{name}' is none of {', '.join(OPTIMIZERS)}")
 
 
 _Run = Callable[[Batch, torch.Tensor], Ended]

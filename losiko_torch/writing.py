@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -102,11 +102,9 @@ def _readable_entry(key: Any, value: Any) -> Any:
     forms = [value] if isinstance(value, (str, np.ndarray, np.generic, int, float)) else []
     if isinstance(value, str):
         forms.append(value.replace("\\", "\\\\"))
-    try:
+    with suppress(TypeError):
         text = json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
         forms.append("_JSON " + text.replace("\\", "\\\\"))
-    except TypeError:
-        pass
     for form in forms:
         line = key_val_dict_to_str({key: form, "end": 1})
         if "\n" not in line and "\r" not in line:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from losiko_torch.errors import InputError
-from losiko_torch.relaxation import OPTIMIZERS
 
 #: Lets a command that does nothing yet take any arguments.
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -16,12 +15,10 @@ def later_report() -> None:
     raise refusal("'losiko report'")
 
 
-def refuse_later(optimizer: str, run: object) -> None:
-    """Raise ``InputError`` for what ``relax`` cannot do, before it reads anything."""
+def refuse_later(run: object) -> None:
+    """Raise ``InputError`` for options of ``relax`` that are not there yet."""
     if run is not None:
         raise refusal("'relax --run', keeping a record of the run,")
-    if optimizer not in OPTIMIZERS:
-        raise InputError(f"optimizer '{optimizer}' is none of {', '.join(OPTIMIZERS)}")
 
 
 def refusal(what: str) -> InputError:

@@ -31,7 +31,7 @@ from losiko_torch.cli.inputs import (
 )
 from losiko_torch.cli.later import refuse_later
 from losiko_torch.outputs import check_output
-from losiko_torch.relaxation import OPTIMIZERS
+from losiko_torch.relaxation import OPTIMIZERS, check_optimizer
 from losiko_torch.relaxation import relax as relax_structures
 from losiko_torch.results import Result
 from losiko_torch.targets import make_target
@@ -125,7 +125,9 @@ def relax(
 
     Example: [bold]losiko relax POSCAR -d si-o.losiko --cell -o relaxed.extxyz[/bold]
     """
-    refuse_later(optimizer, run)
+    # Before anything is read, which may take long.
+    refuse_later(run)
+    check_optimizer(optimizer)
     make_target(targets, n_neighbors, reg)
     check_output(output, input_files(structures, database), force, SUFFIXES)
     inputs = read_inputs(structures)

@@ -235,7 +235,17 @@ class EnvironmentDatabase:
         return replace(self, environments=environments)
 
     def restricted(self, numbers: Iterable[int]) -> EnvironmentDatabase:
-        """The same references for structures of these elements only: cheaper, equal results."""
+        """The same references for structures of these elements only: cheaper, equal results.
+
+        The last one made is kept: a relaxation and a calculator ask for the same again and again.
+        """
+        wanted = frozenset(numbers)
+        kept = self.__dict__.get("_restriction")
+        if kept is None or kept[0] != wanted:
+            kept = self.__dict__["_restriction"] = (wanted, self._restricted(wanted))
+        return kept[1]
+
+    def _restricted(self, numbers: Iterable[int]) -> EnvironmentDatabase:
         descriptor, columns = self.descriptor.restricted(numbers)
         if descriptor is self.descriptor:
             return self

@@ -80,7 +80,7 @@ class LosikoCalculator(Calculator):
         # The copy that ASE keeps to notice changes.
         here = cast(Atoms, self.atoms)
         # ASE applies constraints itself, to the forces that it asks for.
-        item = prepare(here, self.workplace.objective.database, moves=False)
+        item = prepare(here, self.workplace.objective.database, None)
         if item.problem is not None:
             raise StructureError(f"{here.get_chemical_formula()}: {item.problem}")
         batch = self.workplace.batch([item])

@@ -112,7 +112,7 @@ def environment_map(
     found: dict[int, list[tuple[np.ndarray, ...]]] = {}
     names: list[str] = []
     failures: dict[int, str] = {}
-    for group in work.groups(structures, moves=False):
+    for group in work.groups(structures):
         good = []
         for item in group:
             if item.problem is None:

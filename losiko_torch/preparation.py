@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -10,6 +10,9 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from losiko_torch.database.environments import EnvironmentDatabase, check_describable
 from losiko_torch.errors import StructureError
+from losiko_torch.schedule import gaussian
+from losiko_torch.selection import Selection, selected_coordinates
+from losiko_torch.structures import check_structure
 
 
 @dataclass(frozen=True)
@@ -19,26 +22,44 @@ class Prepared:
     Attributes:
         atoms: The input itself.
         movable: True where a coordinate may change, shape (n, 3).
+        copy: Which of the copies of an input it is; 0 for the input itself.
         problem: Why it cannot be worked on; None if it can.
     """
 
     atoms: Atoms
     movable: np.ndarray
     problem: str | None = None
+    copy: int = 0
+
+    def shaken(self, copy: int, sigma: float, seed: int) -> Prepared:
+        """A copy with N(0, sigma) Angstrom added to every movable coordinate."""
+        if self.problem is not None:
+            return replace(self, copy=copy)
+        atoms = self.atoms.copy()
+        noise = sigma * gaussian((seed, 0), [copy], [len(atoms)])
+        atoms.set_positions(atoms.positions + noise * self.movable, apply_constraint=False)
+        try:
+            check_structure(atoms)
+        except StructureError as error:
+            return Prepared(atoms, self.movable, str(error), copy)
+        return Prepared(atoms, self.movable, None, copy)
 
 
-def prepare(atoms: Atoms, database: EnvironmentDatabase, moves: bool) -> Prepared:
-    """Check a structure against a database; a problem is noted, not raised.
+def prepare(atoms: Atoms, database: EnvironmentDatabase, select: Selection | None) -> Prepared:
+    """Check a structure against a database and find what moves; a problem is noted, not raised.
 
-    Constraints matter only where the structure ``moves``.
+    ``select`` of None is for structures that stay as they are: constraints do not matter then.
     """
+    nothing = np.zeros((len(atoms), 3), dtype=bool)
     try:
         check_describable(atoms, database.descriptor)
         for number in np.unique(atoms.numbers).tolist():
             database.references_of(number)
-        return Prepared(atoms, movable_coordinates(atoms) if moves else _nothing(atoms))
+        if select is None:
+            return Prepared(atoms, nothing)
+        return Prepared(atoms, movable_coordinates(atoms) & selected_coordinates(atoms, select))
     except StructureError as error:
-        return Prepared(atoms, _nothing(atoms), str(error))
+        return Prepared(atoms, nothing, str(error))
 
 
 def movable_coordinates(atoms: Atoms) -> np.ndarray:
@@ -60,7 +81,3 @@ def movable_coordinates(atoms: Atoms) -> np.ndarray:
             raise StructureError(f"its constraint {name} names atoms that it does not have")
         movable[constraint.index] &= ~getattr(constraint, "mask", np.ones(3, dtype=bool))
     return movable
-
-
-def _nothing(atoms: Atoms) -> np.ndarray:
-    return np.zeros((len(atoms), 3), dtype=bool)

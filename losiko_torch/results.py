@@ -64,12 +64,14 @@ class Result:
         start_loss: Loss of the input.
         converged: Whether the gradient fell to ``fmax`` on every atom; for Nelder-Mead, whether the
             simplex shrank to its spreads.
-        n_steps: Evaluations of the loss.
+        n_steps: Evaluations of the loss, in all stages together.
         reason: "converged", "max_steps" or "failed: <why>". "max_steps" also stands, rarely, where
             the gradient became small but only at a larger loss than before: then the best point
             before is returned.
         distances: What each atom adds to the loss, shape (n,).
         matches: The references of each atom; None if it failed.
+        starts: With ``n_starts``, the results of all copies, that of the input as given first;
+            this one is the one of lowest loss among them.
     """
 
     atoms: Atoms
@@ -80,6 +82,7 @@ class Result:
     reason: str
     distances: np.ndarray
     matches: Matches | None
+    starts: tuple[Result, ...] = ()
 
     @property
     def failed(self) -> bool:

@@ -32,7 +32,7 @@ def score(
     """
     work = Workplace.make(database, targets, n_neighbors, reg, device, dtype, batch_atoms)
     scores: list[Score] = []
-    for group in work.groups(structures, moves=False):
+    for group in work.groups(structures):
         good = [item for item in group if item.problem is None]
         judgements = iter(work.judge(work.batch(good)) if good else [])
         for item in group:

@@ -5,7 +5,7 @@ What ``relax`` and ``score`` share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from losiko_torch.memory import atoms_that_fit, check_neighbors
 from losiko_torch.objective import Objective
 from losiko_torch.preparation import Prepared, prepare
 from losiko_torch.results import Judgement, Matches
+from losiko_torch.selection import Selection
 from losiko_torch.structures import Batch, sum_by_system
 from losiko_torch.targets import make_target
 
@@ -73,8 +74,19 @@ class Workplace:
     def batch(self, items: list[Prepared]) -> Batch:
         return Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
 
-    def groups(self, structures: Atoms | Iterable[Atoms], moves: bool) -> Iterator[list[Prepared]]:
-        """Structures in input order, cut so that the atoms of a group fit into memory."""
+    def groups(
+        self,
+        structures: Atoms | Iterable[Atoms],
+        selection_of: Callable[[int], Selection] | None = None,
+        copies: int = 1,
+    ) -> Iterator[list[Prepared]]:
+        """Structures in input order, cut so that the atoms of a group fit into memory.
+
+        Args:
+            structures: As for ``relax``.
+            selection_of: From a structure's number to which of its atoms move; None: nothing does.
+            copies: How many of each structure the caller will make of it.
+        """
         if isinstance(structures, Atoms):
             structures = [structures]
         if not isinstance(structures, Iterable):
@@ -86,11 +98,13 @@ class Workplace:
                 raise InputError(
                     f"structure {number} is of type {type(atoms).__name__}: give ase.Atoms"
                 )
-            if group and n_atoms + len(atoms) > self.batch_atoms:
+            size = len(atoms) * copies
+            if group and n_atoms + size > self.batch_atoms:
                 yield group
                 group, n_atoms = [], 0
-            group.append(prepare(atoms, self.objective.database, moves))
-            n_atoms += len(atoms)
+            select = None if selection_of is None else selection_of(number)
+            group.append(prepare(atoms, self.objective.database, select))
+            n_atoms += size
         if group:
             yield group
 

@@ -31,9 +31,9 @@ from losiko_torch.cli.inputs import (
 )
 from losiko_torch.cli.later import refuse_later
 from losiko_torch.outputs import check_output
-from losiko_torch.relaxation import OPTIMIZERS, check_optimizer
 from losiko_torch.relaxation import relax as relax_structures
 from losiko_torch.results import Result
+from losiko_torch.stages import OPTIMIZERS, check_optimizer
 from losiko_torch.targets import make_target
 from losiko_torch.writing import SUFFIXES, write_results
 

@@ -56,7 +56,7 @@ def relax(
     hydrostatic_strain: bool = False,
     constant_volume: bool = False,
     schedule: Sequence[Stage] = (),
-    noise: tuple[float, float] | None = None,
+    noise: Sequence[float] | None = None,
     n_starts: int = 1,
     start_noise: float = START_NOISE,
     seed: int = 0,
@@ -86,7 +86,8 @@ def relax(
         strain_mask, hydrostatic_strain, constant_volume: Which strains a cell may take, as in
             ASE's cell filters (see ``coordinates.StrainFilter``).
         schedule: Stages gone through first, see ``schedule.Stage``.
-        noise: The paper's annealing, (s0^2 in Angstrom^2, alpha): a stage with the noise of
+        noise: The paper's annealing, (s0^2 in Angstrom^2, alpha), or with a third number, after
+            how many steps noise is added again (1): a stage with the noise of
             ``schedule.annealed`` and these ``targets`` just before the last.
         n_starts: Copies of each structure relaxed, all but the first with ``start_noise`` on every
             movable coordinate; the one of lowest loss is returned, all are in its ``starts``.
@@ -173,15 +174,15 @@ def _stages(schedule: Sequence[Stage]) -> Sequence[Stage]:
     return stages
 
 
-def _annealing(noise: tuple[float, float] | None, last: Stage) -> list[Stage]:
+def _annealing(noise: Sequence[float] | None, last: Stage) -> list[Stage]:
     """The stage of the paper's noise, with the targets of the last one."""
     if noise is None:
         return []
-    try:
-        s0_squared, alpha = map(float, noise)
-    except (TypeError, ValueError):
-        raise InputError(f"noise is a pair (s0^2 in A^2, alpha), not {noise!r}") from None
-    sigmas = annealed(s0_squared, alpha)
+    if not isinstance(noise, (tuple, list)) or len(noise) not in (2, 3):
+        raise InputError(
+            f"noise is (s0^2 in A^2, alpha), or with a third number, every; not {noise!r}"
+        )
+    sigmas = annealed(*noise)
     return [Stage(last.targets, last.n_neighbors, last.reg, noise=sigmas)] if sigmas else []
 
 

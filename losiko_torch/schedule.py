@@ -87,9 +87,11 @@ def annealed(s0_squared: float, alpha: float, every: int = 1) -> tuple[float, ..
     Raises:
         InputError: For numbers that are not positive.
     """
-    for name, value in (("s0_squared", s0_squared), ("alpha", alpha), ("every", every)):
-        if not 0 < value < math.inf:
+    for name, value in (("s0_squared", s0_squared), ("alpha", alpha)):
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise InputError(f"{name} must be positive, not {value}")
+    if not isinstance(every, int) or every < 1:
+        raise InputError(f"every must be an integer from 1 on, not {every}")
     count = math.floor(max(0.0, math.log(s0_squared / LEAST_NOISE**2)) / alpha) + 1
     if s0_squared < LEAST_NOISE**2:
         return ()

@@ -160,14 +160,14 @@ def selected_coordinates(atoms: Atoms, select: Selection) -> np.ndarray:
     Raises:
         StructureError: If what it selects is not a mask of this structure's atoms.
     """
+    selected = select(atoms)
     try:
-        mask = np.asarray(select(atoms))
-        yes = mask.astype(bool)
-        fits = mask.dtype.kind in "biuf" and (yes == mask).all()
-    except (TypeError, ValueError):
-        raise StructureError("its mask of movable atoms is no array of true and false") from None
-    if not fits:
-        raise StructureError("its mask of movable atoms holds other than true and false (1 and 0)")
+        mask = np.asarray(selected)
+    except ValueError:  # rows of different lengths
+        mask = np.empty(0, dtype=object)
+    yes = mask == 1
+    if mask.dtype.kind not in "biuf" or not (yes | (mask == 0)).all():
+        raise StructureError("its mask of movable atoms is no array of true and false (or 1 and 0)")
     if mask.shape == (len(atoms),):
         return np.repeat(yes[:, None], 3, axis=1)
     if mask.shape == (len(atoms), 3):

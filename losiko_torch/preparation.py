@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from losiko_torch.database.environments import EnvironmentDatabase, check_describable
 from losiko_torch.errors import StructureError
+from losiko_torch.weights import atom_weights
 
 
 @dataclass(frozen=True)
@@ -19,26 +21,32 @@ class Prepared:
     Attributes:
         atoms: The input itself.
         movable: True where a coordinate may change, shape (n, 3).
+        weights: Of the atoms' terms in the loss, shape (n,); None: 1.
         problem: Why it cannot be worked on; None if it can.
     """
 
     atoms: Atoms
     movable: np.ndarray
+    weights: np.ndarray | None = None
     problem: str | None = None
 
 
-def prepare(atoms: Atoms, database: EnvironmentDatabase, moves: bool) -> Prepared:
+def prepare(
+    atoms: Atoms, database: EnvironmentDatabase, factors: Mapping[int, float], moves: bool
+) -> Prepared:
     """Check a structure against a database; a problem is noted, not raised.
 
-    Constraints matter only where the structure ``moves``.
+    ``factors`` are the weights of elements, by atomic number. Constraints matter only where the
+    structure ``moves``.
     """
     try:
         check_describable(atoms, database.descriptor)
         for number in np.unique(atoms.numbers).tolist():
             database.references_of(number)
-        return Prepared(atoms, movable_coordinates(atoms) if moves else _nothing(atoms))
+        movable = movable_coordinates(atoms) if moves else _nothing(atoms)
+        return Prepared(atoms, movable, atom_weights(atoms, factors))
     except StructureError as error:
-        return Prepared(atoms, _nothing(atoms), str(error))
+        return Prepared(atoms, _nothing(atoms), problem=str(error))
 
 
 def movable_coordinates(atoms: Atoms) -> np.ndarray:

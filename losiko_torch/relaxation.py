@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +32,7 @@ from losiko_torch.optimizers.nelder_mead import NelderMead, relax_one_by_one
 from losiko_torch.optimizers.stepping import Optimizer
 from losiko_torch.preparation import Prepared
 from losiko_torch.results import Judgement, Result
+from losiko_torch.similarity import Similarity
 from losiko_torch.structures import Batch, max_by_system
 from losiko_torch.workplace import Workplace
 
@@ -60,6 +61,8 @@ def relax(
     targets: str = "locally-linear",
     n_neighbors: int | None = None,
     reg: float | None = None,
+    degree: float = 1.0,
+    weights: Mapping[str, float] | None = None,
     max_steps: int | None = None,
     fmax: float | None = None,
     cell: bool = False,
@@ -79,6 +82,11 @@ def relax(
             SciPy's, one structure at a time, a yardstick.
         targets: "locally-linear" or "nearest" (see ``losiko_torch.targets``).
         n_neighbors, reg: References an atom's target combines (64) and its ridge (1e-3).
+        degree: Exponent of the similarity kernel (see ``losiko_torch.similarity``); 1 is the
+            squared distance itself.
+        weights: What the terms of an element's atoms in the loss are multiplied by, for example
+            {"H": 0.5}; 1 for elements not named. A structure's own array ``losiko_weight``, one
+            number an atom, multiplies too. ``fmax`` is that of the weighted loss.
         max_steps: Evaluations of the loss granted to each structure: 200; 20,000 for Nelder-Mead.
         fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom (0.02).
         cell: Whether to relax the cells of periodic structures too, along their periodic
@@ -108,7 +116,8 @@ def relax(
         max_steps = 20_000 if optimizer == "nelder-mead" else 200
     if not isinstance(max_steps, int) or max_steps < 1:
         raise InputError(f"max_steps must be an integer from 1 on, not {max_steps}")
-    work = Workplace.make(database, targets, n_neighbors, reg, device, dtype, batch_atoms)
+    similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
+    work = Workplace.make(database, similarity, device, dtype, batch_atoms)
     finished = progress or (lambda n: None)
 
     def run(batch: Batch, movable: torch.Tensor) -> Ended:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +25,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
-from losiko_torch.preparation import prepare
+from losiko_torch.similarity import Similarity
+from losiko_torch.weights import WEIGHT
 from losiko_torch.workplace import Workplace
 
 
@@ -37,7 +39,8 @@ class LosikoCalculator(Calculator):
 
     Args:
         database: References; None takes the embedded database of organic molecules.
-        targets, n_neighbors, reg: As for ``relax``.
+        targets, n_neighbors, reg, degree, weights: As for ``relax``; so is the array
+            ``losiko_weight`` of the atoms.
         device: Where to compute; None: where the database is.
         dtype: "float64" (default) or "float32".
 
@@ -63,12 +66,23 @@ class LosikoCalculator(Calculator):
         targets: str = "locally-linear",
         n_neighbors: int | None = None,
         reg: float | None = None,
+        degree: float = 1.0,
+        weights: Mapping[str, float] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str = "float64",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.workplace = Workplace.make(database, targets, n_neighbors, reg, device, dtype, None)
+        similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
+        self.workplace = Workplace.make(database, similarity, device, dtype, None)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation: to ASE's list, the atoms' weights."""
+        changes = super().check_state(atoms, tol=tol)
+        if changes:
+            return changes
+        before = cast(Atoms, self.atoms).arrays.get(WEIGHT)
+        return [] if _same(atoms.arrays.get(WEIGHT), before) else [WEIGHT]
 
     def calculate(
         self,
@@ -80,7 +94,7 @@ class LosikoCalculator(Calculator):
         # The copy that ASE keeps to notice changes.
         here = cast(Atoms, self.atoms)
         # ASE applies constraints itself, to the forces that it asks for.
-        item = prepare(here, self.workplace.objective.database, None)
+        item = self.workplace.prepare(here, None)
         if item.problem is not None:
             raise StructureError(f"{here.get_chemical_formula()}: {item.problem}")
         batch = self.workplace.batch([item])
@@ -97,6 +111,12 @@ class LosikoCalculator(Calculator):
             virial = _numpy(found.virial[0])
             stress = (virial + virial.T) / (2 * here.get_volume())
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def _numpy(values: torch.Tensor) -> np.ndarray:

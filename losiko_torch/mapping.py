@@ -18,6 +18,8 @@ from ase.data import chemical_symbols
 from losiko_torch.database.environments import EnvironmentDatabase, Environments
 from losiko_torch.database.sources import SOURCE
 from losiko_torch.preparation import Prepared
+from losiko_torch.similarity import Similarity
+from losiko_torch.targets import Nearest
 from losiko_torch.workplace import Workplace
 
 #: Variance of unit vectors below which it is rounding.
@@ -106,7 +108,7 @@ def environment_map(
     Arguments are those of ``score``. A structure that cannot be described is left out and listed
     in ``failures``.
     """
-    work = Workplace.make(database, "nearest", None, None, device, dtype, batch_atoms)
+    work = Workplace.make(database, Similarity(Nearest()), device, dtype, batch_atoms)
     known = work.objective.database
     planes: dict[int, _Plane] = {}
     found: dict[int, list[tuple[np.ndarray, ...]]] = {}

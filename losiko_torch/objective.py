@@ -1,11 +1,11 @@
 r"""The loss of a batch against a database, and its gradient.
 
-    L = sum_i F_i(p_i / |p_i|)
+    L = sum_i c_i F_i(p_i / |p_i|)
 
-with F_i from ``targets``. ``match`` finds each atom's references; ``evaluate`` computes loss and
-gradient with respect to the positions for given references. The gradient with respect to the
-features is known in closed form, so that only the descriptor is differentiated by autograd, once,
-and no Jacobian is formed.
+with F_i from ``targets`` in the kernel form of ``similarity``, and the batch's weights c_i.
+``match`` finds each atom's references; ``evaluate`` computes loss and gradient with respect to the
+positions for given references. The gradient with respect to the features is known in closed form,
+so that only the descriptor is differentiated by autograd, once, and no Jacobian is formed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from losiko_torch.database.environments import (
     unit_features,
 )
 from losiko_torch.database.index import squared_distances
+from losiko_torch.similarity import kernel_form
 from losiko_torch.structures import Batch, sum_by_system
 from losiko_torch.targets import Target
 
@@ -56,7 +57,7 @@ class Evaluation:
         gradient: With respect to the positions, 1/Angstrom, shape (N, 3).
         virial: With respect to a strain that deforms cell and atoms alike, r -> r (1 + strain) for
             row vectors r, shape (B, 3, 3); zero where nothing is periodic.
-        distances: The term F_i of each atom, shape (N,).
+        distances: The term c_i F_i of each atom, shape (N,).
         weights: Of each atom's references, shape (N, k), zero where there is none.
         features: Unit descriptors, shape (N, F).
     """
@@ -71,10 +72,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Objective:
-    """A database and the target made of it."""
+    """A database, the target made of it, and the degree of the kernel."""
 
     database: EnvironmentDatabase
     target: Target
+    degree: float = 1.0
 
     @property
     def most_neighbors(self) -> int:
@@ -122,7 +124,7 @@ class Objective:
         p = features.detach()
         if matching is None:
             matching = self.match(p, batch.numbers)
-        distances, slope, weights = self._terms(p, batch.numbers, matching)
+        distances, slope, weights = self._terms(p, batch, matching)
         gradient, pull = torch.autograd.grad(
             features, (positions, cells), grad_outputs=slope, materialize_grads=True
         )
@@ -136,18 +138,18 @@ class Objective:
 
     def losses(self, batch: Batch, features: torch.Tensor, matching: Matching) -> torch.Tensor:
         """Loss alone, shape (B,), from unit descriptors."""
-        distances, _, _ = self._terms(features, batch.numbers, matching)
+        distances, _, _ = self._terms(features, batch, matching)
         return sum_by_system(distances, batch.system_idx, batch.n_systems)
 
     def score(self, batch: Batch) -> tuple[torch.Tensor, Matching, torch.Tensor, torch.Tensor]:
         """Search and judge without moving.
 
         Returns:
-            The terms F_i (N,), the references, their weights and squared distances (N, k).
+            The terms c_i F_i (N,), the references, their weights and squared distances (N, k).
         """
         features = self.features(batch)
         matching = self.match(features, batch.numbers)
-        distances, _, weights = self._terms(features, batch.numbers, matching)
+        distances, _, weights = self._terms(features, batch, matching)
         apart = torch.zeros_like(weights)
         for rows, references, indices in self._by_element(batch.numbers, matching):
             components, rest = references.project(features[rows])
@@ -178,19 +180,24 @@ class Objective:
 
     @torch.no_grad()
     def _terms(
-        self, p: torch.Tensor, numbers: torch.Tensor, matching: Matching
+        self, p: torch.Tensor, batch: Batch, matching: Matching
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """F_i (N,), its gradient by the unit descriptors (N, F), and weights (N, k)."""
+        """c_i F_i (N,), its gradient by the unit descriptors (N, F), and weights (N, k)."""
         distances, slope = p.new_zeros(len(p)), torch.zeros_like(p)
         weights = p.new_zeros(matching.indices.shape)
-        for rows, references, indices in self._by_element(numbers, matching):
+        for rows, references, indices in self._by_element(batch.numbers, matching):
             count = indices.shape[1]
             prepared = matching.prepared[rows]
             if prepared.ndim == 3:
                 prepared = prepared[:, :count, :count]
             components, rest = references.project(p[rows])
             values = self.target.evaluate(components, references.vectors, indices, prepared)
-            distances[rows] = values.loss + rest
-            slope[rows] = references.gradient(p[rows], components, values.gradient)
+            terms, factor = kernel_form(values.loss + rest, self.degree)
+            if batch.weights is not None:
+                own = batch.weights[rows]
+                terms, factor = terms * own, factor * own
+            distances[rows] = terms
+            pull = values.gradient * factor[:, None]
+            slope[rows] = references.gradient(p[rows], components, pull, factor)
             weights[rows, :count] = values.weights
         return distances, slope, weights

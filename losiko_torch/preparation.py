@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from losiko_torch.errors import StructureError
 from losiko_torch.schedule import gaussian
 from losiko_torch.selection import Selection, selected_coordinates
 from losiko_torch.structures import check_structure
+from losiko_torch.weights import atom_weights
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class Prepared:
         atoms: The input itself.
         movable: True where a coordinate may change, shape (n, 3).
         copy: Which of the copies of an input it is; 0 for the input itself.
+        weights: Of the atoms' terms in the loss, shape (n,); None: 1.
         problem: Why it cannot be worked on; None if it can.
     """
 
     atoms: Atoms
     movable: np.ndarray
+    weights: np.ndarray | None = None
     problem: str | None = None
     copy: int = 0
 
@@ -38,28 +42,37 @@ class Prepared:
         atoms = self.atoms.copy()
         noise = sigma * gaussian((seed, 0), [copy], [len(atoms)])
         atoms.set_positions(atoms.positions + noise * self.movable, apply_constraint=False)
+        shaken = replace(self, atoms=atoms, copy=copy)
         try:
             check_structure(atoms)
         except StructureError as error:
-            return Prepared(atoms, self.movable, str(error), copy)
-        return Prepared(atoms, self.movable, None, copy)
+            return replace(shaken, problem=str(error))
+        return shaken
 
 
-def prepare(atoms: Atoms, database: EnvironmentDatabase, select: Selection | None) -> Prepared:
+def prepare(
+    atoms: Atoms,
+    database: EnvironmentDatabase,
+    factors: Mapping[int, float],
+    select: Selection | None,
+) -> Prepared:
     """Check a structure against a database and find what moves; a problem is noted, not raised.
 
-    ``select`` of None is for structures that stay as they are: constraints do not matter then.
+    ``factors`` are the weights of elements, by atomic number. ``select`` of None is for structures
+    that stay as they are: constraints do not matter then.
     """
     nothing = np.zeros((len(atoms), 3), dtype=bool)
     try:
         check_describable(atoms, database.descriptor)
         for number in np.unique(atoms.numbers).tolist():
             database.references_of(number)
+        weights = atom_weights(atoms, factors)
         if select is None:
-            return Prepared(atoms, nothing)
-        return Prepared(atoms, movable_coordinates(atoms) & selected_coordinates(atoms, select))
+            return Prepared(atoms, nothing, weights)
+        movable = movable_coordinates(atoms) & selected_coordinates(atoms, select)
+        return Prepared(atoms, movable, weights)
     except StructureError as error:
-        return Prepared(atoms, nothing, str(error))
+        return Prepared(atoms, nothing, problem=str(error))
 
 
 def movable_coordinates(atoms: Atoms) -> np.ndarray:

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from losiko_torch.preparation import Prepared
 from losiko_torch.results import Result
 from losiko_torch.schedule import Stage, annealed
 from losiko_torch.selection import selections
+from losiko_torch.similarity import Similarity
 from losiko_torch.stages import Method, check_optimizer, run_stages
 from losiko_torch.workplace import Workplace
 
@@ -48,6 +49,8 @@ def relax(
     targets: str = "locally-linear",
     n_neighbors: int | None = None,
     reg: float | None = None,
+    degree: float = 1.0,
+    weights: Mapping[str, float] | None = None,
     max_steps: int | None = None,
     fmax: float | None = None,
     movable: Any = None,
@@ -75,6 +78,11 @@ def relax(
             SciPy's, one structure at a time, a yardstick.
         targets: "locally-linear" or "nearest" (see ``losiko_torch.targets``).
         n_neighbors, reg: References an atom's target combines (64) and its ridge (1e-3).
+        degree: Exponent of the similarity kernel (see ``losiko_torch.similarity``); 1 is the
+            squared distance itself.
+        weights: What the terms of an element's atoms in the loss are multiplied by, for example
+            {"H": 0.5}; 1 for elements not named. A structure's own array ``losiko_weight``, one
+            number an atom, multiplies too. ``fmax`` is that of the weighted loss.
         max_steps: Evaluations of the loss granted to each structure: 200; 20,000 for Nelder-Mead.
         fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom (0.02).
         movable: Which atoms may move, constraints permitting; None: all. A mask (n,) or (n, 3) for
@@ -111,6 +119,7 @@ def relax(
         raise InputError("nelder-mead uses no gradient: fmax does not apply to it")
     if max_steps is None:
         max_steps = NELDER_MEAD_STEPS if optimizer == "nelder-mead" else MAX_STEPS
+    similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
     last = Stage(targets, n_neighbors, reg, max_steps)
     method = Method(
         optimizer,
@@ -121,7 +130,7 @@ def relax(
     )
     _whole("n_starts", n_starts, 1)
     _positive("start_noise", start_noise)
-    work = Workplace.make(database, targets, n_neighbors, reg, device, dtype, batch_atoms)
+    work = Workplace.make(database, similarity, device, dtype, batch_atoms)
     finished = _in_inputs(progress, n_starts)
     results: list[Result] = []
     for group in work.groups(structures, selections(movable), n_starts):

@@ -27,7 +27,10 @@ class Matches:
 
 
 class Judgement(NamedTuple):
-    """Loss of a structure, what each atom adds to it, shape (n,), and the atoms' references."""
+    """Loss of a structure, what each atom adds to it, shape (n,), and the atoms' references.
+
+    What an atom adds includes its weight.
+    """
 
     loss: float
     distances: np.ndarray
@@ -41,7 +44,7 @@ class Score:
     Attributes:
         atoms: The structure.
         loss: Sum of ``distances``; NaN if it failed.
-        distances: What each atom adds to the loss, shape (n,).
+        distances: What each atom adds to the loss, its weight included, shape (n,).
         matches: Its references; None if it failed.
         problem: Why the structure could not be judged; None if it could.
     """
@@ -68,7 +71,7 @@ class Result:
         reason: "converged", "max_steps" or "failed: <why>". "max_steps" also stands, rarely, where
             the gradient became small but only at a larger loss than before: then the best point
             before is returned.
-        distances: What each atom adds to the loss, shape (n,).
+        distances: What each atom adds to the loss, its weight included, shape (n,).
         matches: The references of each atom; None if it failed.
         starts: With ``n_starts``, the results of all copies, that of the input as given first;
             this one is the one of lowest loss among them.

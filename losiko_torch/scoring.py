@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from ase import Atoms
 
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.results import Score
+from losiko_torch.similarity import Similarity
 from losiko_torch.workplace import Workplace
 
 
@@ -20,6 +21,8 @@ def score(
     targets: str = "locally-linear",
     n_neighbors: int | None = None,
     reg: float | None = None,
+    degree: float = 1.0,
+    weights: Mapping[str, float] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
     batch_atoms: int | None = None,
@@ -30,7 +33,8 @@ def score(
     Arguments are those of ``relax``; the loss is the one that ``relax`` minimises. One ``Score``
     for each structure, in input order, with ``problem`` set where one could not be judged.
     """
-    work = Workplace.make(database, targets, n_neighbors, reg, device, dtype, batch_atoms)
+    similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
+    work = Workplace.make(database, similarity, device, dtype, batch_atoms)
     scores: list[Score] = []
     for group in work.groups(structures):
         good = [item for item in group if item.problem is None]

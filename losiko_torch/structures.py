@@ -35,6 +35,7 @@ class Batch:
         cells: Cell vectors as rows, as in ASE, shape (B, 3, 3).
         pbc: Periodic directions, shape (B, 3), bool.
         system_idx: Structure of each atom, ascending, shape (N,).
+        weights: What each atom's term in the loss is multiplied by, shape (N,); None: 1.
     """
 
     positions: torch.Tensor
@@ -42,6 +43,7 @@ class Batch:
     cells: torch.Tensor
     pbc: torch.Tensor
     system_idx: torch.Tensor
+    weights: torch.Tensor | None = None
 
     @classmethod
     def from_atoms(
@@ -111,6 +113,7 @@ class Batch:
             cells=self.cells[systems],
             pbc=self.pbc[systems],
             system_idx=new_idx[self.system_idx[atoms]],
+            weights=None if self.weights is None else self.weights[atoms],
         )
 
 

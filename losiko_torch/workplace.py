@@ -1,12 +1,12 @@
-"""Where structures are judged: database, target, device, and how much fits at once.
+"""Where structures are judged: database, similarity, device, and how much fits at once.
 
 What ``relax`` and ``score`` share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,15 +20,19 @@ from losiko_torch.objective import Objective
 from losiko_torch.preparation import Prepared, prepare
 from losiko_torch.results import Judgement, Matches
 from losiko_torch.selection import Selection
+from losiko_torch.similarity import Similarity
 from losiko_torch.structures import Batch, sum_by_system
-from losiko_torch.targets import make_target
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """The objective, the precision and place of the computation, and the atoms of a batch."""
+    """The objective, the precision and place of the computation, and the atoms of a batch.
+
+    ``factors`` are the weights of elements, by atomic number.
+    """
 
     objective: Objective
+    factors: Mapping[int, float]
     dtype: torch.dtype
     device: torch.device
     batch_atoms: int
@@ -37,15 +41,12 @@ class Workplace:
     def make(
         cls,
         database: EnvironmentDatabase | None,
-        targets: str,
-        n_neighbors: int | None,
-        reg: float | None,
+        similarity: Similarity,
         device: torch.device | str | None,
         dtype: torch.dtype | str | None,
         batch_atoms: int | None,
     ) -> Workplace:
         """From the arguments of ``relax``, checked."""
-        target = make_target(targets, n_neighbors, reg)
         if isinstance(dtype, str):
             dtype = getattr(torch, dtype, None) or dtype
         dtype = torch.float32 if dtype is None else dtype
@@ -66,13 +67,20 @@ class Workplace:
             except (RuntimeError, AssertionError, TypeError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(f"device '{device}' cannot be used ({reason})") from None
-        objective = Objective(database, target)
+        objective = Objective(database, similarity.target, similarity.degree)
         check_neighbors(objective.most_neighbors, dtype, database.device)
         size = batch_atoms or atoms_that_fit(database, objective.most_neighbors, dtype)
-        return cls(objective, dtype, database.device, size)
+        return cls(objective, similarity.factors, dtype, database.device, size)
 
     def batch(self, items: list[Prepared]) -> Batch:
-        return Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
+        batch = Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
+        if all(item.weights is None for item in items):
+            return batch
+        parts = [np.ones(len(i.atoms)) if i.weights is None else i.weights for i in items]
+        return replace(batch, weights=torch.as_tensor(np.concatenate(parts)).to(batch.positions))
+
+    def prepare(self, atoms: Atoms, select: Selection | None) -> Prepared:
+        return prepare(atoms, self.objective.database, self.factors, select)
 
     def groups(
         self,
@@ -103,7 +111,7 @@ class Workplace:
                 yield group
                 group, n_atoms = [], 0
             select = None if selection_of is None else selection_of(number)
-            group.append(prepare(atoms, self.objective.database, select))
+            group.append(self.prepare(atoms, select))
             n_atoms += size
         if group:
             yield group

@@ -23,6 +23,22 @@ def _positive(value: float | None) -> float | None:
     return value
 
 
+def parse_weights(text: str) -> dict[str, float]:
+    """{"H": 0.5, "O": 2.0} from "H=0.5,O=2"."""
+    weights: dict[str, float] = {}
+    for entry in text.split(","):
+        element, equals, number = (part.strip() for part in entry.partition("="))
+        if not equals or not element:
+            raise typer.BadParameter(f"'{entry.strip()}' is not of the form H=0.5.")
+        if element in weights:
+            raise typer.BadParameter(f"{element} is given twice.")
+        try:
+            weights[element] = float(number)
+        except ValueError:
+            raise typer.BadParameter(f"'{number}' is not a number.") from None
+    return weights
+
+
 Structures = Annotated[
     list[str],
     typer.Argument(
@@ -74,6 +90,26 @@ Reg = Annotated[
         metavar="X",
         show_default="1e-3",
         help="Ridge on the weights of a combination (locally-linear).",
+        rich_help_panel=HOW,
+    ),
+]
+Degree = Annotated[
+    float,
+    typer.Option(
+        callback=_positive,
+        metavar="D",
+        show_default="1, the squared distance",
+        help="Exponent of the similarity kernel; a larger one sees smaller differences.",
+        rich_help_panel=HOW,
+    ),
+]
+Weights = Annotated[
+    dict | None,
+    typer.Option(
+        parser=parse_weights,
+        metavar="H=0.5,O=2",
+        show_default="1 each",
+        help="Weight of each element's atoms in the loss.",
         rich_help_panel=HOW,
     ),
 ]

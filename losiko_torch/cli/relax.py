@@ -16,6 +16,7 @@ from losiko_torch.cli.inputs import (
     HOW,
     WHAT,
     DatabaseFile,
+    Degree,
     Device,
     Dtype,
     Fmax,
@@ -24,6 +25,7 @@ from losiko_torch.cli.inputs import (
     Reg,
     Structures,
     Targets,
+    Weights,
     input_files,
     name_of,
     open_database,
@@ -33,8 +35,8 @@ from losiko_torch.cli.later import refuse_later
 from losiko_torch.outputs import check_output
 from losiko_torch.relaxation import relax as relax_structures
 from losiko_torch.results import Result
+from losiko_torch.similarity import Similarity
 from losiko_torch.stages import OPTIMIZERS, check_optimizer
-from losiko_torch.targets import make_target
 from losiko_torch.writing import SUFFIXES, write_results
 
 Output = Annotated[
@@ -104,6 +106,8 @@ def relax(
     targets: Targets = "locally-linear",
     n_neighbors: Neighbors = None,
     reg: Reg = None,
+    degree: Degree = 1.0,
+    weights: Weights = None,
     max_steps: MaxSteps = None,
     fmax: Fmax = None,
     seed: Seed = 0,
@@ -128,7 +132,7 @@ def relax(
     # Before anything is read, which may take long.
     refuse_later(run)
     check_optimizer(optimizer)
-    make_target(targets, n_neighbors, reg)
+    Similarity.make(targets, n_neighbors, reg, degree, weights)
     check_output(output, input_files(structures, database), force, SUFFIXES)
     inputs = read_inputs(structures)
     references = open_database(database)
@@ -141,6 +145,8 @@ def relax(
             targets=targets,
             n_neighbors=n_neighbors,
             reg=reg,
+            degree=degree,
+            weights=weights,
             max_steps=max_steps,
             fmax=fmax,
             cell=cell,

@@ -13,19 +13,21 @@ from losiko_torch.cli import tables
 from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
     DatabaseFile,
+    Degree,
     Device,
     Dtype,
     Neighbors,
     Reg,
     Structures,
     Targets,
+    Weights,
     name_of,
     open_database,
     read_inputs,
 )
 from losiko_torch.results import Score
 from losiko_torch.scoring import score as score_structures
-from losiko_torch.targets import make_target
+from losiko_torch.similarity import Similarity
 
 Worst = Annotated[
     int | None,
@@ -54,6 +56,8 @@ def score(
     targets: Targets = "locally-linear",
     n_neighbors: Neighbors = None,
     reg: Reg = None,
+    degree: Degree = 1.0,
+    weights: Weights = None,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> int:
@@ -66,7 +70,7 @@ def score(
 
     Example: [bold]losiko score guesses.xyz --worst 5[/bold]
     """
-    make_target(targets, n_neighbors, reg)
+    Similarity.make(targets, n_neighbors, reg, degree, weights)
     inputs = read_inputs(structures)
     references = open_database(database)
     start = time.perf_counter()
@@ -77,6 +81,8 @@ def score(
             targets=targets,
             n_neighbors=n_neighbors,
             reg=reg,
+            degree=degree,
+            weights=weights,
             device=device,
             dtype=dtype,
             progress=done,

@@ -74,10 +74,11 @@ class Environments:
         return components, (p.square().sum(1) - components.square().sum(1)).clamp(min=0)
 
     def gradient(
-        self, p: torch.Tensor, components: torch.Tensor, slope: torch.Tensor
+        self, p: torch.Tensor, components: torch.Tensor, slope: torch.Tensor, share: torch.Tensor
     ) -> torch.Tensor:
-        """d/dp (n, F) of f(components) + rest, given df/dcomponents, (n, r)."""
-        return torch.addmm(2 * p, slope - 2 * components, self.basis.to(p.dtype).T)
+        """d/dp (n, F) of f(components) + share rest, given df/dcomponents (n, r) and share (n,)."""
+        twice = 2 * share[:, None]
+        return torch.addmm(twice * p, slope - twice * components, self.basis.to(p.dtype).T)
 
     def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Squared distances and indices, both (n, k), of the ``k`` nearest to components (n, r)."""

@@ -1,0 +1,63 @@
+r"""How structures are compared with a database: what ``relax``, ``score`` and the calculator share.
+
+    L = sum_i c_i F_d(F_i),    F_d = 2 (1 - K^d),    K = max(0, 1 - F/2)
+
+F_i is the squared distance that the target makes of atom i (see ``targets``), c_i its weight (see
+``weights``) and d the degree of the kernel. For ``nearest`` K is p.z, so that K^d is the paper's
+kernel and F_d its distance. Degree 1 is F itself. A larger degree sees smaller differences: F_d
+starts as d F, and levels off at 2, where the atom resembles no reference and is not pulled at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from losiko_torch.errors import InputError
+from losiko_torch.targets import LocallyLinear, Target, make_target
+from losiko_torch.weights import element_factors
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """The target, the degree of the kernel, and the weight of each element, by atomic number."""
+
+    target: Target = field(default_factory=LocallyLinear)
+    degree: float = 1.0
+    factors: Mapping[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def make(
+        cls,
+        targets: str = "locally-linear",
+        n_neighbors: int | None = None,
+        reg: float | None = None,
+        degree: float = 1.0,
+        weights: Mapping[str, float] | None = None,
+    ) -> Similarity:
+        """From the arguments of ``relax``; ``InputError`` where they make no sense."""
+        target = make_target(targets, n_neighbors, reg)
+        if (
+            isinstance(degree, bool)
+            or not isinstance(degree, (int, float))
+            or not 0 < degree < math.inf
+        ):
+            raise InputError(f"degree must be a positive number, not {degree}")
+        return cls(target, float(degree), element_factors(weights))
+
+
+def kernel_form(distances: torch.Tensor, degree: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """F_d and dF_d/dF for F = ``distances``, any shape.
+
+    Through logarithms, so that small distances keep their digits in float32.
+    """
+    if degree == 1:
+        return distances, torch.ones_like(distances)
+    log_kernel = torch.log1p(-(distances / 2).clamp(max=1))
+    slope = degree * torch.exp((degree - 1) * log_kernel)
+    # Beyond F = 2 nothing changes; below degree 1 the slope has a pole there.
+    slope = torch.where(distances < 2, slope, 0)
+    return -2 * torch.expm1(degree * log_kernel), slope

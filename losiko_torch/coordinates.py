@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from ase.stress import voigt_6_to_full_3x3_strain
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from losiko_torch.errors import InputError
 from losiko_torch.objective import Evaluation
@@ -84,7 +84,7 @@ class StrainFilter:
         identity = torch.eye(9).to(periodic)
         transposed = identity.reshape(3, 3, 9).transpose(0, 1).reshape(9, 9)
         along = torch.einsum("bij,bkl->bikjl", periodic, periodic).reshape(-1, 9, 9)
-        allowed = voigt_6_to_full_3x3_strain(np.array(self.mask)) != 0
+        allowed = voigt_6_to_full_3x3_stress(np.array(self.mask)) != 0
         masked = torch.diag(torch.as_tensor(allowed).reshape(9).to(periodic))
         symmetric = (identity + transposed) / 2
         conditions = [along, symmetric.expand_as(along), masked.expand_as(along)]

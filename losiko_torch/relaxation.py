@@ -20,25 +20,16 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from losiko_torch.coordinates import StrainFilter
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.errors import InputError
+from losiko_torch.method import START_NOISE, Method
 from losiko_torch.outcome import best_of, failure, results_of
 from losiko_torch.preparation import Prepared
 from losiko_torch.results import Result
-from losiko_torch.schedule import Stage, annealed
+from losiko_torch.schedule import Stage
 from losiko_torch.selection import selections
 from losiko_torch.similarity import Similarity
-from losiko_torch.stages import Method, check_optimizer, run_stages
+from losiko_torch.stages import run_stages
 from losiko_torch.workplace import Workplace
-
-#: Default largest gradient on any atom, 1/Angstrom. A smaller one is not better: directions in
-#: which the loss is that flat are ones on which the references have no say.
-FMAX = 0.02
-#: Default evaluations of the last stage.
-MAX_STEPS, NELDER_MEAD_STEPS = 200, 20_000
-#: Default noise (Angstrom) that tells the copies of ``n_starts`` apart.
-START_NOISE = 0.1
 
 
 def relax(
@@ -114,22 +105,24 @@ def relax(
     Raises:
         InputError: For arguments that make no sense.
     """
-    check_optimizer(optimizer)
-    if optimizer == "nelder-mead" and fmax is not None:
-        raise InputError("nelder-mead uses no gradient: fmax does not apply to it")
-    if max_steps is None:
-        max_steps = NELDER_MEAD_STEPS if optimizer == "nelder-mead" else MAX_STEPS
     similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
-    last = Stage(targets, n_neighbors, reg, max_steps)
-    method = Method(
+    method = Method.make(
         optimizer,
-        (*_stages(schedule), *_annealing(noise, last), last),
-        _positive("fmax", FMAX if fmax is None else fmax),
-        _strain(cell, strain_mask, hydrostatic_strain, constant_volume),
-        _whole("seed", seed, 0),
+        targets,
+        n_neighbors,
+        reg,
+        max_steps,
+        fmax,
+        cell,
+        strain_mask,
+        hydrostatic_strain,
+        constant_volume,
+        schedule,
+        noise,
+        n_starts,
+        start_noise,
+        seed,
     )
-    _whole("n_starts", n_starts, 1)
-    _positive("start_noise", start_noise)
     work = Workplace.make(database, similarity, device, dtype, batch_atoms)
     finished = _in_inputs(progress, n_starts)
     results: list[Result] = []
@@ -175,36 +168,6 @@ def _relax_good(
     return results_of(good, work, batch, before, ended, method.strain is not None)
 
 
-def _stages(schedule: Sequence[Stage]) -> Sequence[Stage]:
-    stages = [schedule] if isinstance(schedule, Stage) else list(schedule)
-    for stage in stages:
-        if not isinstance(stage, Stage):
-            raise InputError(f"the schedule holds a {type(stage).__name__}: give Stages")
-    return stages
-
-
-def _annealing(noise: Sequence[float] | None, last: Stage) -> list[Stage]:
-    """The stage of the paper's noise, with the targets of the last one."""
-    if noise is None:
-        return []
-    if not isinstance(noise, (tuple, list)) or len(noise) not in (2, 3):
-        raise InputError(
-            f"noise is (s0^2 in A^2, alpha), or with a third number, every; not {noise!r}"
-        )
-    sigmas = annealed(*noise)
-    return [Stage(last.targets, last.n_neighbors, last.reg, noise=sigmas)] if sigmas else []
-
-
-def _strain(
-    cell: bool, mask: Sequence | None, hydrostatic_strain: bool, constant_volume: bool
-) -> StrainFilter | None:
-    if cell:
-        return StrainFilter.make(mask, hydrostatic_strain, constant_volume)
-    if mask is not None or hydrostatic_strain or constant_volume:
-        raise InputError("a choice of strains is for cells that relax: it needs cell=True")
-    return None
-
-
 def _in_inputs(progress: Callable[[int], None] | None, n_starts: int) -> Callable[[int], None]:
     """Counts finished copies, and tells of as many inputs as they make."""
     done = 0
@@ -217,15 +180,3 @@ def _in_inputs(progress: Callable[[int], None] | None, n_starts: int) -> Callabl
             progress(inputs)
 
     return finished
-
-
-def _positive(name: str, value: float) -> float:
-    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise InputError(f"{name} must be positive, not {value}")
-    return value
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} must be an integer from {least} on, not {value}")
-    return int(value)

@@ -3,67 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-
-import torch
+from dataclasses import replace
 
 from losiko_torch.annealing import anneal_batch
 from losiko_torch.batch_relaxation import Ended, relax_batch
-from losiko_torch.coordinates import Coordinates, StrainFilter
-from losiko_torch.errors import InputError
+from losiko_torch.coordinates import Coordinates
+from losiko_torch.method import Method
 from losiko_torch.objective import Objective
-from losiko_torch.optimizers.adam import Adam
-from losiko_torch.optimizers.fire import FIRE
-from losiko_torch.optimizers.gradient_descent import GradientDescent
-from losiko_torch.optimizers.lbfgs import LBFGS
+from losiko_torch.optimizers.named import GRADIENT_OPTIMIZERS, NELDER_MEAD
 from losiko_torch.optimizers.nelder_mead import NelderMead, anneal_one_by_one, relax_one_by_one
-from losiko_torch.optimizers.stepping import Optimizer
-from losiko_torch.schedule import Stage
-from losiko_torch.structures import Batch
-
-#: Those that step with gradients, a whole batch at a time.
-GRADIENT_OPTIMIZERS: dict[str, Optimizer] = {
-    "lbfgs": LBFGS(),
-    "fire": FIRE(),
-    "adam": Adam(),
-    "gradient-descent": GradientDescent(),
-}
-OPTIMIZERS = (*GRADIENT_OPTIMIZERS, "nelder-mead")
-
-
-def check_optimizer(name: str) -> None:
-    """Raise ``InputError`` for an optimizer that there is not."""
-    if name not in OPTIMIZERS:
-        raise InputError(f"optimizer '{name}' is none of {', '.join(OPTIMIZERS)}")
-
-
-@dataclass(frozen=True)
-class Method:
-    """How structures are relaxed.
-
-    Attributes:
-        optimizer: One of ``OPTIMIZERS``.
-        stages: What they go through, in order; the last decides whether they converged.
-        fmax: Largest gradient at which a structure has converged, 1/Angstrom.
-        strain: What cells may do; None keeps them as they are.
-        seed: What random numbers follow from.
-    """
-
-    optimizer: str
-    stages: tuple[Stage, ...]
-    fmax: float
-    strain: StrainFilter | None
-    seed: int
-
-    @property
-    def steps(self) -> int:
-        """Evaluations that a structure may take in all stages together."""
-        return sum(stage.n_steps for stage in self.stages)
-
-    def coordinates(self, batch: Batch, movable: torch.Tensor) -> Coordinates:
-        if self.strain is None:
-            return Coordinates.fixed_cell(batch, movable)
-        return Coordinates.moving_cell(batch, movable, self.strain)
 
 
 def run_stages(
@@ -120,12 +68,12 @@ def _run(
     """One stage."""
     stage, name = method.stages[number], method.optimizer
     key = (method.seed, number + 1)
-    if stage.noise and name == "nelder-mead":
+    if stage.noise and name == NELDER_MEAD:
         return anneal_one_by_one(objective, coordinates, NelderMead(), stage.noise, key, copies)
     if stage.noise:
         optimizer = GRADIENT_OPTIMIZERS[name]
         return anneal_batch(objective, coordinates, optimizer, stage.noise, key, copies)
-    if name == "nelder-mead":
+    if name == NELDER_MEAD:
         return relax_one_by_one(objective, coordinates, NelderMead(), stage.max_steps, finished)
     optimizer = GRADIENT_OPTIMIZERS[name]
     return relax_batch(objective, coordinates, optimizer, stage.max_steps, method.fmax, finished)

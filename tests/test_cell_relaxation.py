@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from losiko_torch import SOAP, Batch, EnvironmentDatabase, LosikoCalculator, relax, score
 from losiko_torch.coordinates import Coordinates
 from losiko_torch.objective import Objective
-from losiko_torch.stages import GRADIENT_OPTIMIZERS
+from losiko_torch.optimizers.named import GRADIENT_OPTIMIZERS
 from losiko_torch.targets import LocallyLinear, Nearest
 
 SIZE = {"r_cut": 3.2, "n_max": 5, "l_max": 4, "sigma": 0.4, "smooth_width": 0.5, "periodic": True}

@@ -9,8 +9,8 @@ from ase.constraints import FixAtoms
 from small_database import database, rattled
 
 from losiko_torch import InputError, Stage, annealed, relax, score
+from losiko_torch.optimizers.named import OPTIMIZERS
 from losiko_torch.schedule import LEAST_NOISE, gaussian, parse_schedule
-from losiko_torch.stages import OPTIMIZERS
 
 EXACT = {"dtype": "float64"}
 SHORT = {"noise": (0.01, 0.6), **EXACT}

@@ -22,6 +22,7 @@ from losiko_torch.cli.inputs import (
     Fmax,
     Force,
     Neighbors,
+    ReferenceWeights,
     Reg,
     Structures,
     Targets,
@@ -108,6 +109,7 @@ def relax(
     reg: Reg = None,
     degree: Degree = 1.0,
     weights: Weights = None,
+    reference_weights: ReferenceWeights = None,
     max_steps: MaxSteps = None,
     fmax: Fmax = None,
     seed: Seed = 0,
@@ -135,7 +137,7 @@ def relax(
     Similarity.make(targets, n_neighbors, reg, degree, weights)
     check_output(output, input_files(structures, database), force, SUFFIXES)
     inputs = read_inputs(structures)
-    references = open_database(database)
+    references = open_database(database, reference_weights)
     start = time.perf_counter()
     with progress("relaxing", len(inputs)) as done:
         results = relax_structures(

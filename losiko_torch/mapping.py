@@ -15,7 +15,8 @@ import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from losiko_torch.database.environments import EnvironmentDatabase, Environments
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.references import Environments
 from losiko_torch.database.sources import SOURCE
 from losiko_torch.preparation import Prepared
 from losiko_torch.similarity import Similarity
@@ -105,9 +106,11 @@ def environment_map(
 ) -> EnvironmentMap:
     """Place the atoms of structures, none for the database alone, among a database's references.
 
-    Arguments are those of ``score``. A structure that cannot be described is left out and listed
-    in ``failures``.
+    Arguments are those of ``score``. References count as they lie, whatever they weigh. A structure
+    that cannot be described is left out and listed in ``failures``.
     """
+    if isinstance(database, EnvironmentDatabase):
+        database = database.weighted(None)
     work = Workplace.make(database, Similarity(Nearest()), device, dtype, batch_atoms)
     known = work.objective.database
     planes: dict[int, _Plane] = {}
@@ -168,8 +171,8 @@ def _place(
         rows = (batch.numbers == number).nonzero().squeeze(1)
         references = objective.database.references_of(number)
         components, rest = references.project(features[rows])
-        squared, nearest = references.nearest(components, 1)
-        distance = (squared[:, 0] + rest).sqrt().cpu().numpy()
+        squared, nearest = references.nearest(components, rest, 1)
+        distance = squared[:, 0].sqrt().cpu().numpy()
         where = rows.cpu().numpy()
         found.setdefault(number, []).append(
             (

@@ -15,12 +15,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from losiko_torch.database.environments import (
-    EnvironmentDatabase,
-    Environments,
-    unit_features,
-)
+from losiko_torch.database.describing import unit_features
+from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.index import squared_distances
+from losiko_torch.database.references import Environments
 from losiko_torch.similarity import kernel_form
 from losiko_torch.structures import Batch, sum_by_system
 from losiko_torch.targets import Target
@@ -81,7 +79,7 @@ class Objective:
     @property
     def most_neighbors(self) -> int:
         """References that an atom can have: no element offers more than it has."""
-        counts = [len(part) for part in self.database.environments.values()]
+        counts = [part.usable for part in self.database.environments.values()]
         return min(self.target.n_neighbors, max(counts))
 
     def restricted(self, numbers: torch.Tensor) -> Objective:
@@ -102,8 +100,8 @@ class Objective:
         for number in numbers.unique().tolist():
             rows = (numbers == number).nonzero().squeeze(1)
             references = self.database.references_of(number)
-            count = min(k, len(references))
-            _, found = references.nearest(references.project(features[rows])[0], count)
+            count = min(k, references.usable)
+            _, found = references.nearest(*references.project(features[rows]), count)
             indices[rows, :count] = found
             part = self.target.prepare(references.vectors, found, features.dtype)
             if prepared is None:
@@ -175,7 +173,7 @@ class Objective:
         for number in numbers.unique().tolist():
             rows = (numbers == number).nonzero().squeeze(1)
             references = self.database.references_of(number)
-            count = min(self.target.n_neighbors, len(references))
+            count = min(self.target.n_neighbors, references.usable)
             yield rows, references, matching.indices[rows, :count]
 
     @torch.no_grad()
@@ -191,13 +189,17 @@ class Objective:
             if prepared.ndim == 3:
                 prepared = prepared[:, :count, :count]
             components, rest = references.project(p[rows])
-            values = self.target.evaluate(components, references.vectors, indices, prepared)
-            terms, factor = kernel_form(values.loss + rest, self.degree)
+            inverse = references.inverse_weights(indices, p.dtype)
+            values = self.target.evaluate(
+                components, rest, references.vectors, indices, prepared, inverse
+            )
+            terms, factor = kernel_form(values.loss, self.degree)
             if batch.weights is not None:
                 own = batch.weights[rows]
                 terms, factor = terms * own, factor * own
             distances[rows] = terms
             pull = values.gradient * factor[:, None]
-            slope[rows] = references.gradient(p[rows], components, pull, factor)
+            share = values.share * factor
+            slope[rows] = references.gradient(p[rows], components, pull, share)
             weights[rows, :count] = values.weights
         return distances, slope, weights

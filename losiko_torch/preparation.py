@@ -9,7 +9,8 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 
-from losiko_torch.database.environments import EnvironmentDatabase, check_describable
+from losiko_torch.database.describing import check_describable
+from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
 from losiko_torch.schedule import gaussian
 from losiko_torch.selection import Selection, selected_coordinates

@@ -13,6 +13,8 @@ from ase import Atoms
 class Matches:
     """The references of each of n atoms, nearest first; -1 and zero where there are fewer than k.
 
+    With weighted references, those first whose distance over weight is smallest.
+
     Attributes:
         structure: Number of the database's structure, shape (n, k).
         atom: Index of the atom in that structure, shape (n, k).

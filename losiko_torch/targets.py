@@ -1,21 +1,25 @@
 r"""What the database says an atom should look like, and the loss that this makes.
 
-For an atom with unit descriptor p and its nearest references z_1..z_k (unit vectors too), all in
-the principal components of their element's references:
+An atom has a unit descriptor p, nearest references z_1..z_k (unit vectors too), and these have
+weights g_1..g_k (1 where none are given). All is in the principal components of the element's
+references, but for what the components leave over of |p|^2, the rest.
 
-``Nearest`` (the paper's): the loss is the squared distance to the nearest one, |p - z_1|^2.
+``Nearest`` (the paper's): the loss is the squared distance to the nearest one, |p - z_1|^2 / g_1.
+"Nearest" goes by |p - z|^2 / g too, so that the loss is min_k |p - z_k|^2 / g_k, without jumps.
 
 ``LocallyLinear``: the target is the affine combination of the k references that comes closest to p,
 with the reconstruction weights of locally linear embedding (Roweis and Saul, Science 290, 2323,
 2000), so that only what lies off the manifold spanned by the references is penalised:
 
-    F(p) = min_w |p - sum_k w_k z_k|^2 + rho |w|^2,  sum_k w_k = 1,  rho = reg/k sum_k |p - z_k|^2.
+    F(p) = rest + min_w |p - sum_k w_k z_k|^2 + rho sum_k w_k^2 / g_k,  sum_k w_k = 1,
+    rho = reg/k sum_k |p - z_k|^2.
 
 F itself, ridge included, is the loss, so that its gradient is exact by the envelope theorem:
 
-    dF/dp = 2 (p - sum_k w_k z_k) + 2 reg |w|^2 (p - mean_k z_k).
+    dF/dp = 2 (p - sum_k w_k z_k) + 2 reg (sum_k w_k^2 / g_k) (p - mean_k z_k).
 
-Which references belong to an atom is decided by a search; while they stay the same, F is smooth.
+A heavy reference is among the k from further away and costs less to lean on. Which references
+belong to an atom is decided by a search; while they stay the same, F is smooth.
 """
 
 from __future__ import annotations
@@ -32,11 +36,13 @@ from losiko_torch.errors import InputError
 class TargetValues(NamedTuple):
     """Of n atoms of one element.
 
-    loss: F, shape (n,). gradient: dF/dp, (n, r). weights: of the references, (n, k).
+    loss: F, shape (n,). gradient: dF/dp in the components, (n, r). share: dF/drest, (n,). weights:
+    of the references in the target, (n, k).
     """
 
     loss: torch.Tensor
     gradient: torch.Tensor
+    share: torch.Tensor
     weights: torch.Tensor
 
 
@@ -55,11 +61,18 @@ class Target(Protocol):
     def evaluate(
         self,
         p: torch.Tensor,
+        rest: torch.Tensor,
         references: torch.Tensor,
         indices: torch.Tensor,
         prepared: torch.Tensor,
+        inverse: torch.Tensor | None,
     ) -> TargetValues:
-        """Loss and gradient for descriptors (n, r) and the rows ``indices`` (n, k) of (N, r)."""
+        """Loss and gradient for descriptors and the rows ``indices`` (n, k) of references (N, r).
+
+        Args:
+            p, rest: Components (n, r) of the descriptors, and what they leave over of |p|^2, (n,).
+            inverse: 1/g of these references, (n, k); None: 1.
+        """
         ...
 
 
@@ -77,13 +90,19 @@ class Nearest:
     def evaluate(
         self,
         p: torch.Tensor,
+        rest: torch.Tensor,
         references: torch.Tensor,
         indices: torch.Tensor,
         prepared: torch.Tensor,
+        inverse: torch.Tensor | None,
     ) -> TargetValues:
         difference = p - references[indices[:, 0]].to(p.dtype)
-        loss = difference.square().sum(1)
-        return TargetValues(loss, 2 * difference, torch.ones_like(loss)[:, None])
+        loss = difference.square().sum(1) + rest
+        whole = torch.ones_like(loss)
+        if inverse is None:
+            return TargetValues(loss, 2 * difference, whole, whole[:, None])
+        share = inverse[:, 0]
+        return TargetValues(loss * share, 2 * difference * share[:, None], share, whole[:, None])
 
 
 @dataclass(frozen=True)
@@ -117,9 +136,11 @@ class LocallyLinear:
     def evaluate(
         self,
         p: torch.Tensor,
+        rest: torch.Tensor,
         references: torch.Tensor,
         indices: torch.Tensor,
         prepared: torch.Tensor,
+        inverse: torch.Tensor | None,
     ) -> TargetValues:
         n, k = indices.shape
         loss, gradient = p.new_empty(n), torch.empty_like(p)
@@ -127,11 +148,14 @@ class LocallyLinear:
         for rows in row_blocks(n, k, references):
             gathered = references[indices[rows]].to(p.dtype)
             loss[rows], gradient[rows], weights[rows] = self._evaluate(
-                p[rows], gathered, prepared[rows]
+                p[rows], gathered, prepared[rows], None if inverse is None else inverse[rows]
             )
-        return TargetValues(loss, gradient, weights)
+        return TargetValues(loss + rest, gradient, torch.ones_like(rest), weights)
 
-    def _evaluate(self, p: torch.Tensor, z: torch.Tensor, gram: torch.Tensor) -> TargetValues:
+    def _evaluate(
+        self, p: torch.Tensor, z: torch.Tensor, gram: torch.Tensor, inverse: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Loss without the rest, its gradient, and the weights of the references."""
         k = z.shape[1]
         # References lie close together on the unit sphere: only when seen from one of them, the
         # nearest, do float32 products keep enough digits.
@@ -143,17 +167,18 @@ class LocallyLinear:
         mean_distance = centered.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
         # Scaling by the mean distance leaves the weights as they are and conditions the solve.
         system = centered.div_(mean_distance[:, None, None])
-        system.diagonal(dim1=1, dim2=2).add_(self.reg)
+        ridges = self.reg if inverse is None else self.reg * inverse
+        system.diagonal(dim1=1, dim2=2).add_(ridges)
         # Not `solve`, which raises for the whole batch where one matrix is singular.
         weights = torch.linalg.solve_ex(system, torch.ones_like(overlap)).result
         weights = weights / weights.sum(1, keepdim=True)
 
         combined = torch.stack([weights, torch.full_like(weights, 1 / k)], 1) @ z
         to_target, to_mean = p - combined[:, 0], p - combined[:, 1]
-        ridge = self.reg * weights.square().sum(1)
+        ridge = (ridges * weights.square()).sum(1)
         loss = to_target.square().sum(1) + ridge * mean_distance
         gradient = 2 * to_target + 2 * ridge[:, None] * to_mean
-        return TargetValues(loss, gradient, weights)
+        return loss, gradient, weights
 
 
 def make_target(name: str, n_neighbors: int | None = None, reg: float | None = None) -> Target:

@@ -86,6 +86,30 @@ def test_records_and_metadata_are_kept():
     assert made.metadata == {"title": "one"}
 
 
+def test_records_hold_what_is_short():
+    """Numbers, truth values and texts that fit on a line; not what an earlier relaxation found."""
+    atoms = molecule("H2O")
+    short = {"energy": np.float32(0.5), "stable": np.bool_(True), "n": 3, "name": "x" * 200}
+    atoms.info = {
+        **short,
+        "formula": "not counted",
+        "losiko_source": "in.xyz@4",
+        "source": "a book",
+        "losiko_loss": 0.1,
+        "long": "x" * 201,
+        "stress": np.zeros(6),
+        "list": [1],
+        5: "no text",
+    }
+    made = EnvironmentDatabase.build(atoms, soap())
+    assert made.structures == [
+        {"formula": "H2O", **short, "energy": 0.5, "source": "in.xyz@4"},
+    ]
+    assert [type(value) for value in made.structures[0].values()] == [
+        *(str, float, bool, int, str, str)
+    ]
+
+
 def test_progress_counts_every_structure():
     seen = []
     molecules = [molecule("H2O"), molecule("SiH4"), molecule("CH4")]

@@ -133,10 +133,10 @@ def test_projection_and_rest_make_the_whole_distance():
     p = Objective(made, Nearest()).features(batch)[batch.numbers == 1]
     # In float64 the float32 basis is orthonormal to 1e-7 only.
     components, rest = references.project(p)
-    distances, indices = references.nearest(components, 3)
+    distances, indices = references.nearest(components, rest, 3)
     z = (references.vectors.double() @ references.basis.double().T)[indices]
     wanted = (p[:, None] - z).square().sum(2)
-    torch.testing.assert_close(distances + rest[:, None], wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(distances, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_gradient_by_components_is_the_gradient_by_descriptors():

@@ -24,8 +24,10 @@ def problem(n=6, k=5, r=12, seed=0, spread=0.3):
     return units(n), references, indices
 
 
-def values(target, p, references, indices):
-    return target.evaluate(p, references, indices, target.prepare(references, indices, p.dtype))
+def values(target, p, references, indices, inverse=None):
+    """With descriptors that lie in the references' components: nothing is left over."""
+    prepared = target.prepare(references, indices, p.dtype)
+    return target.evaluate(p, p.new_zeros(len(p)), references, indices, prepared, inverse)
 
 
 def minimum(p, z, reg):

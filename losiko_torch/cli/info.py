@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from ase.data import chemical_symbols
 from rich.table import Table
@@ -62,6 +63,14 @@ def _facts(database: EnvironmentDatabase) -> Iterator[tuple[str, str]]:
             yield key.replace("_", " "), _shown(value)
     yield "structures", f"{len(database.structures):,}"
     yield "environments", f"{len(database):,}"
+    weights = [part.weight for part in database.environments.values() if part.weight is not None]
+    if weights:
+        different = torch.cat([weight[weight != 1] for weight in weights])
+        yield (
+            "weights",
+            f"{len(different):,} environments weigh {different.min():g} to {different.max():g}, "
+            f"the others 1",
+        )
     descriptor = database.descriptor
     yield (
         "descriptor",

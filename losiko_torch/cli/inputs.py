@@ -58,6 +58,16 @@ DatabaseFile = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+ReferenceWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        show_default=False,
+        help="Weigh references by this number in the info of their structures (1 without it): the "
+        "larger, the further they attract; 0 leaves them out.",
+        rich_help_panel=HOW,
+    ),
+]
 Force = Annotated[
     bool,
     typer.Option(
@@ -157,13 +167,12 @@ def input_files(sources: Iterable[str], database: Path | None = None) -> list[Pa
     return files if database is None else [*files, database]
 
 
-def open_database(path: Path | None) -> EnvironmentDatabase:
-    """A database file, or the embedded database."""
-    if path is not None:
-        return EnvironmentDatabase.load(path)
-    if not cache_file().exists():
+def open_database(path: Path | None, weights: str | None = None) -> EnvironmentDatabase:
+    """A database file, or the embedded database; weighted by a key of its structures' records."""
+    if path is None and not cache_file().exists():
         note("first use of the embedded database: computing its descriptors, some 20 seconds")
-    return default_database()
+    opened = default_database() if path is None else EnvironmentDatabase.load(path)
+    return opened if weights is None else opened.weighted(weights)
 
 
 def name_of(path: Path | None) -> str:

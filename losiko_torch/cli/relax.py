@@ -21,6 +21,7 @@ from losiko_torch.cli.inputs import (
     Fmax,
     Force,
     Neighbors,
+    ReferenceWeights,
     Reg,
     Structures,
     Targets,
@@ -91,6 +92,7 @@ def relax(
     reg: Reg = None,
     degree: Degree = 1.0,
     weights: Weights = None,
+    reference_weights: ReferenceWeights = None,
     max_steps: MaxSteps = None,
     fmax: Fmax = None,
     movable: Movable = None,
@@ -147,7 +149,7 @@ def relax(
     selected = None if movable is None else selection(movable)
     check_output(output, input_files(structures, database), force, SUFFIXES)
     inputs = read_inputs(structures)
-    references = open_database(database)
+    references = open_database(database, reference_weights)
     start = time.perf_counter()
     with progress("relaxing", len(inputs)) as done:
         results = relax_structures(

@@ -17,6 +17,7 @@ from losiko_torch.cli.inputs import (
     Device,
     Dtype,
     Neighbors,
+    ReferenceWeights,
     Reg,
     Structures,
     Targets,
@@ -58,6 +59,7 @@ def score(
     reg: Reg = None,
     degree: Degree = 1.0,
     weights: Weights = None,
+    reference_weights: ReferenceWeights = None,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> int:
@@ -72,7 +74,7 @@ def score(
     """
     Similarity.make(targets, n_neighbors, reg, degree, weights)
     inputs = read_inputs(structures)
-    references = open_database(database)
+    references = open_database(database, reference_weights)
     start = time.perf_counter()
     with progress("scoring", len(inputs)) as done:
         scores = score_structures(

@@ -12,92 +12,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 
 from losiko_torch.database import storage
-from losiko_torch.database.components import principal_components
-from losiko_torch.database.index import Candidates, default_candidates, nearest_references
+from losiko_torch.database.describing import (
+    Described,
+    check_describable,
+    describe,
+    joined,
+    record_of,
+)
+from losiko_torch.database.references import Environments, full_name
 from losiko_torch.database.sources import SOURCE, parse_filter
+from losiko_torch.database.weighting import StructureWeights, as_weight, structure_weights
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
-from losiko_torch.structures import Batch, check_structure
+from losiko_torch.weights import own_weights
 
 #: Atoms described at once while a database is built.
 ATOMS_AT_ONCE = 1024
 #: Principal components kept of the references of an element.
 COMPONENTS = 512
-
-
-@dataclass(frozen=True, eq=False)
-class Environments:
-    """Reference environments of one element.
-
-    Attributes:
-        vectors: Descriptors of unit length, projected on ``basis``, shape (N, r), float32.
-        basis: Orthonormal columns, shape (F, r), float32.
-        structure: Number of the structure each came from, shape (N,).
-        atom: Index of the atom within that structure, shape (N,).
-    """
-
-    vectors: torch.Tensor
-    basis: torch.Tensor
-    structure: torch.Tensor
-    atom: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    @cached_property
-    def candidates(self) -> Candidates:
-        return default_candidates(self.vectors)
-
-    def restricted(self, columns: torch.Tensor) -> Environments:
-        """For descriptors of which only these features, shape (f,), can differ from zero."""
-        part = replace(self, basis=self.basis[columns])
-        # The vectors are the same, and so is whatever finds the nearest of them.
-        part.__dict__["candidates"] = self.candidates
-        return part
-
-    def project(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Components (n, r) of unit descriptors (n, F), and what they leave over of |p|^2, (n,).
-
-        For references z = basis y the distance is |p - z|^2 = |components - y|^2 + rest.
-        """
-        components = p @ self.basis.to(p.dtype)
-        return components, (p.square().sum(1) - components.square().sum(1)).clamp(min=0)
-
-    def gradient(
-        self, p: torch.Tensor, components: torch.Tensor, slope: torch.Tensor, share: torch.Tensor
-    ) -> torch.Tensor:
-        """d/dp (n, F) of f(components) + share rest, given df/dcomponents (n, r) and share (n,)."""
-        twice = 2 * share[:, None]
-        return torch.addmm(twice * p, slope - twice * components, self.basis.to(p.dtype).T)
-
-    def nearest(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Squared distances and indices, both (n, k), of the ``k`` nearest to components (n, r)."""
-        return nearest_references(queries, self.vectors, k, self.candidates)
-
-    def to(self, device: torch.device | str) -> Environments:
-        if self.vectors.device == _full_name(device):
-            return self
-        return Environments(
-            *(t.to(device) for t in (self.vectors, self.basis, self.structure, self.atom))
-        )
-
-
-class _Described(NamedTuple):
-    """Environments of one element in a few structures: vectors are (n, F)."""
-
-    vectors: torch.Tensor
-    structure: torch.Tensor
-    atom: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -143,7 +83,9 @@ class EnvironmentDatabase:
         Raises:
             InputError: If nothing is left to put into the database.
 
-        A structure that cannot be described is left out and listed in ``skipped``.
+        A structure that cannot be described is left out and listed in ``skipped``. The array
+        ``losiko_weight`` of a structure, one number an atom, weighs its environments (see
+        ``weighted``).
         """
         if not isinstance(descriptor, SOAP):
             raise InputError(f"a database needs a SOAP descriptor, not {type(descriptor).__name__}")
@@ -154,16 +96,16 @@ class EnvironmentDatabase:
         if isinstance(structures, Atoms):
             structures = [structures]
         filters = [parse_filter(text) for text in ([where] if isinstance(where, str) else where)]
-        collected: dict[int, list[_Described]] = {}
+        collected: dict[int, list[Described]] = {}
         records: list[dict[str, Any]] = []
         skipped: list[str] = []
         waiting: list[Atoms] = []
         filtered = 0
 
         def flush() -> None:
-            for number, part in _describe(waiting, descriptor, len(records)).items():
+            for number, part in describe(waiting, descriptor, len(records)).items():
                 collected.setdefault(number, []).append(part)
-            records.extend(_record(atoms) for atoms in waiting)
+            records.extend(record_of(atoms) for atoms in waiting)
             waiting.clear()
 
         for place, atoms in enumerate(structures):
@@ -178,6 +120,7 @@ class EnvironmentDatabase:
                 continue
             try:
                 check_describable(atoms, descriptor)
+                own_weights(atoms)
             except StructureError as error:
                 skipped.append(f"structure {atoms.info.get(SOURCE, place)}: {error}")
                 continue
@@ -189,9 +132,10 @@ class EnvironmentDatabase:
             reason = f"{filtered} did not pass the filters" if filtered else "none was given"
             raise InputError(f"no structure for the database: {skipped[0] if skipped else reason}")
         environments = {
-            number: _joined(parts, components) for number, parts in sorted(collected.items())
+            number: joined(parts, components) for number, parts in sorted(collected.items())
         }
-        return cls(descriptor, environments, records, dict(metadata or {}), skipped)
+        made = cls(descriptor, environments, records, dict(metadata or {}), skipped)
+        return made._checked_weights()
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write one safetensors file, all or nothing; an existing file only if ``overwrite``."""
@@ -206,11 +150,15 @@ class EnvironmentDatabase:
         """
         descriptor, environments, structures, metadata = storage.load(Path(path))
         loaded = {z: Environments(**tensors) for z, tensors in environments.items()}
-        return cls(descriptor, loaded, structures, metadata).to(device)
+        try:
+            made = cls(descriptor, loaded, structures, metadata)._checked_weights()
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        return made.to(device)
 
     def to(self, device: torch.device | str) -> EnvironmentDatabase:
         """The same database with its tensors on ``device``."""
-        if all(part.vectors.device == _full_name(device) for part in self.environments.values()):
+        if all(part.vectors.device == full_name(device) for part in self.environments.values()):
             return self
         return replace(
             self,
@@ -228,12 +176,39 @@ class EnvironmentDatabase:
         for number, part in self.environments.items():
             stays = ~torch.isin(part.structure, left_out)
             if stays.any():
-                environments[number] = Environments(
-                    part.vectors[stays], part.basis, part.structure[stays], part.atom[stays]
-                )
+                environments[number] = part.kept(stays)
         if not environments:
             raise InputError("no environment is left in the database")
-        return replace(self, environments=environments)
+        return replace(self, environments=environments)._checked_weights()
+
+    def weighted(self, weights: StructureWeights | None) -> EnvironmentDatabase:
+        """The database with its references biased; it shares all tensors.
+
+        Args:
+            weights: A key of the structures' records that holds numbers (1 where it is missing),
+                one number for each structure, or a function from a structure's record to its
+                number. A reference of weight g counts as if its squared distance D were D/g: it is
+                found from further away the larger g is, and never where g is 0. None removes all
+                weights. Weights given here replace those before.
+
+        Raises:
+            InputError: For weights that are negative, not finite, all zero or wrong in number.
+        """
+        found = None if weights is None else structure_weights(weights, self.structures)
+        environments = {}
+        for number, part in self.environments.items():
+            weight = None
+            if found is not None:
+                weight = as_weight(found.to(part.vectors.device)[part.structure.long()])
+            same = weight is None and part.weight is None
+            environments[number] = part if same else replace(part, weight=weight)
+        return replace(self, environments=environments)._checked_weights()
+
+    def _checked_weights(self) -> EnvironmentDatabase:
+        """Itself; an ``InputError`` if no reference is left with a weight."""
+        if not any(part.usable for part in self.environments.values()):
+            raise InputError("all references have weight 0")
+        return self
 
     def restricted(self, numbers: Iterable[int]) -> EnvironmentDatabase:
         """The same references for structures of these elements only: cheaper, equal results.
@@ -266,10 +241,10 @@ class EnvironmentDatabase:
         """Environments of the element with this atomic number.
 
         Raises:
-            StructureError: If there are none.
+            StructureError: If there are none with a weight.
         """
-        if number not in self.environments:
-            known = ", ".join(chemical_symbols[z] for z in self.environments)
+        if number not in self.environments or not self.environments[number].usable:
+            known = ", ".join(chemical_symbols[z] for z, p in self.environments.items() if p.usable)
             raise StructureError(
                 f"the database has no environment of {chemical_symbols[number]} (it has {known})"
             )
@@ -286,69 +261,3 @@ class EnvironmentDatabase:
             f"EnvironmentDatabase({len(self.structures)} structures: {counts}; "
             f"SOAP with {self.descriptor.get_number_of_features()} features)"
         )
-
-
-def check_describable(atoms: Atoms, descriptor: SOAP) -> None:
-    """Raise ``StructureError`` where a descriptor cannot describe a structure faithfully."""
-    check_structure(atoms)
-    descriptor.check_elements(atoms.numbers)
-    if atoms.pbc.any() and not descriptor.periodic:
-        raise StructureError(
-            "it is periodic but the descriptor is not: use a database of periodic structures "
-            "(periodic=True), or set pbc=False on the structure"
-        )
-
-
-def _full_name(device: torch.device | str) -> torch.device:
-    """The device with its index, as tensors on it tell: "cuda:0" for "cuda"."""
-    return torch.empty(0, device=device).device
-
-
-def unit_features(descriptor: SOAP, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Descriptors of a batch scaled to unit length (N, F), and their lengths (N, 1)."""
-    features = descriptor(batch)
-    lengths = features.norm(dim=1, keepdim=True).clamp(min=torch.finfo(features.dtype).tiny)
-    return features / lengths, lengths
-
-
-@torch.no_grad()
-def _describe(structures: list[Atoms], descriptor: SOAP, first: int) -> dict[int, _Described]:
-    """Environments by element of a few structures, numbered from ``first``."""
-    if not structures:
-        return {}
-    batch = Batch.from_atoms(structures, device=next(descriptor.buffers()).device)
-    vectors = unit_features(descriptor, batch)[0].float()
-    counts = batch.counts
-    starts = torch.cumsum(counts, 0) - counts
-    atom = torch.arange(batch.n_atoms, device=starts.device) - starts[batch.system_idx]
-    described = {}
-    for number in batch.numbers.unique().tolist():
-        rows = batch.numbers == number
-        described[number] = _Described(
-            vectors[rows],
-            (batch.system_idx[rows] + first).int(),
-            atom[rows].int(),
-        )
-    return described
-
-
-def _joined(parts: list[_Described], components: int | None) -> Environments:
-    vectors = torch.cat([part.vectors for part in parts])
-    basis = principal_components(vectors, components)
-    return Environments(
-        vectors @ basis,
-        basis,
-        torch.cat([part.structure for part in parts]),
-        torch.cat([part.atom for part in parts]),
-    )
-
-
-def _record(atoms: Atoms) -> dict[str, Any]:
-    record: dict[str, Any] = {"formula": atoms.get_chemical_formula()}
-    for key in (SOURCE, "id", "name", "smiles", "material_id"):
-        value = atoms.info.get(key)
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, (str, int, float)):
-            record["source" if key == SOURCE else key] = value
-    return record

@@ -26,6 +26,9 @@ BLOCK_BYTES = 16 * 2**20
 #: Entries of a matrix of distances worked on at once.
 MATRIX_ENTRIES = 2**25
 
+#: ``(components, rest, k) -> (|p - z|^2 of the chosen references, their indices)``, both (n, k);
+#: ``rest`` (n,) is what the components (n, r) of the descriptors leave over of |p|^2.
+Search = Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 #: ``(queries, k) -> (approximate squared distances, indices)``, both (n, k), nearest first.
 Candidates = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 
@@ -52,10 +55,23 @@ def nearest_references(
         # Nothing left out can be nearer than the farthest candidate, up to rounding.
         unproven = distances[:, -1] + FLOAT32_ERROR >= approximate[:, -1]
         if unproven.any():
-            for rows in _chunks(unproven.nonzero().squeeze(1), references):
+            for rows in chunks(unproven.nonzero().squeeze(1), references):
                 exact = _candidates_in_float64(queries[rows], references, k)
                 distances[rows], indices[rows] = _nearest_of(queries[rows], references, exact, k)
     return distances.to(queries.dtype), indices
+
+
+def plain_search(references: torch.Tensor) -> Search:
+    """The search among references that all weigh the same."""
+    candidates = default_candidates(references)
+
+    def search(
+        queries: torch.Tensor, rest: torch.Tensor, k: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        distances, indices = nearest_references(queries, references, k, candidates)
+        return distances + rest[:, None], indices
+
+    return search
 
 
 def squared_distances(
@@ -82,7 +98,7 @@ def torch_candidates(references: torch.Tensor) -> Candidates:
 
     def candidates(queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         parts = []
-        for chunk in _chunks(queries.float(), single):
+        for chunk in chunks(queries.float(), single):
             distances = torch.addmm(norms, chunk, single.T, alpha=-2)
             found = torch.topk(distances, k, dim=1, largest=False)
             parts.append((found.values + chunk.square().sum(1, keepdim=True), found.indices))
@@ -152,6 +168,6 @@ def _candidates_in_float64(queries: torch.Tensor, references: torch.Tensor, k: i
     return torch.topk(everything, count, dim=1, largest=False).indices
 
 
-def _chunks(rows: torch.Tensor, references: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def chunks(rows: torch.Tensor, references: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Parts of the rows whose distances to all references fit into ``MATRIX_ENTRIES``."""
     return rows.split(max(1, MATRIX_ENTRIES // max(len(references), 1)))

@@ -1,7 +1,8 @@
 """The file of a database: safetensors, so nothing in it can run, with a JSON description.
 
-For every element four tensors ("H/vectors", "H/basis", "H/structure", "H/atom"), and in the header
-the format's name and version, the descriptor's parameters, the structures and the metadata.
+For every element four tensors ("H/vectors", "H/basis", "H/structure", "H/atom"), and, where its
+references do not all weigh 1, "H/weight"; in the header the format's name and version, the
+descriptor's parameters, the structures and the metadata.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 FORMAT = "losiko-database"
 VERSION = 1
 TENSORS = ("vectors", "basis", "structure", "atom")
+#: Tensors that an element may lack.
+OPTIONAL = ("weight",)
 
 Loaded = tuple[SOAP, dict[int, dict[str, torch.Tensor]], list[dict[str, Any]], dict[str, Any]]
 
@@ -35,9 +38,10 @@ def save(database: EnvironmentDatabase, path: Path, overwrite: bool) -> None:
         raise InputError(f"{path} exists already: give another name, or allow overwriting")
     tensors = {}
     for number, part in database.environments.items():
-        for name in TENSORS:
-            tensor = getattr(part, name).cpu().contiguous()
-            tensors[f"{chemical_symbols[number]}/{name}"] = tensor
+        for name in (*TENSORS, *OPTIONAL):
+            tensor = getattr(part, name)
+            if tensor is not None:
+                tensors[f"{chemical_symbols[number]}/{name}"] = tensor.cpu().contiguous()
     header = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -123,9 +127,11 @@ def _check(
         raise InputError("it has no environments")
     for number, tensors in environments.items():
         symbol = chemical_symbols[number]
-        if set(tensors) != set(TENSORS):
+        if set(tensors) - set(OPTIONAL) != set(TENSORS):
             raise InputError(f"the environments of {symbol} are incomplete")
         _check_environments(symbol, number in descriptor.species, descriptor, tensors)
+        if "weight" in tensors:
+            _check_weight(symbol, len(tensors["vectors"]), tensors["weight"])
         structure = tensors["structure"]
         if not 0 <= int(structure.min()) <= int(structure.max()) < len(structures):
             raise InputError(f"environments of {symbol} belong to no structure")
@@ -150,6 +156,13 @@ def _check_environments(
         raise InputError(f"the environments of {symbol} are of the wrong type")
     if not (torch.isfinite(vectors).all() and torch.isfinite(basis).all()):
         raise InputError(f"the environments of {symbol} contain numbers not finite")
+
+
+def _check_weight(symbol: str, count: int, weight: torch.Tensor) -> None:
+    if weight.shape != (count,) or weight.dtype != torch.float32:
+        raise InputError(f"the weights of {symbol} do not match its environments")
+    if not (torch.isfinite(weight) & (weight >= 0)).all():
+        raise InputError(f"the weights of {symbol} are not all finite numbers from 0 on")
 
 
 def _json(path: Path, metadata: dict[str, Any]) -> str:

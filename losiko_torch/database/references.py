@@ -1,0 +1,106 @@
+"""The reference environments of one element: descriptors in few components, found by nearness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from losiko_torch.database.index import Search, plain_search
+from losiko_torch.database.weighted_index import weighted_search
+from losiko_torch.database.weighting import as_weight
+
+
+@dataclass(frozen=True, eq=False)
+class Environments:
+    """Reference environments of one element.
+
+    Attributes:
+        vectors: Descriptors of unit length, projected on ``basis``, shape (N, r), float32.
+        basis: Orthonormal columns, shape (F, r), float32.
+        structure: Number of the structure each came from, shape (N,).
+        atom: Index of the atom within that structure, shape (N,).
+        weight: Of each, shape (N,), float32: its squared distance D counts as D / weight, and 0
+            leaves it out. None: 1 each.
+    """
+
+    vectors: torch.Tensor
+    basis: torch.Tensor
+    structure: torch.Tensor
+    atom: torch.Tensor
+    weight: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @cached_property
+    def usable(self) -> int:
+        """How many can be chosen: those with a weight."""
+        return len(self) if self.weight is None else int((self.weight > 0).sum())
+
+    @cached_property
+    def search(self) -> Search:
+        """What finds the nearest of them."""
+        if self.weight is None:
+            return plain_search(self.vectors)
+        return weighted_search(self.vectors, self.weight)
+
+    def restricted(self, columns: torch.Tensor) -> Environments:
+        """For descriptors of which only these features, shape (f,), can differ from zero."""
+        part = replace(self, basis=self.basis[columns])
+        # The vectors are the same, and so is whatever finds the nearest of them.
+        part.__dict__["search"] = self.search
+        return part
+
+    def project(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Components (n, r) of unit descriptors (n, F), and what they leave over of |p|^2, (n,).
+
+        For references z = basis y the distance is |p - z|^2 = |components - y|^2 + rest.
+        """
+        components = p @ self.basis.to(p.dtype)
+        return components, (p.square().sum(1) - components.square().sum(1)).clamp(min=0)
+
+    def gradient(
+        self, p: torch.Tensor, components: torch.Tensor, slope: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        """d/dp (n, F) of f(components) + share rest, given df/dcomponents (n, r) and share (n,)."""
+        twice = 2 * share[:, None]
+        return torch.addmm(twice * p, slope - twice * components, self.basis.to(p.dtype).T)
+
+    def nearest(
+        self, components: torch.Tensor, rest: torch.Tensor, k: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Squared distances |p - z|^2 and indices, both (n, k), of the ``k`` nearest references.
+
+        Nearest by distance over weight; ``components`` (n, r) and ``rest`` (n,) as ``project``
+        gives them, ``k`` at most ``usable``.
+        """
+        return self.search(components, rest, k)
+
+    def inverse_weights(self, indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
+        """1 / weight of these, in their shape; None where all weigh 1."""
+        return None if self.weight is None else 1 / self.weight[indices].to(dtype)
+
+    def kept(self, rows: torch.Tensor) -> Environments:
+        """Those where the mask (N,) is true."""
+        weight = None if self.weight is None else as_weight(self.weight[rows])
+        return Environments(
+            self.vectors[rows], self.basis, self.structure[rows], self.atom[rows], weight
+        )
+
+    def to(self, device: torch.device | str) -> Environments:
+        if self.vectors.device == full_name(device):
+            return self
+        return Environments(
+            self.vectors.to(device),
+            self.basis.to(device),
+            self.structure.to(device),
+            self.atom.to(device),
+            None if self.weight is None else self.weight.to(device),
+        )
+
+
+def full_name(device: torch.device | str) -> torch.device:
+    """The device with its index, as tensors on it tell: "cuda:0" for "cuda"."""
+    return torch.empty(0, device=device).device

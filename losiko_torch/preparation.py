@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 
+from losiko_torch.conversion import AnyStructure, as_atoms, outline
 from losiko_torch.database.environments import EnvironmentDatabase, check_describable
 from losiko_torch.errors import StructureError
 
@@ -17,7 +18,7 @@ class Prepared:
     """A structure on its way into a batch.
 
     Attributes:
-        atoms: The input itself.
+        atoms: The input itself, or what it is as ``ase.Atoms``.
         movable: True where a coordinate may change, shape (n, 3).
         problem: Why it cannot be worked on; None if it can.
     """
@@ -27,12 +28,14 @@ class Prepared:
     problem: str | None = None
 
 
-def prepare(atoms: Atoms, database: EnvironmentDatabase, moves: bool) -> Prepared:
+def prepare(given: AnyStructure, database: EnvironmentDatabase, moves: bool) -> Prepared:
     """Check a structure against a database; a problem is noted, not raised.
 
     Constraints matter only where the structure ``moves``.
     """
+    atoms = outline(given)
     try:
+        atoms = as_atoms(given)
         check_describable(atoms, database.descriptor)
         for number in np.unique(atoms.numbers).tolist():
             database.references_of(number)

@@ -21,6 +21,7 @@ import torch
 from ase import Atoms
 
 from losiko_torch.batch_relaxation import Ended, relax_batch
+from losiko_torch.conversion import AnyStructure
 from losiko_torch.coordinates import Coordinates
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
@@ -53,7 +54,7 @@ OPTIMIZERS = (*GRADIENT_OPTIMIZERS, "nelder-mead")
 
 
 def relax(
-    structures: Atoms | Iterable[Atoms],
+    structures: AnyStructure | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
     *,
     optimizer: str = "lbfgs",
@@ -73,7 +74,8 @@ def relax(
 
     Args:
         structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms`` and
-            ``FixCartesian`` are honoured.
+            ``FixCartesian`` are honoured. pymatgen's ``Structure`` and ``Molecule`` count as such;
+            results hold ``ase.Atoms``.
         database: References; None takes the embedded one (organic molecules of H, C, N, O, F).
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
             SciPy's, one structure at a time, a yardstick.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from ase import Atoms
 
+from losiko_torch.conversion import AnyStructure, check_type, one_by_one
 from losiko_torch.database.embedded import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
@@ -73,19 +73,14 @@ class Workplace:
     def batch(self, items: list[Prepared]) -> Batch:
         return Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
 
-    def groups(self, structures: Atoms | Iterable[Atoms], moves: bool) -> Iterator[list[Prepared]]:
+    def groups(
+        self, structures: AnyStructure | Iterable[AnyStructure], moves: bool
+    ) -> Iterator[list[Prepared]]:
         """Structures in input order, cut so that the atoms of a group fit into memory."""
-        if isinstance(structures, Atoms):
-            structures = [structures]
-        if not isinstance(structures, Iterable):
-            raise InputError(f"structures are of type {type(structures).__name__}: give ase.Atoms")
         group: list[Prepared] = []
         n_atoms = 0
-        for number, atoms in enumerate(structures):
-            if not isinstance(atoms, Atoms):
-                raise InputError(
-                    f"structure {number} is of type {type(atoms).__name__}: give ase.Atoms"
-                )
+        for number, atoms in enumerate(one_by_one(structures)):
+            check_type(atoms, number)
             if group and n_atoms + len(atoms) > self.batch_atoms:
                 yield group
                 group, n_atoms = [], 0

@@ -99,7 +99,7 @@ class LosikoCalculator(Calculator):
             raise StructureError(f"{here.get_chemical_formula()}: {item.problem}")
         batch = self.workplace.batch([item])
         objective = self.workplace.objective.restricted(batch.numbers)
-        found = objective.evaluate(batch, objective.match(objective.features(batch), batch.numbers))
+        found = objective.evaluate(batch)
         loss = float(found.loss[0])
         self.results = {
             "energy": loss,

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ase import Atoms
 from ase.data import chemical_symbols
 
+from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.references import Environments
 from losiko_torch.database.sources import SOURCE
@@ -96,7 +96,7 @@ class _Plane(NamedTuple):
 
 
 def environment_map(
-    structures: Atoms | Iterable[Atoms] = (),
+    structures: AnyStructure | Iterable[AnyStructure] = (),
     database: EnvironmentDatabase | None = None,
     *,
     device: torch.device | str | None = None,

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 
+from losiko_torch.conversion import AnyStructure, as_atoms, outline
 from losiko_torch.database.describing import check_describable
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
@@ -23,7 +24,7 @@ class Prepared:
     """A structure on its way into a batch.
 
     Attributes:
-        atoms: The input itself.
+        atoms: The input itself, or what it is as ``ase.Atoms``.
         movable: True where a coordinate may change, shape (n, 3).
         copy: Which of the copies of an input it is; 0 for the input itself.
         weights: Of the atoms' terms in the loss, shape (n,); None: 1.
@@ -52,7 +53,7 @@ class Prepared:
 
 
 def prepare(
-    atoms: Atoms,
+    given: AnyStructure,
     database: EnvironmentDatabase,
     factors: Mapping[int, float],
     select: Selection | None,
@@ -62,18 +63,19 @@ def prepare(
     ``factors`` are the weights of elements, by atomic number. ``select`` of None is for structures
     that stay as they are: constraints do not matter then.
     """
-    nothing = np.zeros((len(atoms), 3), dtype=bool)
+    atoms = outline(given)
     try:
+        atoms = as_atoms(given)
         check_describable(atoms, database.descriptor)
         for number in np.unique(atoms.numbers).tolist():
             database.references_of(number)
         weights = atom_weights(atoms, factors)
         if select is None:
-            return Prepared(atoms, nothing, weights)
+            return Prepared(atoms, _nothing(atoms), weights)
         movable = movable_coordinates(atoms) & selected_coordinates(atoms, select)
         return Prepared(atoms, movable, weights)
     except StructureError as error:
-        return Prepared(atoms, nothing, problem=str(error))
+        return Prepared(atoms, _nothing(atoms), problem=str(error))
 
 
 def movable_coordinates(atoms: Atoms) -> np.ndarray:
@@ -95,3 +97,7 @@ def movable_coordinates(atoms: Atoms) -> np.ndarray:
             raise StructureError(f"its constraint {name} names atoms that it does not have")
         movable[constraint.index] &= ~getattr(constraint, "mask", np.ones(3, dtype=bool))
     return movable
+
+
+def _nothing(atoms: Atoms) -> np.ndarray:
+    return np.zeros((len(atoms), 3), dtype=bool)

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase import Atoms
 
+from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.method import START_NOISE, Method
 from losiko_torch.outcome import best_of, failure, results_of
@@ -33,7 +33,7 @@ from losiko_torch.workplace import Workplace
 
 
 def relax(
-    structures: Atoms | Iterable[Atoms],
+    structures: AnyStructure | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
     *,
     optimizer: str = "lbfgs",
@@ -63,7 +63,8 @@ def relax(
 
     Args:
         structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms`` and
-            ``FixCartesian`` are honoured.
+            ``FixCartesian`` are honoured. pymatgen's ``Structure`` and ``Molecule`` count as such;
+            results hold ``ase.Atoms``.
         database: References; None takes the embedded one (organic molecules of H, C, N, O, F).
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
             SciPy's, one structure at a time, a yardstick.

@@ -44,7 +44,7 @@ class Score:
     """How well a structure is covered by a database.
 
     Attributes:
-        atoms: The structure.
+        atoms: The structure, as ``ase.Atoms``.
         loss: Sum of ``distances``; NaN if it failed.
         distances: What each atom adds to the loss, its weight included, shape (n,).
         matches: Its references; None if it failed.
@@ -64,7 +64,7 @@ class Result:
 
     Attributes:
         atoms: A copy of the input with the new positions and, if it relaxed, cell; unmoved if it
-            failed.
+            failed. Sites of a structure that could not be made ``ase.Atoms`` stand as "X".
         loss: Its loss, as ``score`` gives it; never larger than ``start_loss``. NaN if it failed.
         start_loss: Loss of the input.
         converged: Whether the gradient fell to ``fmax`` on every atom; for Nelder-Mead, whether the

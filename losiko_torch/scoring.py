@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
-from ase import Atoms
 
+from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.results import Score
 from losiko_torch.similarity import Similarity
@@ -15,7 +15,7 @@ from losiko_torch.workplace import Workplace
 
 
 def score(
-    structures: Atoms | Iterable[Atoms],
+    structures: AnyStructure | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
     *,
     targets: str = "locally-linear",

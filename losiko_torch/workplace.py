@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from ase import Atoms
 
+from losiko_torch.conversion import AnyStructure, check_type, one_by_one
 from losiko_torch.database.embedded import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
@@ -79,12 +79,12 @@ class Workplace:
         parts = [np.ones(len(i.atoms)) if i.weights is None else i.weights for i in items]
         return replace(batch, weights=torch.as_tensor(np.concatenate(parts)).to(batch.positions))
 
-    def prepare(self, atoms: Atoms, select: Selection | None) -> Prepared:
-        return prepare(atoms, self.objective.database, self.factors, select)
+    def prepare(self, given: AnyStructure, select: Selection | None) -> Prepared:
+        return prepare(given, self.objective.database, self.factors, select)
 
     def groups(
         self,
-        structures: Atoms | Iterable[Atoms],
+        structures: AnyStructure | Iterable[AnyStructure],
         selection_of: Callable[[int], Selection] | None = None,
         copies: int = 1,
     ) -> Iterator[list[Prepared]]:
@@ -95,23 +95,16 @@ class Workplace:
             selection_of: From a structure's number to which of its atoms move; None: nothing does.
             copies: How many of each structure the caller will make of it.
         """
-        if isinstance(structures, Atoms):
-            structures = [structures]
-        if not isinstance(structures, Iterable):
-            raise InputError(f"structures are of type {type(structures).__name__}: give ase.Atoms")
         group: list[Prepared] = []
         n_atoms = 0
-        for number, atoms in enumerate(structures):
-            if not isinstance(atoms, Atoms):
-                raise InputError(
-                    f"structure {number} is of type {type(atoms).__name__}: give ase.Atoms"
-                )
-            size = len(atoms) * copies
+        for number, given in enumerate(one_by_one(structures)):
+            check_type(given, number)
+            size = len(given) * copies
             if group and n_atoms + size > self.batch_atoms:
                 yield group
                 group, n_atoms = [], 0
             select = None if selection_of is None else selection_of(number)
-            group.append(self.prepare(atoms, select))
+            group.append(self.prepare(given, select))
             n_atoms += size
         if group:
             yield group

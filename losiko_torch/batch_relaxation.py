@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from losiko_torch.coordinates import Coordinates
+from losiko_torch.neighbor_list import EVERYTHING, NeighborList
 from losiko_torch.objective import Matching, Objective
 from losiko_torch.optimizers.stepping import Optimizer, State, hold
-from losiko_torch.structures import Batch, max_by_system
+from losiko_torch.structures import Batch, max_by_system, sum_by_system
+from losiko_torch.verdict import Verdict, judge
 
 #: Movement of an atom (Angstrom) after which its structure's references are searched again.
 SEARCH_DISTANCE = 0.05
@@ -63,7 +65,9 @@ class Ended:
 class _Progress:
     """The structures still in the batch, with ``fresh`` those whose references are just found.
 
-    ``state`` and ``best`` are rows of ``coordinates``; ``system`` and ``atom`` number structures
+    ``state`` and ``best`` are rows of ``coordinates``; ``terms`` are what each atom adds to the
+    loss, known of all and computed anew for those whose surroundings change; ``neighbors`` is None
+    where the descriptor does not tell how far it sees. ``system`` and ``atom`` number structures
     and atoms as they were at the start of the batch.
     """
 
@@ -71,6 +75,8 @@ class _Progress:
     state: State
     matching: Matching
     matched_at: torch.Tensor
+    terms: torch.Tensor
+    neighbors: NeighborList | None
     best: torch.Tensor
     best_loss: torch.Tensor
     fresh: torch.Tensor
@@ -86,6 +92,8 @@ class _Progress:
             state=self.state.keep(systems, rows),
             matching=self.matching.keep(atoms),
             matched_at=self.matched_at[atoms],
+            terms=self.terms[atoms],
+            neighbors=None if self.neighbors is None else self.neighbors.keep(systems),
             best=self.best[rows],
             best_loss=self.best_loss[systems],
             fresh=self.fresh[systems],
@@ -102,6 +110,7 @@ def relax_batch(
     max_steps: int,
     fmax: float,
     finished: Callable[[int], None],
+    before: Verdict | None = None,
 ) -> Ended:
     """Relax all structures of a batch.
 
@@ -112,10 +121,12 @@ def relax_batch(
         max_steps: Evaluations granted to each structure.
         fmax: Largest gradient on any row, in 1/Angstrom, at which a structure has converged.
         finished: Called with the number of structures that have left the batch.
+        before: The objective's verdict on the start, if there is one already.
     """
     ended = Ended.at_start(coordinates.start)
     objective = objective.restricted(coordinates.start.numbers)
-    progress = _begin(objective, coordinates, optimizer)
+    before = judge(objective, coordinates.start) if before is None else before
+    progress = _begin(objective, coordinates, optimizer, before)
     for step in range(1, max_steps + 1):
         progress, done = _step(objective, optimizer, progress, fmax, ended)
         if step == max_steps:
@@ -139,8 +150,14 @@ def _step(
     atom_idx = coordinates.start.system_idx
     trial = now.state.trial
     here = coordinates.place(trial)
-    evaluation = objective.evaluate(here, now.matching)
-    loss, gradient = evaluation.loss, coordinates.gradient(trial, evaluation)
+    neighbors, sight = None, EVERYTHING
+    if now.neighbors is not None:
+        neighbors = now.neighbors.at(here)
+        sight = neighbors.sight(here)
+    evaluation = objective.evaluate(here, now.matching.seen(sight), sight)
+    terms = sight.put(now.terms, evaluation.distances)
+    loss = sum_by_system(terms, atom_idx, n_systems)
+    gradient = coordinates.gradient(trial, evaluation)
     size = max_by_system(gradient.norm(dim=1), idx, n_systems)
     broken = ~(torch.isfinite(loss) & torch.isfinite(size))
     collapsed = coordinates.collapsed(trial)
@@ -162,16 +179,19 @@ def _step(
     search = accepted & ~keeps_references & ~converged & (small | far)
     matching, matched_at = now.matching, now.matched_at
     if search.any():
-        atoms = search[atom_idx]
-        found = objective.match(evaluation.features[atoms], here.numbers[atoms])
+        seen = search[sight.of(atom_idx)]
+        atoms = sight.of(torch.arange(len(atom_idx), device=idx.device))[seen]
+        found = objective.match(evaluation.features[seen], here.numbers[atoms])
         matching = matching.updated(atoms, found)
-        matched_at = torch.where(atoms[:, None], here.positions, matched_at)
+        matched_at = torch.where(search[atom_idx, None], here.positions, matched_at)
         state = hold(state, search, idx)
     following = replace(
         now,
         state=state,
         matching=matching,
         matched_at=matched_at,
+        terms=terms,
+        neighbors=neighbors,
         best=best,
         best_loss=best_loss,
         fresh=search,
@@ -180,14 +200,18 @@ def _step(
     return following, converged | broken | collapsed
 
 
-def _begin(objective: Objective, coordinates: Coordinates, optimizer: Optimizer) -> _Progress:
+def _begin(
+    objective: Objective, coordinates: Coordinates, optimizer: Optimizer, before: Verdict
+) -> _Progress:
     batch, rows = coordinates.start, coordinates.rows()
     device, n_systems = rows.device, batch.n_systems
     return _Progress(
         coordinates=coordinates,
         state=optimizer.init(rows, n_systems),
-        matching=objective.match(objective.features(batch), batch.numbers),
+        matching=before.matching,
         matched_at=batch.positions,
+        terms=before.terms,
+        neighbors=objective.neighbors(batch, coordinates.moving_atoms()),
         best=rows,
         best_loss=rows.new_full((n_systems,), torch.inf),
         fresh=torch.ones(n_systems, dtype=torch.bool, device=device),

@@ -184,6 +184,14 @@ class Coordinates:
             strains=None if self.strains is None else self.strains[systems],
         )
 
+    def moving_atoms(self) -> torch.Tensor:
+        """Atoms that may move among others or with their cell, (N,), bool."""
+        moving = (self.movable[: self.start.n_atoms] > 0).any(1)
+        if self.strains is None:
+            return moving
+        cells = self.movable[self.start.n_atoms :].reshape(-1, 9).any(1)
+        return moving | cells[self.start.system_idx]
+
     def directions(self) -> torch.Tensor:
         """All that may change, as an orthonormal basis of the rows: (d, rows, 3).
 

@@ -24,6 +24,30 @@ SKIN = 0.5
 
 
 @dataclass(frozen=True)
+class Sight:
+    """Which atoms of a batch are looked at, and what they see.
+
+    Attributes:
+        centers: Their indices, ascending, (n,); None: all.
+        pairs: Their pairs within the descriptor's cutoff; None: to be found.
+    """
+
+    centers: torch.Tensor | None = None
+    pairs: Pairs | None = None
+
+    def of(self, values: torch.Tensor) -> torch.Tensor:
+        """The rows of these atoms, of per-atom values (N, ...)."""
+        return values if self.centers is None else values[self.centers]
+
+    def put(self, values: torch.Tensor, newer: torch.Tensor) -> torch.Tensor:
+        """Per-atom values (N, ...) with the rows of these atoms replaced."""
+        return newer if self.centers is None else values.index_copy(0, self.centers, newer)
+
+
+EVERYTHING = Sight()
+
+
+@dataclass(frozen=True)
 class NeighborList:
     """The pairs of a batch, within ``cutoff`` + ``SKIN`` as it was at ``made_at``.
 
@@ -51,8 +75,8 @@ class NeighborList:
         pairs = find_pairs(batch, cutoff + SKIN, periodic)
         return cls(pairs, batch, moving, _changing(pairs, moving), cutoff, periodic)
 
-    def within(self, batch: Batch) -> Pairs:
-        """The pairs within the cutoff of each other now, those of ``centers`` only."""
+    def sight(self, batch: Batch) -> Sight:
+        """The atoms that can change, and their pairs within the cutoff of each other now."""
         pairs = self.pairs
         if self.centers is not None:
             seen = torch.zeros_like(self.moving)
@@ -60,7 +84,7 @@ class NeighborList:
             pairs = pairs.keep(seen[pairs.center])
         with torch.no_grad():
             near = pairs.vectors(batch).square().sum(1) <= self.cutoff**2
-        return pairs.keep(near)
+        return Sight(self.centers, pairs.keep(near))
 
     def at(self, batch: Batch) -> NeighborList:
         """One that is good for the structures of the batch as they are now; often itself."""
@@ -110,6 +134,11 @@ def _changing(pairs: Pairs, moving: torch.Tensor) -> torch.Tensor | None:
     """Atoms whose surroundings can change, (C,); None if that is all."""
     if moving.all():
         return None
-    changing = moving.clone()
-    changing[pairs.center[moving[pairs.neighbor]]] = True
-    return changing.nonzero().squeeze(1)
+    return (moving | atoms_that_see(pairs, moving)).nonzero().squeeze(1)
+
+
+def atoms_that_see(pairs: Pairs, some: torch.Tensor) -> torch.Tensor:
+    """Atoms (N,) that have one of ``some`` (N,) among their pairs."""
+    seeing = torch.zeros_like(some)
+    seeing[pairs.center[some[pairs.neighbor]]] = True
+    return seeing

@@ -17,8 +17,8 @@ import torch
 
 from losiko_torch.database.describing import unit_features
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.database.index import squared_distances
 from losiko_torch.database.references import Environments
+from losiko_torch.neighbor_list import EVERYTHING, NeighborList, Sight
 from losiko_torch.similarity import kernel_form
 from losiko_torch.structures import Batch, sum_by_system
 from losiko_torch.targets import Target
@@ -36,11 +36,14 @@ class Matching:
     indices: torch.Tensor
     prepared: torch.Tensor
 
+    def seen(self, sight: Sight) -> Matching:
+        return Matching(sight.of(self.indices), sight.of(self.prepared))
+
     def keep(self, atoms: torch.Tensor) -> Matching:
         return Matching(self.indices[atoms], self.prepared[atoms])
 
     def updated(self, atoms: torch.Tensor, newer: Matching) -> Matching:
-        """With the rows of the atoms where the mask is true replaced by those of ``newer``."""
+        """With the rows of these atoms (indices) replaced by those of ``newer``."""
         indices, prepared = self.indices.clone(), self.prepared.clone()
         indices[atoms], prepared[atoms] = newer.indices, newer.prepared
         return Matching(indices, prepared)
@@ -55,9 +58,9 @@ class Evaluation:
         gradient: With respect to the positions, 1/Angstrom, shape (N, 3).
         virial: With respect to a strain that deforms cell and atoms alike, r -> r (1 + strain) for
             row vectors r, shape (B, 3, 3); zero where nothing is periodic.
-        distances: The term c_i F_i of each atom, shape (N,).
-        weights: Of each atom's references, shape (N, k), zero where there is none.
-        features: Unit descriptors, shape (N, F).
+        distances: The term c_i F_i of each atom looked at, shape (n,).
+        weights: Of each one's references, shape (n, k), zero where there is none.
+        features: Their unit descriptors, shape (n, F).
     """
 
     loss: torch.Tensor
@@ -86,10 +89,26 @@ class Objective:
         """The same for a batch of these atomic numbers only: cheaper, equal results."""
         return replace(self, database=self.database.restricted(numbers.unique().tolist()))
 
+    @property
+    def cutoff(self) -> float | None:
+        """Distance (Angstrom) beyond which no atom is seen; None: unknown."""
+        return self.database.descriptor.cutoff
+
+    @property
+    def periodic(self) -> bool:
+        """Whether periodic images are seen."""
+        return self.database.descriptor.periodic
+
+    def neighbors(self, batch: Batch, moving: torch.Tensor) -> NeighborList | None:
+        """The pairs that are seen, of atoms of which those ``moving`` (N,) may move."""
+        if self.cutoff is None:
+            return None
+        return NeighborList.make(batch, moving, self.cutoff, self.periodic)
+
     @torch.no_grad()
-    def features(self, batch: Batch) -> torch.Tensor:
-        """Unit descriptors, shape (N, F)."""
-        return unit_features(self.database.descriptor, batch)[0]
+    def features(self, batch: Batch, sight: Sight = EVERYTHING) -> torch.Tensor:
+        """Unit descriptors of the n atoms looked at, shape (n, F)."""
+        return unit_features(self.database.descriptor, batch, sight)[0]
 
     @torch.no_grad()
     def match(self, features: torch.Tensor, numbers: torch.Tensor) -> Matching:
@@ -112,21 +131,28 @@ class Objective:
         assert prepared is not None
         return Matching(indices, prepared)
 
-    def evaluate(self, batch: Batch, matching: Matching | None = None) -> Evaluation:
-        """Loss and gradient for these references, or for those that a search finds here."""
+    def evaluate(
+        self, batch: Batch, matching: Matching | None = None, sight: Sight = EVERYTHING
+    ) -> Evaluation:
+        """Loss and gradient for these references, or for those that a search finds here.
+
+        ``sight`` says which atoms are looked at: the loss is that of these n, and ``matching`` has
+        a row for each.
+        """
         positions = batch.positions.detach().requires_grad_()
         cells = batch.cells.detach().requires_grad_()
         here = replace(batch, positions=positions, cells=cells)
         with torch.enable_grad():
-            features, _ = unit_features(self.database.descriptor, here)
-        p = features.detach()
+            features, _ = unit_features(self.database.descriptor, here, sight)
+        p, numbers = features.detach(), sight.of(batch.numbers)
         if matching is None:
-            matching = self.match(p, batch.numbers)
-        distances, slope, weights = self._terms(p, batch, matching)
+            matching = self.match(p, numbers)
+        own = None if batch.weights is None else sight.of(batch.weights)
+        distances, slope, weights = self.terms(p, numbers, own, matching)
         gradient, pull = torch.autograd.grad(
             features, (positions, cells), grad_outputs=slope, materialize_grads=True
         )
-        loss = sum_by_system(distances, batch.system_idx, batch.n_systems)
+        loss = sum_by_system(distances, sight.of(batch.system_idx), batch.n_systems)
         # By the chain rule through the strained positions and cell vectors.
         virial = batch.cells.transpose(1, 2) @ pull + sum_by_system(
             batch.positions[:, :, None] * gradient[:, None, :], batch.system_idx, batch.n_systems
@@ -136,37 +162,10 @@ class Objective:
 
     def losses(self, batch: Batch, features: torch.Tensor, matching: Matching) -> torch.Tensor:
         """Loss alone, shape (B,), from unit descriptors."""
-        distances, _, _ = self._terms(features, batch, matching)
-        return sum_by_system(distances, batch.system_idx, batch.n_systems)
+        terms = self.terms(features, batch.numbers, batch.weights, matching)[0]
+        return sum_by_system(terms, batch.system_idx, batch.n_systems)
 
-    def score(self, batch: Batch) -> tuple[torch.Tensor, Matching, torch.Tensor, torch.Tensor]:
-        """Search and judge without moving.
-
-        Returns:
-            The terms c_i F_i (N,), the references, their weights and squared distances (N, k).
-        """
-        features = self.features(batch)
-        matching = self.match(features, batch.numbers)
-        distances, _, weights = self._terms(features, batch, matching)
-        apart = torch.zeros_like(weights)
-        for rows, references, indices in self._by_element(batch.numbers, matching):
-            components, rest = references.project(features[rows])
-            found = squared_distances(components, references.vectors, indices)
-            apart[rows, : indices.shape[1]] = found + rest[:, None]
-        return distances, matching, weights, apart
-
-    def origins(
-        self, numbers: torch.Tensor, matching: Matching
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Structure and atom that each reference is, (N, k); -1 where there is none."""
-        structure = torch.full_like(matching.indices, -1, dtype=torch.int32)
-        atom = torch.full_like(structure, -1)
-        for rows, references, indices in self._by_element(numbers, matching):
-            structure[rows, : indices.shape[1]] = references.structure[indices]
-            atom[rows, : indices.shape[1]] = references.atom[indices]
-        return structure, atom
-
-    def _by_element(
+    def by_element(
         self, numbers: torch.Tensor, matching: Matching
     ) -> Iterator[tuple[torch.Tensor, Environments, torch.Tensor]]:
         """For each element its atoms' rows, its references, and the atoms' (n, k) among them."""
@@ -177,13 +176,17 @@ class Objective:
             yield rows, references, matching.indices[rows, :count]
 
     @torch.no_grad()
-    def _terms(
-        self, p: torch.Tensor, batch: Batch, matching: Matching
+    def terms(
+        self,
+        p: torch.Tensor,
+        numbers: torch.Tensor,
+        own_weights: torch.Tensor | None,
+        matching: Matching,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """c_i F_i (N,), its gradient by the unit descriptors (N, F), and weights (N, k)."""
+        """c_i F_i (n,), its gradient by the unit descriptors (n, F), and weights (n, k)."""
         distances, slope = p.new_zeros(len(p)), torch.zeros_like(p)
         weights = p.new_zeros(matching.indices.shape)
-        for rows, references, indices in self._by_element(batch.numbers, matching):
+        for rows, references, indices in self.by_element(numbers, matching):
             count = indices.shape[1]
             prepared = matching.prepared[rows]
             if prepared.ndim == 3:
@@ -194,8 +197,8 @@ class Objective:
                 components, rest, references.vectors, indices, prepared, inverse
             )
             terms, factor = kernel_form(values.loss, self.degree)
-            if batch.weights is not None:
-                own = batch.weights[rows]
+            if own_weights is not None:
+                own = own_weights[rows]
                 terms, factor = terms * own, factor * own
             distances[rows] = terms
             pull = values.gradient * factor[:, None]

@@ -13,6 +13,7 @@ from losiko_torch.batch_relaxation import Ended
 from losiko_torch.preparation import Prepared
 from losiko_torch.results import Judgement, Result
 from losiko_torch.structures import Batch, max_by_system
+from losiko_torch.verdict import Verdict
 from losiko_torch.workplace import Workplace
 
 NOT_FINITE = "its loss ceased to be a finite number"
@@ -22,14 +23,14 @@ COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it
 def results_of(
     items: Sequence[Prepared],
     work: Workplace,
-    start: Batch,
-    before: list[Judgement],
+    before: Verdict,
     ended: Ended,
     cell: bool,
 ) -> list[Result]:
-    """The result of each structure of a batch."""
-    there, after = _never_worse(work, start, before, ended)
-    positions = there.positions.double().cpu().split(start.counts.tolist())
+    """The result of each structure of a batch, judged ``before`` at its start."""
+    there, after = _never_worse(work, before, ended)
+    start_losses = before.losses.tolist()
+    positions = there.positions.double().cpu().split(there.counts.tolist())
     cells = there.cells.double().cpu().numpy()
     left = _differs(there, ended.last)
     results = []
@@ -42,7 +43,7 @@ def results_of(
             Result(
                 atoms=_moved(item, positions[k].numpy(), cells[k] if cell else None),
                 loss=after[k].loss,
-                start_loss=before[k].loss,
+                start_loss=start_losses[k],
                 converged=converged,
                 n_steps=int(ended.n_steps[k]),
                 reason="converged" if converged else "max_steps",
@@ -79,31 +80,30 @@ def best_of(copies: Sequence[Result]) -> Result:
     return replace(best, starts=tuple(copies))
 
 
-def _never_worse(
-    work: Workplace, batch: Batch, before: list[Judgement], ended: Ended
-) -> tuple[Batch, list[Judgement]]:
+def _never_worse(work: Workplace, before: Verdict, ended: Ended) -> tuple[Batch, list[Judgement]]:
     """Where structures ended, or where they were at their best if a last search finds that worse.
 
     References are chosen by nearness, so that a search at the end can raise the loss.
     """
 
-    def worse() -> torch.Tensor:
-        pairs = zip(before, after, strict=True)
-        return torch.tensor([not new.loss <= old.loss for old, new in pairs], device=work.device)
+    def worse(verdict: Verdict) -> torch.Tensor:
+        # Written so that a loss that is not finite is worse.
+        return ~(verdict.losses <= before.losses)
 
-    there = ended.last
-    after = work.judge(there)
-    if worse().any():
-        there = there.swapped(ended.best, worse())
-        after = work.judge(there)
+    after = work.judge(ended.last, before)
+    if worse(after).any():
+        after = work.judge(ended.last.swapped(ended.best, worse(after)), after)
         # The best may be the start, and that worse than itself by rounding.
-        start = worse()
-        there = there.swapped(batch, start)
-        after = [
+        start = worse(after)
+        there = after.batch.swapped(before.batch, start)
+        chosen = [
             old if is_start else new
-            for old, new, is_start in zip(before, after, start.tolist(), strict=True)
+            for old, new, is_start in zip(
+                work.judgements(before), work.judgements(after), start.tolist(), strict=True
+            )
         ]
-    return there, after
+        return there, chosen
+    return after.batch, work.judgements(after)
 
 
 def _differs(batch: Batch, other: Batch) -> torch.Tensor:

@@ -164,9 +164,10 @@ def _relax_good(
         method.coordinates(batch, movable),
         method,
         [item.copy for item in good],
+        before,
         finished,
     )
-    return results_of(good, work, batch, before, ended, method.strain is not None)
+    return results_of(good, work, before, ended, method.strain is not None)
 
 
 def _in_inputs(progress: Callable[[int], None] | None, n_starts: int) -> Callable[[int], None]:

@@ -38,7 +38,7 @@ def score(
     scores: list[Score] = []
     for group in work.groups(structures):
         good = [item for item in group if item.problem is None]
-        judgements = iter(work.judge(work.batch(good)) if good else [])
+        judgements = iter(work.judgements(work.judge(work.batch(good))) if good else [])
         for item in group:
             if item.problem is None:
                 judged = next(judgements)

@@ -12,6 +12,7 @@ from losiko_torch.method import Method
 from losiko_torch.objective import Objective
 from losiko_torch.optimizers.named import GRADIENT_OPTIMIZERS, NELDER_MEAD
 from losiko_torch.optimizers.nelder_mead import NelderMead, anneal_one_by_one, relax_one_by_one
+from losiko_torch.verdict import Verdict
 
 
 def run_stages(
@@ -19,6 +20,7 @@ def run_stages(
     coordinates: Coordinates,
     method: Method,
     copies: Sequence[int],
+    before: Verdict,
     finished: Callable[[int], None],
 ) -> Ended:
     """Relax all structures of a batch.
@@ -28,6 +30,7 @@ def run_stages(
         coordinates: The starting structures, and what of them moves.
         method: How.
         copies: Which copy of its input each structure is.
+        before: The objective's verdict on the start.
         finished: Told of structures that leave the last stage.
 
     Returns:
@@ -43,6 +46,7 @@ def run_stages(
             method,
             number,
             copies,
+            before if number == 0 and stage.target == objective.target else None,
             finished if last else _tell_nobody,
         )
         so_far = replace(
@@ -63,9 +67,10 @@ def _run(
     method: Method,
     number: int,
     copies: Sequence[int],
+    before: Verdict | None,
     finished: Callable[[int], None],
 ) -> Ended:
-    """One stage."""
+    """One stage; ``before`` is its objective's verdict on the start, where there is one."""
     stage, name = method.stages[number], method.optimizer
     key = (method.seed, number + 1)
     if stage.noise and name == NELDER_MEAD:
@@ -76,7 +81,9 @@ def _run(
     if name == NELDER_MEAD:
         return relax_one_by_one(objective, coordinates, NelderMead(), stage.max_steps, finished)
     optimizer = GRADIENT_OPTIMIZERS[name]
-    return relax_batch(objective, coordinates, optimizer, stage.max_steps, method.fmax, finished)
+    return relax_batch(
+        objective, coordinates, optimizer, stage.max_steps, method.fmax, finished, before
+    )
 
 
 def _tell_nobody(count: int) -> None:

@@ -26,6 +26,7 @@ from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
 from losiko_torch.similarity import Similarity
 from losiko_torch.structures import FARTHEST, Batch, sum_by_system
+from losiko_torch.verdict import judge
 from losiko_torch.workplace import Workplace
 
 try:
@@ -104,7 +105,7 @@ class LosikoModel(ModelInterface):
         self._check(batch)
         objective = self.workplace.objective.restricted(batch.numbers)
         if not (self._compute_forces or self._compute_stress):
-            return _energies(objective.score(batch)[0], batch)
+            return _energies(judge(objective, batch).terms, batch)
         found = objective.evaluate(batch)
         results = _energies(found.distances, batch)
         if self._compute_forces:

@@ -18,10 +18,11 @@ from losiko_torch.errors import InputError
 from losiko_torch.memory import atoms_that_fit, check_neighbors
 from losiko_torch.objective import Objective
 from losiko_torch.preparation import Prepared, prepare
-from losiko_torch.results import Judgement, Matches
+from losiko_torch.results import Judgement
 from losiko_torch.selection import Selection
 from losiko_torch.similarity import Similarity
-from losiko_torch.structures import Batch, sum_by_system
+from losiko_torch.structures import Batch
+from losiko_torch.verdict import Verdict, judge, judgements
 
 
 @dataclass(frozen=True)
@@ -109,18 +110,10 @@ class Workplace:
         if group:
             yield group
 
-    def judge(self, batch: Batch) -> list[Judgement]:
-        """Loss, distances and references of each structure, searched at its very positions."""
-        objective = self.objective.restricted(batch.numbers)
-        distances, matching, weights, apart = objective.score(batch)
-        losses = sum_by_system(distances, batch.system_idx, batch.n_systems).tolist()
-        structure, atom = objective.origins(batch.numbers, matching)
-        ends = np.cumsum(batch.counts.tolist())[:-1]
-        columns = [
-            np.split(values.cpu().numpy(), ends)
-            for values in (distances, structure, atom, weights, apart)
-        ]
-        return [
-            Judgement(loss, own, Matches(*references))
-            for loss, own, *references in zip(losses, *columns, strict=True)
-        ]
+    def judge(self, batch: Batch, since: Verdict | None = None) -> Verdict:
+        """See ``verdict.judge``."""
+        return judge(self.objective, batch, since)
+
+    def judgements(self, verdict: Verdict) -> list[Judgement]:
+        """See ``verdict.judgements``."""
+        return judgements(self.objective, verdict)

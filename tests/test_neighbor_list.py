@@ -57,7 +57,7 @@ def test_never_stale(cells):
         if lists is None:
             lists = NeighborList.make(batch, all_moving(batch), CUTOFF, periodic=True)
         lists = lists.at(batch)
-        same(lists.within(batch), find_pairs(batch, CUTOFF, periodic=True), batch)
+        same(lists.sight(batch).pairs, find_pairs(batch, CUTOFF, periodic=True), batch)
 
 
 def test_a_squeezed_cell_is_noticed_though_no_atom_moves_in_it():
@@ -69,7 +69,7 @@ def test_a_squeezed_cell_is_noticed_though_no_atom_moves_in_it():
         squeezed.set_cell(atoms.cell * [[1], [1], [scale]], scale_atoms=True)
         here = Batch.from_atoms(squeezed)
         lists = lists.at(here)
-        same(lists.within(here), find_pairs(here, CUTOFF, periodic=True), here)
+        same(lists.sight(here).pairs, find_pairs(here, CUTOFF, periodic=True), here)
 
 
 def test_made_anew_only_when_atoms_moved_enough(monkeypatch):
@@ -102,7 +102,7 @@ def test_structures_that_leave_take_their_pairs_along():
     for batch in batches:
         part = batch.keep(stays)
         kept = kept.at(part)
-        same(kept.within(part), find_pairs(part, CUTOFF, periodic=True), part)
+        same(kept.sight(part).pairs, find_pairs(part, CUTOFF, periodic=True), part)
 
 
 def test_only_atoms_near_moving_ones_change():
@@ -127,7 +127,7 @@ def test_only_atoms_near_moving_ones_change():
         assert lists.at(here) is lists
         changed = ((soap(here) - before).abs().amax(1) > 0).nonzero().squeeze(1)
         assert set(changed.tolist()) <= set(lists.centers.tolist())
-        pairs = lists.within(here)
+        pairs = lists.sight(here).pairs
         assert set(pairs.center.tolist()) == set(lists.centers.tolist())
 
 
@@ -137,4 +137,4 @@ def test_nothing_moves():
     lists = NeighborList.make(batch, nothing, CUTOFF, periodic=True)
     assert lists.centers is not None
     assert len(lists.centers) == 0
-    assert len(lists.within(batch).center) == 0
+    assert len(lists.sight(batch).pairs.center) == 0

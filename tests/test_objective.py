@@ -12,6 +12,7 @@ from losiko_torch import SOAP, EnvironmentDatabase
 from losiko_torch.objective import Objective
 from losiko_torch.structures import Batch
 from losiko_torch.targets import LocallyLinear, Nearest
+from losiko_torch.verdict import judge, judgements
 
 TARGETS = [Nearest(), LocallyLinear(16)]
 
@@ -156,13 +157,37 @@ def test_gradient_by_components_is_the_gradient_by_descriptors():
 def test_scoring_finds_what_evaluating_finds():
     objective = Objective(database(), LocallyLinear(8))
     batch, matching, found = evaluated(objective, [rattled("C2H6"), molecule("H2O")])
-    distances, other, weights, apart = objective.score(batch)
-    assert torch.equal(matching.indices, other.indices)
-    torch.testing.assert_close(distances, found.distances)
-    torch.testing.assert_close(weights, found.weights)
-    assert (apart.diff(dim=1) >= 0).all()
-    structure, atom = objective.origins(batch.numbers, matching)
+    verdict = judge(objective, batch)
+    assert torch.equal(matching.indices, verdict.matching.indices)
+    torch.testing.assert_close(verdict.terms, found.distances)
+    torch.testing.assert_close(verdict.losses, found.loss)
+    torch.testing.assert_close(verdict.weights, found.weights)
+    assert (verdict.apart.diff(dim=1) >= 0).all()
+    matches = [each.matches for each in judgements(objective, verdict)]
+    structure = np.concatenate([each.structure for each in matches])
+    atom = np.concatenate([each.atom for each in matches])
     for row, number in enumerate(batch.numbers.tolist()):
         references = objective.database.references_of(number)
         assert references.structure[matching.indices[row]].tolist() == structure[row].tolist()
         assert references.atom[matching.indices[row]].tolist() == atom[row].tolist()
+
+
+@pytest.mark.parametrize("moved", [[], [0], [3, 20], "all", "cell"], ids=str)
+def test_a_verdict_renewed_is_the_verdict(moved):
+    """Only what can have changed is looked at again, and nothing is missed."""
+    objective = Objective(crystal_database(smooth_width=1.0), LocallyLinear(8))
+    start = Batch.from_atoms([crystal() * (2, 2, 2), rattled("CO2"), crystal(3)])
+    before = judge(objective, start)
+    here = start.copy()
+    generator = torch.Generator().manual_seed(0)
+    if moved == "cell":
+        here.cells[0] *= 1.02
+    else:
+        rows = range(start.n_atoms) if moved == "all" else moved
+        for row in rows:
+            here.positions[row] += 0.3 * torch.randn(3, generator=generator).double()
+    renewed, anew = judge(objective, here, before), judge(objective, here)
+    torch.testing.assert_close(renewed.terms, anew.terms)
+    torch.testing.assert_close(renewed.apart, anew.apart)
+    assert torch.equal(renewed.matching.indices, anew.matching.indices)
+    assert ((renewed.terms != before.terms).sum() > 0) == (moved != [])

@@ -228,12 +228,12 @@ def test_an_element_without_references_fails():
 def test_a_loss_that_ceases_to_be_finite_fails_alone(monkeypatch):
     evaluate = Objective.evaluate
 
-    def spoiled(self, batch, matching=None):
-        found = evaluate(self, batch, matching)
+    def spoiled(self, batch, *arguments):
+        found = evaluate(self, batch, *arguments)
         if batch.n_systems == 2 and not np.array_equal(
             batch.positions[0], rattled("H2O").positions[0]
         ):
-            found.loss[0] = torch.nan
+            found.loss[0] = found.distances[0] = torch.nan
         return found
 
     monkeypatch.setattr(Objective, "evaluate", spoiled)

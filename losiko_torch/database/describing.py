@@ -14,6 +14,7 @@ from losiko_torch.database.sources import SOURCE
 from losiko_torch.database.weighting import as_weight
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import StructureError
+from losiko_torch.neighbor_list import EVERYTHING, Sight
 from losiko_torch.structures import Batch, check_structure
 from losiko_torch.weights import own_weights
 
@@ -43,9 +44,11 @@ def check_describable(atoms: Atoms, descriptor: SOAP) -> None:
         )
 
 
-def unit_features(descriptor: SOAP, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Descriptors of a batch scaled to unit length (N, F), and their lengths (N, 1)."""
-    features = descriptor(batch)
+def unit_features(
+    descriptor: SOAP, batch: Batch, sight: Sight = EVERYTHING
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Descriptors of the n atoms looked at, of unit length (n, F), and their lengths (n, 1)."""
+    features = descriptor(batch, sight.centers, sight.pairs)
     lengths = features.norm(dim=1, keepdim=True).clamp(min=torch.finfo(features.dtype).tiny)
     return features / lengths, lengths
 

@@ -38,7 +38,7 @@ from losiko_torch.descriptors.acsf_functions import (
 from losiko_torch.descriptors.numpy_interface import NumpyInterface
 from losiko_torch.descriptors.species import species_numbers
 from losiko_torch.errors import InputError
-from losiko_torch.neighbors import find_pairs
+from losiko_torch.neighbors import Pairs, find_pairs
 from losiko_torch.structures import Batch
 
 #: An atom closer than this (Angstrom) to a center is the central atom itself, which symmetry
@@ -133,8 +133,12 @@ class ACSF(NumpyInterface, nn.Module):
         ):
             self.register_buffer(name, table, persistent=False)
 
-    def forward(self, batch: Batch, centers: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, batch: Batch, centers: torch.Tensor | None = None, pairs: Pairs | None = None
+    ) -> torch.Tensor:
         """Features of every atom, or of the points ``centers`` (indices into the batch).
+
+        ``pairs`` are those within the cutoff of each other, where they are known already.
 
         Returns:
             (n_centers, n_features).
@@ -154,7 +158,8 @@ class ACSF(NumpyInterface, nn.Module):
         row = distinct.new_full((batch.n_atoms,), -1)
         row[distinct] = torch.arange(len(distinct), device=row.device)
 
-        pairs = find_pairs(batch, self.cutoff, self.periodic)
+        if pairs is None:
+            pairs = find_pairs(batch, self.cutoff, self.periodic)
         pairs = pairs.keep(row[pairs.center] >= 0)
         with torch.no_grad():
             apart = pairs.vectors(batch).square().sum(1) > ON_CENTER**2

@@ -126,8 +126,12 @@ class SOAP(NumpyInterface, nn.Module):
         """``mode`` and ``species_weighting`` (by symbol, or None). Unlike DScribe's, fixed."""
         return self._compression
 
-    def forward(self, batch: Batch, centers: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, batch: Batch, centers: torch.Tensor | None = None, pairs: Pairs | None = None
+    ) -> torch.Tensor:
         """Features of every atom, or of the points ``centers`` (indices into the batch).
+
+        ``pairs`` are those within the cutoff of each other, where they are known already.
 
         Returns:
             (n_centers, n_features); with averaging (n_systems, n_features).
@@ -135,7 +139,8 @@ class SOAP(NumpyInterface, nn.Module):
         Raises:
             StructureError: If an element is not among ``species``.
         """
-        pairs = find_pairs(batch, self.cutoff, self.periodic)
+        if pairs is None:
+            pairs = find_pairs(batch, self.cutoff, self.periodic)
         if centers is None:
             centers = torch.arange(batch.n_atoms, device=batch.positions.device)
             coefficients = self._coefficients(batch, pairs, centers)

@@ -10,6 +10,7 @@ from losiko_torch.database.embedded import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.sources import read_structures
 from losiko_torch.descriptors.acsf import ACSF
+from losiko_torch.descriptors.protocol import Descriptor
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, LosikoError, StructureError
 from losiko_torch.relaxation import relax
@@ -26,6 +27,7 @@ __all__ = [
     "ACSF",
     "SOAP",
     "Batch",
+    "Descriptor",
     "EnvironmentDatabase",
     "InputError",
     "LosikoCalculator",

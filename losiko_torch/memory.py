@@ -7,14 +7,13 @@ from pathlib import Path
 import torch
 
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.descriptors.protocol import bytes_of
 from losiko_torch.errors import InputError
 
 #: Largest share of the free memory that a batch may take.
 SHARE = 0.25
 #: On a CPU a batch beyond this size (bytes) gains no speed.
 CPU_LIMIT = 2**30
-#: Atoms per cubic Angstrom, for the estimate of an atom's neighbours: those of a dense solid.
-DENSITY = 0.1
 #: A molecule of this many atoms must fit, or references are too many.
 SMALL_MOLECULE = 20
 
@@ -22,18 +21,11 @@ SMALL_MOLECULE = 20
 def bytes_per_atom(database: EnvironmentDatabase, n_neighbors: int, dtype: torch.dtype) -> int:
     """Memory that an atom takes at the peak of one evaluation.
 
-    Counted are the features and their products (about eight copies), the pairs' outer products of
-    radial and angular functions (about three), and the scalar products among the references.
+    What the descriptor takes, and the scalar products among the references.
     """
-    descriptor = database.descriptor
     item = torch.finfo(dtype).bits // 8
-    volume = 4.19 * descriptor.cutoff**3
-    pairs = max(8.0, DENSITY * volume)
-    products = descriptor.n_max * (2 * descriptor.l_max + 1)
-    harmonics = (descriptor.l_max + 1) ** 2 + descriptor.n_max * (descriptor.l_max + 1)
-    features = 8 * descriptor.get_number_of_features() * item
-    densities = pairs * (3 * products + 6 * harmonics) * item
-    return int(features + densities + _bytes_of_references(n_neighbors, dtype))
+    described = bytes_of(database.descriptor, database.n_features, item)
+    return described + _bytes_of_references(n_neighbors, dtype)
 
 
 def atoms_that_fit(database: EnvironmentDatabase, n_neighbors: int, dtype: torch.dtype) -> int:

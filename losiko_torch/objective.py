@@ -18,6 +18,7 @@ import torch
 from losiko_torch.database.describing import unit_features
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.references import Environments
+from losiko_torch.descriptors.protocol import cutoff_of, is_periodic
 from losiko_torch.neighbor_list import EVERYTHING, NeighborList, Sight
 from losiko_torch.similarity import kernel_form
 from losiko_torch.structures import Batch, sum_by_system
@@ -92,12 +93,12 @@ class Objective:
     @property
     def cutoff(self) -> float | None:
         """Distance (Angstrom) beyond which no atom is seen; None: unknown."""
-        return self.database.descriptor.cutoff
+        return cutoff_of(self.database.descriptor)
 
     @property
     def periodic(self) -> bool:
         """Whether periodic images are seen."""
-        return self.database.descriptor.periodic
+        return is_periodic(self.database.descriptor)
 
     def neighbors(self, batch: Batch, moving: torch.Tensor) -> NeighborList | None:
         """The pairs that are seen, of atoms of which those ``moving`` (N,) may move."""

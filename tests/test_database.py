@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from small_database import NAMES, database, rattled, soap
 
-from losiko_torch import ACSF, EnvironmentDatabase, InputError, StructureError
+from losiko_torch import EnvironmentDatabase, InputError, StructureError
 from losiko_torch.database import environments
 from losiko_torch.database.components import principal_components
 from losiko_torch.database.storage import TENSORS
@@ -235,6 +235,16 @@ def test_every_descriptor_survives(tmp_path):
     )
 
 
+def test_files_of_the_first_version_are_soap(small, saved):
+    """They tell no kind of descriptor."""
+    tensors, header = contents(saved)
+    del header["kind"]
+    save_file(tensors, saved, metadata={**header, "version": "1"})
+    back = EnvironmentDatabase.load(saved)
+    assert back.descriptor.parameters_dict() == small.descriptor.parameters_dict()
+    assert torch.equal(back.environments[1].vectors, small.environments[1].vectors)
+
+
 def test_cut_files_are_refused(saved):
     whole = saved.read_bytes()
     for size in (0, 1, 7, 8, 9, 100, 1000, len(whole) // 2, len(whole) - 1):
@@ -297,8 +307,11 @@ def descriptor_entry(name, value):
     [
         (lambda t, h: h.clear(), "not a LOSIKO database"),
         (header_entry("format", "something else"), "not a LOSIKO database"),
-        (header_entry("version", "2"), "newer than this program"),
+        (header_entry("version", "3"), "newer than this program"),
         (header_entry("version", "two"), "damaged"),
+        (header_entry("kind", "LMBTR"), "its descriptor 'LMBTR' is none that this program knows"),
+        (header_entry("kind", "ACSF"), "damaged"),
+        (header_entry("kind", "module"), "fingerprint of its descriptor is missing"),
         (header_entry("structures", "{"), "damaged"),
         (header_entry("structures", "7"), "damaged"),
         (header_entry("structures", "[]"), "belong to no structure"),
@@ -424,10 +437,3 @@ def test_same_database_is_the_same_file(tmp_path):
         made.save(file)
     assert len({file.read_bytes() for file in files}) == 1
     assert EnvironmentDatabase.load(files[0]).metadata == made.metadata
-
-
-def test_other_descriptors_are_refused():
-    """Their file could not be read back."""
-    acsf = ACSF(r_cut=4.0, species=["H", "O"])
-    with pytest.raises(InputError, match="needs a SOAP descriptor, not ACSF"):
-        EnvironmentDatabase.build([molecule("H2O")], acsf)

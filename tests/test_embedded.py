@@ -142,7 +142,7 @@ def test_whatever_changes_the_descriptors_changes_the_name(tiny, monkeypatch):
     names.add(embedded._fingerprint())
     monkeypatch.setattr(embedded, "COMPONENTS", 100)
     names.add(embedded._fingerprint())
-    monkeypatch.setattr(embedded.storage, "VERSION", 2)
+    monkeypatch.setattr(embedded.storage, "VERSION", embedded.storage.VERSION + 1)
     names.add(embedded._fingerprint())
     archive = embedded._archive()
     archive.write_bytes(archive.read_bytes() + b"\0")

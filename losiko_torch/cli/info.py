@@ -17,6 +17,7 @@ from losiko_torch.cli.inputs import open_database
 from losiko_torch.cli.tables import structure_table
 from losiko_torch.database.embedded import cache_file
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.descriptors.protocol import species_of, summary_of
 
 File = Annotated[
     Path | None,
@@ -34,7 +35,7 @@ def info(database: File = None) -> None:
 
     Example: [bold]losiko info organic.losiko[/bold]
     """
-    opened = open_database(database)
+    opened = open_database(None) if database is None else EnvironmentDatabase.look(database)
     name = "embedded database" if database is None else str(database)
     describe(opened, name, cache_file() if database is None else database)
 
@@ -71,15 +72,10 @@ def _facts(database: EnvironmentDatabase) -> Iterator[tuple[str, str]]:
             f"{len(different):,} environments weigh {different.min():g} to {different.max():g}, "
             f"the others 1",
         )
-    descriptor = database.descriptor
-    yield (
-        "descriptor",
-        f"SOAP, r_cut {descriptor.r_cut:g} A, n_max {descriptor.n_max}, l_max {descriptor.l_max}, "
-        f"sigma {descriptor.sigma:g} A, smooth_width {descriptor.smooth_width:g} A, "
-        f"{descriptor.rbf} basis, {'periodic' if descriptor.periodic else 'not periodic'}",
-    )
-    species = " ".join(chemical_symbols[z] for z in descriptor.species)
-    yield "", f"{descriptor.get_number_of_features():,} features of {species}"
+    yield "descriptor", summary_of(database.descriptor)
+    known = species_of(database.descriptor)
+    species = "any element" if known is None else " ".join(chemical_symbols[z] for z in known)
+    yield "", f"{database.n_features:,} features of {species}"
 
 
 def _elements(database: EnvironmentDatabase) -> Table:

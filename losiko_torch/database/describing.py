@@ -7,13 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from ase import Atoms
+from torch import nn
 
 from losiko_torch.database.components import principal_components
 from losiko_torch.database.references import Environments
 from losiko_torch.database.sources import SOURCE
 from losiko_torch.database.weighting import as_weight
-from losiko_torch.descriptors.soap import SOAP
-from losiko_torch.errors import StructureError
+from losiko_torch.descriptors.protocol import (
+    device_of,
+    features_of,
+    is_periodic,
+    name_of,
+    species_of,
+)
+from losiko_torch.descriptors.species import check_known
+from losiko_torch.errors import InputError, StructureError
 from losiko_torch.neighbor_list import EVERYTHING, Sight
 from losiko_torch.structures import Batch, check_structure
 from losiko_torch.weights import own_weights
@@ -33,11 +41,13 @@ class Described(NamedTuple):
     weight: torch.Tensor
 
 
-def check_describable(atoms: Atoms, descriptor: SOAP) -> None:
+def check_describable(atoms: Atoms, descriptor: nn.Module) -> None:
     """Raise ``StructureError`` where a descriptor cannot describe a structure faithfully."""
     check_structure(atoms)
-    descriptor.check_elements(atoms.numbers)
-    if atoms.pbc.any() and not descriptor.periodic:
+    species = species_of(descriptor)
+    if species is not None:
+        check_known(atoms.numbers, species)
+    if atoms.pbc.any() and not is_periodic(descriptor):
         raise StructureError(
             "it is periodic but the descriptor is not: use a database of periodic structures "
             "(periodic=True), or set pbc=False on the structure"
@@ -45,21 +55,23 @@ def check_describable(atoms: Atoms, descriptor: SOAP) -> None:
 
 
 def unit_features(
-    descriptor: SOAP, batch: Batch, sight: Sight = EVERYTHING
+    descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Descriptors of the n atoms looked at, of unit length (n, F), and their lengths (n, 1)."""
-    features = descriptor(batch, sight.centers, sight.pairs)
+    features = features_of(descriptor, batch, sight)
     lengths = features.norm(dim=1, keepdim=True).clamp(min=torch.finfo(features.dtype).tiny)
     return features / lengths, lengths
 
 
 @torch.no_grad()
-def describe(structures: list[Atoms], descriptor: SOAP, first: int) -> dict[int, Described]:
+def describe(structures: list[Atoms], descriptor: nn.Module, first: int) -> dict[int, Described]:
     """Environments by element of a few structures, numbered from ``first``."""
     if not structures:
         return {}
-    batch = Batch.from_atoms(structures, device=next(descriptor.buffers()).device)
+    batch = Batch.from_atoms(structures, device=device_of(descriptor))
     vectors = unit_features(descriptor, batch)[0].float()
+    if not torch.isfinite(vectors).all():
+        raise InputError(f"{name_of(descriptor)} gives features that are not finite")
     counts = batch.counts
     starts = torch.cumsum(counts, 0) - counts
     atom = torch.arange(batch.n_atoms, device=starts.device) - starts[batch.system_idx]

@@ -10,6 +10,7 @@ EnvironmentDatabase(2 structures: 6 H, 1 C, 2 O; SOAP with 312 features)
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
+from torch import nn
 
 from losiko_torch.conversion import AnyStructure, as_atoms, check_type, one_by_one
 from losiko_torch.database import storage
@@ -31,7 +33,7 @@ from losiko_torch.database.describing import (
 from losiko_torch.database.references import Environments, full_name
 from losiko_torch.database.sources import SOURCE, parse_filter
 from losiko_torch.database.weighting import StructureWeights, as_weight, structure_weights
-from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.descriptors.protocol import Descriptor, name_of, owned, restriction, species_of
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.weights import own_weights
 
@@ -46,14 +48,14 @@ class EnvironmentDatabase:
     """Known good environments of every element, and the descriptor they were made with.
 
     Attributes:
-        descriptor: The descriptor.
+        descriptor: The descriptor: SOAP, ACSF, or another module (see ``descriptors.protocol``).
         environments: By atomic number.
         structures: For each structure its formula and where it came from.
         metadata: Title, level of theory, licence and the like, as told to ``build``.
         skipped: Structures that ``build`` could not describe, with the reason.
     """
 
-    descriptor: SOAP
+    descriptor: nn.Module
     environments: dict[int, Environments]
     structures: list[dict[str, Any]]
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class EnvironmentDatabase:
     def build(
         cls,
         structures: AnyStructure | Iterable[AnyStructure],
-        descriptor: SOAP,
+        descriptor: Descriptor,
         components: int | None = COMPONENTS,
         where: str | Sequence[str] = (),
         metadata: dict[str, Any] | None = None,
@@ -74,7 +76,7 @@ class EnvironmentDatabase:
         Args:
             structures: One ``ase.Atoms`` or any iterable of them, such as a generator over a large
                 file; pymatgen's ``Structure`` and ``Molecule`` count as such.
-            descriptor: What to describe them with; it must not average.
+            descriptor: What to describe them with; the database keeps a copy. It must not average.
             components: Principal components in which the references of an element are kept; an
                 element with fewer references than that loses nothing. None keeps all.
             where: Filters on ``atoms.info`` (pymatgen's ``properties``), such as
@@ -89,10 +91,7 @@ class EnvironmentDatabase:
         ``losiko_weight`` of a structure, one number an atom, weighs its environments (see
         ``weighted``).
         """
-        if not isinstance(descriptor, SOAP):
-            raise InputError(f"a database needs a SOAP descriptor, not {type(descriptor).__name__}")
-        if descriptor.average != "off":
-            raise InputError("a database needs a descriptor with average='off'")
+        module = owned(descriptor)
         if components is not None and components < 1:
             raise InputError(f"components must be at least 1, not {components}")
         filters = [parse_filter(text) for text in ([where] if isinstance(where, str) else where)]
@@ -103,7 +102,7 @@ class EnvironmentDatabase:
         filtered = 0
 
         def flush() -> None:
-            for number, part in describe(waiting, descriptor, len(records)).items():
+            for number, part in describe(waiting, module, len(records)).items():
                 collected.setdefault(number, []).append(part)
             records.extend(record_of(atoms) for atoms in waiting)
             waiting.clear()
@@ -121,7 +120,7 @@ class EnvironmentDatabase:
                 filtered += 1
                 continue
             try:
-                check_describable(atoms, descriptor)
+                check_describable(atoms, module)
                 own_weights(atoms)
             except StructureError as error:
                 skipped.append(f"structure {atoms.info.get(SOURCE, place)}: {error}")
@@ -136,7 +135,7 @@ class EnvironmentDatabase:
         environments = {
             number: joined(parts, components) for number, parts in sorted(collected.items())
         }
-        made = cls(descriptor, environments, records, dict(metadata or {}), skipped)
+        made = cls(module, environments, records, dict(metadata or {}), skipped)
         return made._checked_weights()
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
@@ -144,19 +143,40 @@ class EnvironmentDatabase:
         storage.save(self, Path(path), overwrite)
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> EnvironmentDatabase:
+    def load(
+        cls,
+        path: str | Path,
+        device: torch.device | str = "cpu",
+        descriptor: Descriptor | None = None,
+    ) -> EnvironmentDatabase:
         """Read a file of ``save``.
 
+        Args:
+            path: The file.
+            device: Where its tensors go.
+            descriptor: The module that it was made with, if that is neither SOAP nor ACSF.
+
         Raises:
-            InputError: If it is not a database, is damaged, or of a newer version.
+            InputError: If it is not a database, is damaged, or of a newer version; if its
+                descriptor is not given but needed, or another one than it was made with.
         """
-        descriptor, environments, structures, metadata = storage.load(Path(path))
+        return cls._read(path, lambda stored, elements: stored.restored(descriptor, elements)).to(
+            device
+        )
+
+    @classmethod
+    def look(cls, path: str | Path) -> EnvironmentDatabase:
+        """Read a file to see what is in it, even where its descriptor is not at hand."""
+        return cls._read(path, lambda stored, elements: stored.shown())
+
+    @classmethod
+    def _read(cls, path: str | Path, restore: storage.Restore) -> EnvironmentDatabase:
+        descriptor, environments, structures, metadata = storage.load(Path(path), restore)
         loaded = {z: Environments(**tensors) for z, tensors in environments.items()}
         try:
-            made = cls(descriptor, loaded, structures, metadata)._checked_weights()
+            return cls(descriptor, loaded, structures, metadata)._checked_weights()
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        return made.to(device)
 
     def to(self, device: torch.device | str) -> EnvironmentDatabase:
         """The same database with its tensors on ``device``."""
@@ -164,7 +184,7 @@ class EnvironmentDatabase:
             return self
         return replace(
             self,
-            descriptor=storage.descriptor_from(self.descriptor.parameters_dict()).to(device),
+            descriptor=copy.deepcopy(self.descriptor).to(device),
             environments={z: part.to(device) for z, part in self.environments.items()},
         )
 
@@ -224,20 +244,25 @@ class EnvironmentDatabase:
         return kept[1]
 
     def _restricted(self, numbers: Iterable[int]) -> EnvironmentDatabase:
-        descriptor, columns = self.descriptor.restricted(numbers)
-        if descriptor is self.descriptor:
+        descriptor, columns = restriction(self.descriptor, numbers)
+        if columns is None or descriptor is self.descriptor:
             return self
+        species = species_of(descriptor)
         columns = columns.to(self.device)
         environments = {
             z: part.restricted(columns)
             for z, part in self.environments.items()
-            if z in descriptor.species
+            if species is None or z in species
         }
         return replace(self, descriptor=descriptor, environments=environments)
 
     @property
     def device(self) -> torch.device:
         return next(iter(self.environments.values())).vectors.device
+
+    @property
+    def n_features(self) -> int:
+        return len(next(iter(self.environments.values())).basis)
 
     def references_of(self, number: int) -> Environments:
         """Environments of the element with this atomic number.
@@ -261,5 +286,5 @@ class EnvironmentDatabase:
         )
         return (
             f"EnvironmentDatabase({len(self.structures)} structures: {counts}; "
-            f"SOAP with {self.descriptor.get_number_of_features()} features)"
+            f"{name_of(self.descriptor)} with {self.n_features} features)"
         )

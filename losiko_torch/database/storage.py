@@ -2,12 +2,14 @@
 
 For every element four tensors ("H/vectors", "H/basis", "H/structure", "H/atom"), and, where its
 references do not all weigh 1, "H/weight"; in the header the format's name and version, the
-descriptor's parameters, the structures and the metadata.
+descriptor (see ``stored_descriptor``), the structures and the metadata. Files of version 1 tell
+no kind of descriptor: it is SOAP.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,10 @@ import torch
 from ase.data import atomic_numbers, chemical_symbols
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
-from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.database.stored_descriptor import StoredDescriptor
+from losiko_torch.descriptors.protocol import species_of
 from losiko_torch.errors import InputError
 from losiko_torch.outputs import replacement
 
@@ -24,12 +28,17 @@ if TYPE_CHECKING:
     from losiko_torch.database.environments import EnvironmentDatabase
 
 FORMAT = "losiko-database"
-VERSION = 1
+VERSION = 2
 TENSORS = ("vectors", "basis", "structure", "atom")
 #: Tensors that an element may lack.
 OPTIONAL = ("weight",)
 
-Loaded = tuple[SOAP, dict[int, dict[str, torch.Tensor]], list[dict[str, Any]], dict[str, Any]]
+#: The tensor of a descriptor that the file does not hold.
+FINGERPRINT = "fingerprint"
+
+#: ``(what the file holds of the descriptor, elements) -> descriptor``
+Restore = Callable[[StoredDescriptor, list[int]], nn.Module]
+Loaded = tuple[nn.Module, dict[int, dict[str, torch.Tensor]], list[dict[str, Any]], dict[str, Any]]
 
 
 def save(database: EnvironmentDatabase, path: Path, overwrite: bool) -> None:
@@ -42,12 +51,16 @@ def save(database: EnvironmentDatabase, path: Path, overwrite: bool) -> None:
             tensor = getattr(part, name)
             if tensor is not None:
                 tensors[f"{chemical_symbols[number]}/{name}"] = tensor.cpu().contiguous()
+    stored = StoredDescriptor.of(database.descriptor, list(database.environments))
+    if stored.fingerprint is not None:
+        tensors[FINGERPRINT] = stored.fingerprint
     header = {
         "format": FORMAT,
         "version": str(VERSION),
-        "descriptor": json.dumps(database.descriptor.parameters_dict()),
+        "kind": stored.kind,
+        "descriptor": _json(path, "descriptor's parameters", stored.parameters),
         "structures": json.dumps(database.structures),
-        "metadata": _json(path, database.metadata),
+        "metadata": _json(path, "metadata", database.metadata),
     }
     with replacement(path, overwrite) as temporary:
         try:
@@ -57,7 +70,7 @@ def save(database: EnvironmentDatabase, path: Path, overwrite: bool) -> None:
         _sort_metadata(temporary)
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path, restore: Restore) -> Loaded:
     """Read what ``save`` wrote; everything is checked before it is believed."""
     if not path.is_file():
         raise InputError(f"{path}: no such database")
@@ -66,14 +79,19 @@ def load(path: Path) -> Loaded:
             header = file.metadata() or {}
             _check_format(header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        descriptor = descriptor_from(json.loads(header["descriptor"]))
+        stored = StoredDescriptor(
+            header.get("kind", "SOAP"),
+            json.loads(header["descriptor"]),
+            tensors.pop(FINGERPRINT, None),
+        )
         structures, metadata = json.loads(header["structures"]), json.loads(header["metadata"])
         environments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             symbol, _, kind = name.partition("/")
             environments.setdefault(atomic_numbers[symbol], {})[kind] = tensor
         environments = dict(sorted(environments.items()))
-        _check(descriptor, environments, structures, metadata)
+        descriptor = restore(stored, list(environments))
+        _check(descriptor, stored.n_features(descriptor), environments, structures, metadata)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, OSError) as error:
@@ -81,11 +99,6 @@ def load(path: Path) -> Loaded:
             f"{path}: not a LOSIKO database, or a damaged one ({_reason(error)})"
         ) from None
     return descriptor, environments, structures, metadata
-
-
-def descriptor_from(parameters: dict[str, Any]) -> SOAP:
-    """The descriptor whose ``parameters_dict`` this is."""
-    return SOAP(**parameters)
 
 
 def _sort_metadata(path: Path) -> None:
@@ -114,22 +127,25 @@ def _check_format(header: dict[str, str]) -> None:
 
 
 def _check(
-    descriptor: SOAP,
+    descriptor: nn.Module,
+    n_features: int,
     environments: dict[int, dict[str, torch.Tensor]],
     structures: Any,
     metadata: Any,
 ) -> None:
     if not isinstance(structures, list) or not isinstance(metadata, dict):
         raise InputError("its list of structures or its metadata is damaged")
-    if descriptor.average != "off":
+    if getattr(descriptor, "average", "off") != "off":
         raise InputError("its descriptor averages over atoms")
     if not environments:
         raise InputError("it has no environments")
+    species = species_of(descriptor)
     for number, tensors in environments.items():
         symbol = chemical_symbols[number]
         if set(tensors) - set(OPTIONAL) != set(TENSORS):
             raise InputError(f"the environments of {symbol} are incomplete")
-        _check_environments(symbol, number in descriptor.species, descriptor, tensors)
+        known = species is None or number in species
+        _check_environments(symbol, known, n_features, tensors)
         if "weight" in tensors:
             _check_weight(symbol, len(tensors["vectors"]), tensors["weight"])
         structure = tensors["structure"]
@@ -138,11 +154,10 @@ def _check(
 
 
 def _check_environments(
-    symbol: str, known: bool, descriptor: SOAP, tensors: dict[str, torch.Tensor]
+    symbol: str, known: bool, n_features: int, tensors: dict[str, torch.Tensor]
 ) -> None:
     """Shapes, types and values of the tensors of one element."""
     vectors, basis, structure, atom = (tensors[name] for name in TENSORS)
-    n_features = descriptor.get_number_of_features()
     if not known or vectors.ndim != 2 or basis.shape != (n_features, vectors.shape[1]):
         raise InputError(
             f"the environments of {symbol} do not match the descriptor "
@@ -165,11 +180,11 @@ def _check_weight(symbol: str, count: int, weight: torch.Tensor) -> None:
         raise InputError(f"the weights of {symbol} are not all finite numbers from 0 on")
 
 
-def _json(path: Path, metadata: dict[str, Any]) -> str:
+def _json(path: Path, what: str, value: dict[str, Any]) -> str:
     try:
-        return json.dumps(metadata)
+        return json.dumps(value)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: the metadata cannot be written as JSON ({error})") from None
+        raise InputError(f"{path}: the {what} cannot be written as JSON ({error})") from None
 
 
 def _reason(error: Exception) -> str:

@@ -36,6 +36,7 @@ from losiko_torch.descriptors.acsf_functions import (
     with_third_side,
 )
 from losiko_torch.descriptors.numpy_interface import NumpyInterface
+from losiko_torch.descriptors.protocol import expected_neighbors
 from losiko_torch.descriptors.species import species_numbers
 from losiko_torch.errors import InputError
 from losiko_torch.neighbors import Pairs, find_pairs
@@ -232,6 +233,26 @@ class ACSF(NumpyInterface, nn.Module):
             "g5_params": self.g5_params or None,
             "periodic": self.periodic,
         }
+
+    def bytes_per_atom(self, item: int) -> int:
+        """Memory that an atom takes at the peak of a gradient, with numbers of ``item`` bytes.
+
+        Counted are the features (about eight copies), the pairs' radial functions (about four),
+        and what triples take.
+        """
+        pairs = expected_neighbors(self.cutoff)
+        radial = 1 + len(self.g2_params) + len(self.g3_params)
+        angular = len(self.g4_params) + len(self.g5_params)
+        triples = pairs * (pairs - 1) / 2 * (angular + NUMBERS_PER_TRIPLE) if angular else 0.0
+        return int((8 * self.get_number_of_features() + 4 * pairs * radial + triples) * item)
+
+    def summary(self) -> str:
+        """Its parameters on a line."""
+        tables = (self.g2_params, self.g3_params, self.g4_params, self.g5_params)
+        counts = [f"{len(table)} G{k}" for k, table in enumerate(tables, start=2) if table]
+        functions = ", ".join(["G1", *counts])
+        periodic = "periodic" if self.periodic else "not periodic"
+        return f"ACSF, r_cut {self.r_cut:g} A, {functions}, {periodic}"
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.parameters_dict().items())

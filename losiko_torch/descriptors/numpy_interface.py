@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import chemical_symbols
 from torch.autograd import forward_ad
 
+from losiko_torch.descriptors.species import check_known
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.structures import Batch, check_structure
 
@@ -42,13 +42,7 @@ class NumpyInterface:
 
     def check_elements(self, numbers: np.ndarray) -> None:
         """Raise ``StructureError`` for atomic numbers (N,) not among ``species``; 0 is no atom."""
-        unknown = sorted(set(numbers.tolist()) - {0, *self.species})
-        if unknown:
-            symbols = ", ".join(chemical_symbols[number] for number in unknown)
-            known = ", ".join(chemical_symbols[number] for number in self.species)
-            raise StructureError(
-                f"the descriptor does not know {symbols} (its species are {known})"
-            )
+        check_known(numbers, self.species)
 
     def create(
         self,

@@ -30,6 +30,7 @@ from losiko_torch.descriptors.power_spectrum import (
     power_spectrum,
     scale_degrees,
 )
+from losiko_torch.descriptors.protocol import expected_neighbors
 from losiko_torch.descriptors.radial import GaussianBasis, cutoff_padding
 from losiko_torch.descriptors.species import species_numbers
 from losiko_torch.descriptors.weighting import (
@@ -225,6 +226,26 @@ class SOAP(NumpyInterface, nn.Module):
             "periodic": self.periodic,
             "smooth_width": self.smooth_width,
         }
+
+    def bytes_per_atom(self, item: int) -> int:
+        """Memory that an atom takes at the peak of a gradient, with numbers of ``item`` bytes.
+
+        Counted are the features and their products (about eight copies), and the pairs' outer
+        products of radial and angular functions (about three).
+        """
+        pairs = expected_neighbors(self.cutoff)
+        products = self.n_max * (2 * self.l_max + 1)
+        harmonics = (self.l_max + 1) ** 2 + self.n_max * (self.l_max + 1)
+        features = 8 * self.get_number_of_features()
+        return int((features + pairs * (3 * products + 6 * harmonics)) * item)
+
+    def summary(self) -> str:
+        """Its parameters on a line."""
+        return (
+            f"SOAP, r_cut {self.r_cut:g} A, n_max {self.n_max}, l_max {self.l_max}, "
+            f"sigma {self.sigma:g} A, smooth_width {self.smooth_width:g} A, "
+            f"{self.rbf} basis, {'periodic' if self.periodic else 'not periodic'}"
+        )
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.parameters_dict().items())

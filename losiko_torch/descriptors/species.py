@@ -8,7 +8,7 @@ import numpy as np
 from ase.data import atomic_numbers as NUMBER_OF_SYMBOL
 from ase.data import chemical_symbols
 
-from losiko_torch.errors import InputError
+from losiko_torch.errors import InputError, StructureError
 
 
 def species_numbers(species: Iterable[str | int]) -> tuple[int, ...]:
@@ -28,3 +28,12 @@ def species_numbers(species: Iterable[str | int]) -> tuple[int, ...]:
     if not numbers:
         raise InputError("species is empty")
     return tuple(sorted(numbers))
+
+
+def check_known(numbers: np.ndarray, species: tuple[int, ...]) -> None:
+    """Raise ``StructureError`` for atomic numbers (N,) not among ``species``; 0 is no atom."""
+    unknown = sorted(set(numbers.tolist()) - {0, *species})
+    if unknown:
+        symbols = ", ".join(chemical_symbols[number] for number in unknown)
+        known = ", ".join(chemical_symbols[number] for number in species)
+        raise StructureError(f"the descriptor does not know {symbols} (its species are {known})")

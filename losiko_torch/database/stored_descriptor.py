@@ -1,0 +1,174 @@
+"""The descriptor in the file of a database: what is written of it, and how it is had again.
+
+``SOAP`` and ``ACSF`` are made again from their kind and parameters. Another module cannot be: its
+file tells its name, what it says of itself, and a fingerprint, the features of a small fixed
+structure, by which the module given at loading is recognised. So references and structures are
+always described alike.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import nn
+
+from losiko_torch.descriptors.acsf import ACSF
+from losiko_torch.descriptors.protocol import (
+    cutoff_of,
+    device_of,
+    features_of,
+    is_periodic,
+    name_of,
+    owned,
+    species_of,
+    summary_of,
+)
+from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.errors import InputError
+from losiko_torch.structures import Batch
+
+#: Descriptors that files can make again.
+KINDS: dict[str, type[SOAP] | type[ACSF]] = {"SOAP": SOAP, "ACSF": ACSF}
+#: The kind of all others.
+MODULE = "module"
+#: Distance of fingerprints, relative to their length, that rounding can make.
+SAME = 1e-4
+
+
+@dataclass(frozen=True)
+class StoredDescriptor:
+    """What a file holds of a descriptor.
+
+    Attributes:
+        kind: "SOAP", "ACSF" or "module".
+        parameters: Of the constructor; of a module its name and what it tells of itself.
+        fingerprint: Of a module, (n, n_features) float32; None for the others.
+    """
+
+    kind: str
+    parameters: dict[str, Any]
+    fingerprint: torch.Tensor | None
+
+    def __post_init__(self) -> None:
+        if self.kind == MODULE and (self.fingerprint is None or self.fingerprint.ndim != 2):
+            raise InputError("the fingerprint of its descriptor is missing or damaged")
+
+    @classmethod
+    def of(cls, descriptor: nn.Module, elements: list[int]) -> StoredDescriptor:
+        """Of a descriptor for a database with these elements."""
+        if isinstance(descriptor, (SOAP, ACSF)) and type(descriptor) in KINDS.values():
+            return cls(name_of(descriptor), descriptor.parameters_dict(), None)
+        parameters_dict = getattr(descriptor, "parameters_dict", None)
+        told = {
+            "name": name_of(descriptor),
+            "species": species_of(descriptor),
+            "cutoff": cutoff_of(descriptor),
+            "periodic": is_periodic(descriptor),
+            "parameters": {} if parameters_dict is None else parameters_dict(),
+        }
+        return cls(MODULE, told, fingerprint(descriptor, elements))
+
+    def n_features(self, descriptor: nn.Module) -> int:
+        if self.fingerprint is not None:
+            return self.fingerprint.shape[1]
+        return descriptor.get_number_of_features()  # type: ignore[operator]
+
+    def restored(self, given: Any, elements: list[int]) -> nn.Module:
+        """The descriptor itself: made again, or the one given, recognised.
+
+        Raises:
+            InputError: If it is not to be had, or not the one given.
+        """
+        if self.kind != MODULE:
+            made = self._made()
+            if given is not None and not self._is_made_of(given):
+                raise InputError(
+                    f"it holds its own descriptor, which is not the one given: {summary_of(made)}"
+                )
+            return made
+        name = self.parameters["name"]
+        if given is None:
+            raise InputError(
+                f"its descriptor {name} is a module that no file holds: give it, in Python, to "
+                "EnvironmentDatabase.load(path, descriptor=...)"
+            )
+        assert self.fingerprint is not None
+        descriptor = owned(given)
+        try:
+            found = fingerprint(descriptor, elements)
+        except Exception as error:  # whatever a module of another making trips over
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"{name_of(given)}, given as its descriptor, fails on its elements ({reason})"
+            ) from error
+        same = found.shape == self.fingerprint.shape and bool(
+            (found - self.fingerprint).norm() <= SAME * self.fingerprint.norm()
+        )
+        if not same:
+            raise InputError(
+                f"{name_of(given)}, given as its descriptor, describes atoms differently from the "
+                f"{name} that it was made with"
+            )
+        return descriptor
+
+    def shown(self) -> nn.Module:
+        """To be looked at: made again, or what stands for a module that the file does not hold."""
+        return Absent(self.parameters) if self.kind == MODULE else self._made()
+
+    def _made(self) -> nn.Module:
+        if self.kind not in KINDS:
+            raise InputError(f"its descriptor '{self.kind}' is none that this program knows")
+        return KINDS[self.kind](**self.parameters)
+
+    def _is_made_of(self, given: Any) -> bool:
+        if type(given) is not KINDS[self.kind] or not isinstance(given, (SOAP, ACSF)):
+            return False
+        return bool(json.loads(json.dumps(given.parameters_dict())) == self.parameters)
+
+
+class Absent(nn.Module):
+    """Stands for a module that a file does not hold: it tells of it and describes nothing."""
+
+    def __init__(self, parameters: dict[str, Any]):
+        super().__init__()
+        self.name, self.its_parameters = str(parameters["name"]), dict(parameters["parameters"])
+        self.species, self.cutoff = parameters["species"], parameters["cutoff"]
+        self.periodic = parameters["periodic"]
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        raise InputError(f"the descriptor {self.name} is not at hand")
+
+    def summary(self) -> str:
+        parts = [f"{self.name}, a module that the file does not hold"]
+        if self.cutoff is not None:
+            parts.append(f"cutoff {self.cutoff:g} A")
+        if not self.periodic:
+            parts.append("not periodic")
+        parts += [f"{key} {value}" for key, value in self.its_parameters.items()]
+        return ", ".join(parts)
+
+
+@torch.no_grad()
+def fingerprint(descriptor: nn.Module, elements: list[int]) -> torch.Tensor:
+    """Features of two atoms of each element on a helix, neighbours 1.6 A apart; float32, on a CPU.
+
+    Raises:
+        InputError: If they are not the same twice, or not finite.
+    """
+    angle = 1.9 * np.arange(2 * len(elements))
+    height = 0.5 * np.arange(2 * len(elements))
+    radius = 0.94
+    places = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
+    atoms = Atoms([*elements, *elements], places)
+    batch = Batch.from_atoms(atoms, device=device_of(descriptor))
+    once, again = (features_of(descriptor, batch).float().cpu() for _ in range(2))
+    if not torch.isfinite(once).all():
+        raise InputError(f"{name_of(descriptor)} gives features that are not finite")
+    if (once - again).norm() > SAME * once.norm():
+        raise InputError(f"{name_of(descriptor)} gives the same atoms different features each time")
+    return once

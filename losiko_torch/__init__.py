@@ -15,7 +15,9 @@ from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, LosikoError, StructureError
 from losiko_torch.relaxation import relax
 from losiko_torch.results import Matches, Result, Score
+from losiko_torch.schedule import Stage, annealed
 from losiko_torch.scoring import score
+from losiko_torch.selection import near_plane, within
 from losiko_torch.structures import Batch
 
 __version__ = "0.1.0"
@@ -33,9 +35,13 @@ __all__ = [
     "Matches",
     "Result",
     "Score",
+    "Stage",
     "StructureError",
+    "annealed",
     "default_database",
+    "near_plane",
     "read_structures",
     "relax",
     "score",
+    "within",
 ]

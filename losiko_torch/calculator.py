@@ -94,12 +94,12 @@ class LosikoCalculator(Calculator):
         # The copy that ASE keeps to notice changes.
         here = cast(Atoms, self.atoms)
         # ASE applies constraints itself, to the forces that it asks for.
-        item = self.workplace.prepare(here, moves=False)
+        item = self.workplace.prepare(here, None)
         if item.problem is not None:
             raise StructureError(f"{here.get_chemical_formula()}: {item.problem}")
         batch = self.workplace.batch([item])
         objective = self.workplace.objective.restricted(batch.numbers)
-        found = objective.evaluate(batch, objective.match(objective.features(batch), batch.numbers))
+        found = objective.evaluate(batch)
         loss = float(found.loss[0])
         self.results = {
             "energy": loss,

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ase import Atoms
 from ase.data import chemical_symbols
 
+from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.references import Environments
 from losiko_torch.database.sources import SOURCE
@@ -96,7 +96,7 @@ class _Plane(NamedTuple):
 
 
 def environment_map(
-    structures: Atoms | Iterable[Atoms] = (),
+    structures: AnyStructure | Iterable[AnyStructure] = (),
     database: EnvironmentDatabase | None = None,
     *,
     device: torch.device | str | None = None,
@@ -117,7 +117,7 @@ def environment_map(
     found: dict[int, list[tuple[np.ndarray, ...]]] = {}
     names: list[str] = []
     failures: dict[int, str] = {}
-    for group in work.groups(structures, moves=False):
+    for group in work.groups(structures):
         good = []
         for item in group:
             if item.problem is None:

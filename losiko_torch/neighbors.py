@@ -50,6 +50,20 @@ class Pairs:
         shift = None if self.shift is None else self.shift[mask]
         return Pairs(self.center[mask], self.neighbor[mask], shift)
 
+    def joined(self, *others: Pairs) -> Pairs:
+        """All pairs together, sorted by center; those of one center in the order given."""
+        every = [self, *others]
+        center = torch.cat([pairs.center for pairs in every])
+        neighbor = torch.cat([pairs.neighbor for pairs in every])
+        order = torch.argsort(center, stable=True)
+        shift = None
+        if any(pairs.shift is not None for pairs in every):
+            none = [pairs.center.new_zeros((len(pairs.center), 3)) for pairs in every]
+            given = [pairs.shift for pairs in every]
+            parts = [n if g is None else g for n, g in zip(none, given, strict=True)]
+            shift = torch.cat(parts)[order]
+        return Pairs(center[order], neighbor[order], shift)
+
 
 @torch.no_grad()
 def find_pairs(batch: Batch, cutoff: float, periodic: bool) -> Pairs:
@@ -69,7 +83,7 @@ def find_pairs(batch: Batch, cutoff: float, periodic: bool) -> Pairs:
     for system in by_cell_list.nonzero().squeeze(1).tolist():
         start, count = int(starts[system]), int(counts[system])
         found.append(_cell_list_pairs(batch, system, start, count, cutoff, periodic))
-    pairs = found[0] if len(found) == 1 else _join(found)
+    pairs = found[0] if len(found) == 1 else found[0].joined(*found[1:])
     return pairs.keep(batch.numbers[pairs.neighbor] > 0)
 
 
@@ -117,20 +131,3 @@ def _cell_list_pairs(
         torch.as_tensor(neighbor[order] + start, device=device),
         torch.as_tensor(shift[order], device=device) if periodic else None,
     )
-
-
-def _join(found: list[Pairs]) -> Pairs:
-    center = torch.cat([pairs.center for pairs in found])
-    neighbor = torch.cat([pairs.neighbor for pairs in found])
-    shift = None
-    if any(pairs.shift is not None for pairs in found):
-        shift = torch.cat(
-            [
-                pairs.center.new_zeros((len(pairs.center), 3))
-                if pairs.shift is None
-                else pairs.shift
-                for pairs in found
-            ]
-        )
-    order = torch.argsort(center, stable=True)
-    return Pairs(center[order], neighbor[order], None if shift is None else shift[order])

@@ -112,14 +112,16 @@ class Objective:
         assert prepared is not None
         return Matching(indices, prepared)
 
-    def evaluate(self, batch: Batch, matching: Matching) -> Evaluation:
-        """Loss and gradient for these references."""
+    def evaluate(self, batch: Batch, matching: Matching | None = None) -> Evaluation:
+        """Loss and gradient for these references, or for those that a search finds here."""
         positions = batch.positions.detach().requires_grad_()
         cells = batch.cells.detach().requires_grad_()
         here = replace(batch, positions=positions, cells=cells)
         with torch.enable_grad():
             features, _ = unit_features(self.database.descriptor, here)
         p = features.detach()
+        if matching is None:
+            matching = self.match(p, batch.numbers)
         distances, slope, weights = self._terms(p, batch, matching)
         gradient, pull = torch.autograd.grad(
             features, (positions, cells), grad_outputs=slope, materialize_grads=True

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 
+from losiko_torch.conversion import AnyStructure, as_atoms, outline
 from losiko_torch.database.describing import check_describable
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
+from losiko_torch.schedule import gaussian
+from losiko_torch.selection import Selection, selected_coordinates
+from losiko_torch.structures import check_structure
 from losiko_torch.weights import atom_weights
 
 
@@ -20,8 +24,9 @@ class Prepared:
     """A structure on its way into a batch.
 
     Attributes:
-        atoms: The input itself.
+        atoms: The input itself, or what it is as ``ase.Atoms``.
         movable: True where a coordinate may change, shape (n, 3).
+        copy: Which of the copies of an input it is; 0 for the input itself.
         weights: Of the atoms' terms in the loss, shape (n,); None: 1.
         problem: Why it cannot be worked on; None if it can.
     """
@@ -30,22 +35,45 @@ class Prepared:
     movable: np.ndarray
     weights: np.ndarray | None = None
     problem: str | None = None
+    copy: int = 0
+
+    def shaken(self, copy: int, sigma: float, seed: int) -> Prepared:
+        """A copy with N(0, sigma) Angstrom added to every movable coordinate."""
+        if self.problem is not None:
+            return replace(self, copy=copy)
+        atoms = self.atoms.copy()
+        noise = sigma * gaussian((seed, 0), [copy], [len(atoms)])
+        atoms.set_positions(atoms.positions + noise * self.movable, apply_constraint=False)
+        shaken = replace(self, atoms=atoms, copy=copy)
+        try:
+            check_structure(atoms)
+        except StructureError as error:
+            return replace(shaken, problem=str(error))
+        return shaken
 
 
 def prepare(
-    atoms: Atoms, database: EnvironmentDatabase, factors: Mapping[int, float], moves: bool
+    given: AnyStructure,
+    database: EnvironmentDatabase,
+    factors: Mapping[int, float],
+    select: Selection | None,
 ) -> Prepared:
-    """Check a structure against a database; a problem is noted, not raised.
+    """Check a structure against a database and find what moves; a problem is noted, not raised.
 
-    ``factors`` are the weights of elements, by atomic number. Constraints matter only where the
-    structure ``moves``.
+    ``factors`` are the weights of elements, by atomic number. ``select`` of None is for structures
+    that stay as they are: constraints do not matter then.
     """
+    atoms = outline(given)
     try:
+        atoms = as_atoms(given)
         check_describable(atoms, database.descriptor)
         for number in np.unique(atoms.numbers).tolist():
             database.references_of(number)
-        movable = movable_coordinates(atoms) if moves else _nothing(atoms)
-        return Prepared(atoms, movable, atom_weights(atoms, factors))
+        weights = atom_weights(atoms, factors)
+        if select is None:
+            return Prepared(atoms, _nothing(atoms), weights)
+        movable = movable_coordinates(atoms) & selected_coordinates(atoms, select)
+        return Prepared(atoms, movable, weights)
     except StructureError as error:
         return Prepared(atoms, _nothing(atoms), problem=str(error))
 

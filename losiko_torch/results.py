@@ -44,7 +44,7 @@ class Score:
     """How well a structure is covered by a database.
 
     Attributes:
-        atoms: The structure.
+        atoms: The structure, as ``ase.Atoms``.
         loss: Sum of ``distances``; NaN if it failed.
         distances: What each atom adds to the loss, its weight included, shape (n,).
         matches: Its references; None if it failed.
@@ -64,17 +64,19 @@ class Result:
 
     Attributes:
         atoms: A copy of the input with the new positions and, if it relaxed, cell; unmoved if it
-            failed.
+            failed. Sites of a structure that could not be made ``ase.Atoms`` stand as "X".
         loss: Its loss, as ``score`` gives it; never larger than ``start_loss``. NaN if it failed.
         start_loss: Loss of the input.
         converged: Whether the gradient fell to ``fmax`` on every atom; for Nelder-Mead, whether the
             simplex shrank to its spreads.
-        n_steps: Evaluations of the loss.
+        n_steps: Evaluations of the loss, in all stages together.
         reason: "converged", "max_steps" or "failed: <why>". "max_steps" also stands, rarely, where
             the gradient became small but only at a larger loss than before: then the best point
             before is returned.
         distances: What each atom adds to the loss, its weight included, shape (n,).
         matches: The references of each atom; None if it failed.
+        starts: With ``n_starts``, the results of all copies, that of the input as given first;
+            this one is the one of lowest loss among them.
     """
 
     atoms: Atoms
@@ -85,6 +87,7 @@ class Result:
     reason: str
     distances: np.ndarray
     matches: Matches | None
+    starts: tuple[Result, ...] = ()
 
     @property
     def failed(self) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
-from ase import Atoms
 
+from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.results import Score
 from losiko_torch.similarity import Similarity
@@ -15,7 +15,7 @@ from losiko_torch.workplace import Workplace
 
 
 def score(
-    structures: Atoms | Iterable[Atoms],
+    structures: AnyStructure | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
     *,
     targets: str = "locally-linear",
@@ -36,7 +36,7 @@ def score(
     similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
     work = Workplace.make(database, similarity, device, dtype, batch_atoms)
     scores: list[Score] = []
-    for group in work.groups(structures, moves=False):
+    for group in work.groups(structures):
         good = [item for item in group if item.problem is None]
         judgements = iter(work.judge(work.batch(good)) if good else [])
         for item in group:

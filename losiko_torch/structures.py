@@ -94,6 +94,15 @@ class Batch:
         """One whose positions and cells can be written to."""
         return replace(self, positions=self.positions.clone(), cells=self.cells.clone())
 
+    def swapped(self, other: Batch, systems: torch.Tensor) -> Batch:
+        """The structures of the mask (B,) as they are in another batch of the same ones."""
+        atoms = systems[self.system_idx, None]
+        return replace(
+            self,
+            positions=torch.where(atoms, other.positions, self.positions),
+            cells=torch.where(systems[:, None, None], other.cells, self.cells),
+        )
+
     def keep(self, systems: torch.Tensor) -> Batch:
         """The structures where the bool mask ``systems``, shape (B,), is true."""
         atoms = systems[self.system_idx]

@@ -5,13 +5,13 @@ What ``relax`` and ``score`` share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from ase import Atoms
 
+from losiko_torch.conversion import AnyStructure, check_type, one_by_one
 from losiko_torch.database.embedded import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
@@ -19,6 +19,7 @@ from losiko_torch.memory import atoms_that_fit, check_neighbors
 from losiko_torch.objective import Objective
 from losiko_torch.preparation import Prepared, prepare
 from losiko_torch.results import Judgement, Matches
+from losiko_torch.selection import Selection
 from losiko_torch.similarity import Similarity
 from losiko_torch.structures import Batch, sum_by_system
 
@@ -78,27 +79,33 @@ class Workplace:
         parts = [np.ones(len(i.atoms)) if i.weights is None else i.weights for i in items]
         return replace(batch, weights=torch.as_tensor(np.concatenate(parts)).to(batch.positions))
 
-    def prepare(self, atoms: Atoms, moves: bool) -> Prepared:
-        return prepare(atoms, self.objective.database, self.factors, moves)
+    def prepare(self, given: AnyStructure, select: Selection | None) -> Prepared:
+        return prepare(given, self.objective.database, self.factors, select)
 
-    def groups(self, structures: Atoms | Iterable[Atoms], moves: bool) -> Iterator[list[Prepared]]:
-        """Structures in input order, cut so that the atoms of a group fit into memory."""
-        if isinstance(structures, Atoms):
-            structures = [structures]
-        if not isinstance(structures, Iterable):
-            raise InputError(f"structures are of type {type(structures).__name__}: give ase.Atoms")
+    def groups(
+        self,
+        structures: AnyStructure | Iterable[AnyStructure],
+        selection_of: Callable[[int], Selection] | None = None,
+        copies: int = 1,
+    ) -> Iterator[list[Prepared]]:
+        """Structures in input order, cut so that the atoms of a group fit into memory.
+
+        Args:
+            structures: As for ``relax``.
+            selection_of: From a structure's number to which of its atoms move; None: nothing does.
+            copies: How many of each structure the caller will make of it.
+        """
         group: list[Prepared] = []
         n_atoms = 0
-        for number, atoms in enumerate(structures):
-            if not isinstance(atoms, Atoms):
-                raise InputError(
-                    f"structure {number} is of type {type(atoms).__name__}: give ase.Atoms"
-                )
-            if group and n_atoms + len(atoms) > self.batch_atoms:
+        for number, given in enumerate(one_by_one(structures)):
+            check_type(given, number)
+            size = len(given) * copies
+            if group and n_atoms + size > self.batch_atoms:
                 yield group
                 group, n_atoms = [], 0
-            group.append(self.prepare(atoms, moves))
-            n_atoms += len(atoms)
+            select = None if selection_of is None else selection_of(number)
+            group.append(self.prepare(given, select))
+            n_atoms += size
         if group:
             yield group
 

@@ -1,5 +1,8 @@
 """Laws of the ASE calculator: numbers by ASE's own differences, and life under ASE's drivers."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -135,3 +138,11 @@ def test_no_stress_without_a_volume(molecular):
     atoms.calc = LosikoCalculator(molecular)
     with pytest.raises(NotImplementedError):
         atoms.get_stress()
+
+
+def test_without_torchsim_its_model_says_what_to_install(monkeypatch):
+    for name in ("losiko_torch.torchsim", "torch_sim.models.interface", "torch_sim.models"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "torch_sim", None)
+    with pytest.raises(ImportError, match=r"pip install 'losiko-torch\[torchsim\]'"):
+        importlib.import_module("losiko_torch.torchsim")

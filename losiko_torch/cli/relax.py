@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -13,7 +13,6 @@ from rich.text import Text
 from losiko_torch.cli import tables
 from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
-    HOW,
     WHAT,
     DatabaseFile,
     Degree,
@@ -33,10 +32,28 @@ from losiko_torch.cli.inputs import (
     read_inputs,
 )
 from losiko_torch.cli.later import refuse_later
+from losiko_torch.cli.relax_options import (
+    Cell,
+    ConstantVolume,
+    HydrostaticStrain,
+    MaxSteps,
+    Movable,
+    Noise,
+    Optimizer,
+    Schedule,
+    Seed,
+    StartNoise,
+    Starts,
+    StrainMask,
+    parse_noise,
+    parse_strain_mask,
+)
+from losiko_torch.method import START_NOISE, Method
 from losiko_torch.outputs import check_output
-from losiko_torch.relaxation import OPTIMIZERS, check_optimizer
 from losiko_torch.relaxation import relax as relax_structures
 from losiko_torch.results import Result
+from losiko_torch.schedule import parse_schedule
+from losiko_torch.selection import selection
 from losiko_torch.similarity import Similarity
 from losiko_torch.writing import SUFFIXES, write_results
 
@@ -49,40 +66,6 @@ Output = Annotated[
         show_default=False,
         help="Relaxed structures, in input order.",
         rich_help_panel=WHAT,
-    ),
-]
-Optimizer = Annotated[
-    str,
-    typer.Option(
-        metavar="|".join(OPTIMIZERS),
-        help="All work on many structures at once but Nelder-Mead, a slow yardstick.",
-        rich_help_panel=HOW,
-    ),
-]
-MaxSteps = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        show_default="200; 20,000 for nelder-mead",
-        help="Evaluations of the loss granted to each structure.",
-        rich_help_panel=HOW,
-    ),
-]
-Cell = Annotated[
-    bool,
-    typer.Option(
-        "--cell",
-        help="Relax the cells of periodic structures too, along their periodic directions.",
-        rich_help_panel=HOW,
-    ),
-]
-Seed = Annotated[
-    int,
-    typer.Option(
-        metavar="S",
-        help="For optimizers that draw random numbers; none does yet.",
-        rich_help_panel=HOW,
     ),
 ]
 
@@ -112,29 +95,58 @@ def relax(
     reference_weights: ReferenceWeights = None,
     max_steps: MaxSteps = None,
     fmax: Fmax = None,
+    movable: Movable = None,
+    cell: Cell = False,
+    strain_mask: StrainMask = None,
+    hydrostatic_strain: HydrostaticStrain = False,
+    constant_volume: ConstantVolume = False,
+    schedule: Schedule = None,
+    noise: Noise = None,
+    n_starts: Starts = 1,
+    start_noise: StartNoise = START_NOISE,
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",
-    cell: Cell = False,
     run: Annotated[Path | None, typer.Option("--run", hidden=True)] = None,
 ) -> int:
     """Move atoms until their surroundings look like those of known good structures.
 
     Each atom is compared with the references of its element; the loss is the sum of the squared
     distances of their descriptors, without units, 0 where every atom is matched. FixAtoms and
-    FixCartesian are honoured. The output is extended xyz with losiko_loss, losiko_start_loss,
-    losiko_converged, losiko_steps, losiko_reason and losiko_source for each structure and
-    losiko_distance for each atom. Structures that cannot be relaxed are written unmoved, with the
-    reason, and make the exit status 1.
+    FixCartesian in the structures are honoured. The output is extended xyz with losiko_loss,
+    losiko_start_loss, losiko_converged, losiko_steps, losiko_reason and losiko_source for each
+    structure and losiko_distance for each atom. Structures that cannot be relaxed are written
+    unmoved, with the reason, and make the exit status 1.
 
     Example: [bold]losiko relax guesses.xyz -o relaxed.extxyz[/bold]
 
     Example: [bold]losiko relax POSCAR -d si-o.losiko --cell -o relaxed.extxyz[/bold]
+
+    Example: [bold]losiko relax slab.xyz -d si-o.losiko --movable "within 5 of z=12.5" --noise
+    0.2,0.05 -o relaxed.extxyz[/bold]
     """
-    # Before anything is read, which may take long.
     refuse_later(run)
-    check_optimizer(optimizer)
+    how: dict[str, Any] = {
+        "optimizer": optimizer,
+        "targets": targets,
+        "n_neighbors": n_neighbors,
+        "reg": reg,
+        "max_steps": max_steps,
+        "fmax": fmax,
+        "cell": cell,
+        "strain_mask": parse_strain_mask(strain_mask),
+        "hydrostatic_strain": hydrostatic_strain,
+        "constant_volume": constant_volume,
+        "schedule": [] if schedule is None else parse_schedule(schedule),
+        "noise": parse_noise(noise),
+        "n_starts": n_starts,
+        "start_noise": start_noise,
+        "seed": seed,
+    }
+    # Before anything is read, which may take long.
+    Method.make(**how)
     Similarity.make(targets, n_neighbors, reg, degree, weights)
+    selected = None if movable is None else selection(movable)
     check_output(output, input_files(structures, database), force, SUFFIXES)
     inputs = read_inputs(structures)
     references = open_database(database, reference_weights)
@@ -143,19 +155,13 @@ def relax(
         results = relax_structures(
             inputs,
             references,
-            optimizer=optimizer,
-            targets=targets,
-            n_neighbors=n_neighbors,
-            reg=reg,
             degree=degree,
             weights=weights,
-            max_steps=max_steps,
-            fmax=fmax,
-            cell=cell,
+            movable=selected,
             device=device,
             dtype=dtype,
-            seed=seed,
             progress=done,
+            **how,
         )
     seconds = time.perf_counter() - start
     write_results(results, output, overwrite=force)

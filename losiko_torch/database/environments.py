@@ -21,6 +21,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from torch import nn
 
+from losiko_torch.conversion import AnyStructure, as_atoms, check_type, one_by_one
 from losiko_torch.database import storage
 from losiko_torch.database.describing import (
     Described,
@@ -63,7 +64,7 @@ class EnvironmentDatabase:
     @classmethod
     def build(
         cls,
-        structures: Atoms | Iterable[Atoms],
+        structures: AnyStructure | Iterable[AnyStructure],
         descriptor: Descriptor,
         components: int | None = COMPONENTS,
         where: str | Sequence[str] = (),
@@ -74,11 +75,12 @@ class EnvironmentDatabase:
 
         Args:
             structures: One ``ase.Atoms`` or any iterable of them, such as a generator over a large
-                file.
+                file; pymatgen's ``Structure`` and ``Molecule`` count as such.
             descriptor: What to describe them with; the database keeps a copy. It must not average.
             components: Principal components in which the references of an element are kept; an
                 element with fewer references than that loses nothing. None keeps all.
-            where: Filters on ``atoms.info``, such as "e_above_hull<0.2"; all must hold.
+            where: Filters on ``atoms.info`` (pymatgen's ``properties``), such as
+                "e_above_hull<0.2"; all must hold.
             metadata: Kept in the database and its file, e.g. {"title": ...}; JSON.
             progress: Called with the number of structures read since the last call.
 
@@ -92,8 +94,6 @@ class EnvironmentDatabase:
         module = owned(descriptor)
         if components is not None and components < 1:
             raise InputError(f"components must be at least 1, not {components}")
-        if isinstance(structures, Atoms):
-            structures = [structures]
         filters = [parse_filter(text) for text in ([where] if isinstance(where, str) else where)]
         collected: dict[int, list[Described]] = {}
         records: list[dict[str, Any]] = []
@@ -107,13 +107,15 @@ class EnvironmentDatabase:
             records.extend(record_of(atoms) for atoms in waiting)
             waiting.clear()
 
-        for place, atoms in enumerate(structures):
-            if not isinstance(atoms, Atoms):
-                raise InputError(
-                    f"structure {place} is of type {type(atoms).__name__}: give ase.Atoms"
-                )
+        for place, given in enumerate(one_by_one(structures)):
+            check_type(given, place)
             if progress is not None:
                 progress(1)
+            try:
+                atoms = as_atoms(given)
+            except StructureError as error:
+                skipped.append(f"structure {place}: {error}")
+                continue
             if not all(passes(atoms) for passes in filters):
                 filtered += 1
                 continue

@@ -1,0 +1,115 @@
+r"""Pairs that stay good while atoms move little, and the atoms whose surroundings change at all.
+
+A list is made with a skin: all pairs within cutoff + skin. Let a structure since then have deformed
+by F (of its cell vectors, as rows: cells = cells_then F), and its atoms have moved by at most d
+beyond what F does to them. Two points farther apart than cutoff + skin then are still farther than
+the cutoff now, as long as
+
+    s (cutoff + skin) - 2 d >= cutoff,
+
+with s the smallest singular value of F. Where that fails for a structure, its pairs are found anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from losiko_torch.neighbors import Pairs, find_pairs
+from losiko_torch.structures import Batch, max_by_system
+
+#: Distance in Angstrom by which lists reach beyond the cutoff.
+SKIN = 0.5
+
+
+@dataclass(frozen=True)
+class NeighborList:
+    """The pairs of a batch, within ``cutoff`` + ``SKIN`` as it was at ``made_at``.
+
+    Attributes:
+        pairs: Sorted by center.
+        made_at: The batch they were found for.
+        moving: Atoms that may move or whose cell may, (N,), bool.
+        centers: Those that move or may see a moving one, (C,); None if that is all.
+        cutoff: Distance (Angstrom) beyond which no pair counts.
+        periodic: Whether images count.
+    """
+
+    pairs: Pairs
+    made_at: Batch
+    moving: torch.Tensor
+    centers: torch.Tensor | None
+    cutoff: float
+    periodic: bool
+
+    @classmethod
+    def make(
+        cls, batch: Batch, moving: torch.Tensor, cutoff: float, periodic: bool
+    ) -> NeighborList:
+        """All pairs of a batch."""
+        pairs = find_pairs(batch, cutoff + SKIN, periodic)
+        return cls(pairs, batch, moving, _changing(pairs, moving), cutoff, periodic)
+
+    def within(self, batch: Batch) -> Pairs:
+        """The pairs within the cutoff of each other now, those of ``centers`` only."""
+        pairs = self.pairs
+        if self.centers is not None:
+            seen = torch.zeros_like(self.moving)
+            seen[self.centers] = True
+            pairs = pairs.keep(seen[pairs.center])
+        with torch.no_grad():
+            near = pairs.vectors(batch).square().sum(1) <= self.cutoff**2
+        return pairs.keep(near)
+
+    def at(self, batch: Batch) -> NeighborList:
+        """One that is good for the structures of the batch as they are now; often itself."""
+        stale = self._stale(batch)
+        if not stale.any():
+            return self
+        if stale.all():
+            return NeighborList.make(batch, self.moving, self.cutoff, self.periodic)
+        atoms = stale[batch.system_idx]
+        number = atoms.nonzero().squeeze(1)
+        newer = find_pairs(batch.keep(stale), self.cutoff + SKIN, self.periodic)
+        newer = replace(newer, center=number[newer.center], neighbor=number[newer.neighbor])
+        pairs = self.pairs.keep(~atoms[self.pairs.center]).joined(newer)
+        made_at = self.made_at.swapped(batch, stale)
+        centers = _changing(pairs, self.moving)
+        return replace(self, pairs=pairs, made_at=made_at, centers=centers)
+
+    def keep(self, systems: torch.Tensor) -> NeighborList:
+        """That of the structures of the mask (B,)."""
+        atoms = systems[self.made_at.system_idx]
+        pairs = self.pairs.keep(atoms[self.pairs.center])
+        number = torch.cumsum(atoms, 0) - 1
+        pairs = replace(pairs, center=number[pairs.center], neighbor=number[pairs.neighbor])
+        moving = self.moving[atoms]
+        return replace(
+            self,
+            pairs=pairs,
+            made_at=self.made_at.keep(systems),
+            moving=moving,
+            centers=_changing(pairs, moving),
+        )
+
+    def _stale(self, batch: Batch) -> torch.Tensor:
+        """Structures (B,) whose pairs may be missing some."""
+        then, idx = self.made_at, batch.system_idx
+        # Periodic directions alone matter, but completed cells are regular and as good.
+        deformation = torch.linalg.solve(then.cells, batch.cells)
+        carried = (then.positions[:, None, :] @ deformation[idx]).squeeze(1)
+        moved = (batch.positions - carried).norm(dim=1)
+        smallest = torch.linalg.svdvals(deformation)[:, -1]
+        reach = smallest * (self.cutoff + SKIN) - 2 * max_by_system(moved, idx, batch.n_systems)
+        # Written so that a structure that is no longer finite is searched again.
+        return ~(reach >= self.cutoff)
+
+
+def _changing(pairs: Pairs, moving: torch.Tensor) -> torch.Tensor | None:
+    """Atoms whose surroundings can change, (C,); None if that is all."""
+    if moving.all():
+        return None
+    changing = moving.clone()
+    changing[pairs.center[moving[pairs.neighbor]]] = True
+    return changing.nonzero().squeeze(1)

@@ -1,0 +1,191 @@
+"""Which atoms may move: masks, and selections by distance from atoms or from a plane.
+
+>>> from ase.build import molecule
+>>> near_oxygen = within(1.2, of="O")
+>>> near_oxygen(molecule("CH3OH")).tolist()
+[False, True, False, True, False, False]
+>>> selection("within 1.2 of O")(molecule("CH3OH")).tolist()
+[False, True, False, True, False, False]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.geometry import get_distances
+
+from losiko_torch.errors import InputError, StructureError
+
+#: From a structure to true for each atom that may move, (n,), or for each coordinate, (n, 3).
+Selection = Callable[[Atoms], np.ndarray]
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+
+
+def every_atom(atoms: Atoms) -> np.ndarray:
+    return np.ones(len(atoms), dtype=bool)
+
+
+def within(distance: float, of: int | str | Sequence[int | str]) -> Selection:
+    """Atoms within ``distance`` (Angstrom) of some atoms, images included, and these themselves.
+
+    Args:
+        distance: Of centers, Angstrom.
+        of: Indices of atoms, elements as symbols, or both.
+
+    Raises:
+        InputError: For a distance that is not positive, or an unknown element.
+    """
+    distance = _positive(distance)
+    named = [of] if isinstance(of, (int, str, np.integer)) else list(of)
+    unknown = [name for name in named if isinstance(name, str) and name not in atomic_numbers]
+    if unknown or not named:
+        raise InputError(f"'{unknown[0] if unknown else of}' names no atoms and no element")
+
+    def select(atoms: Atoms) -> np.ndarray:
+        marked = np.zeros(len(atoms), dtype=bool)
+        for name in named:
+            if isinstance(name, str):
+                marked |= atoms.numbers == atomic_numbers[name]
+            elif -len(atoms) <= name < len(atoms):
+                marked[name] = True
+            else:
+                raise StructureError(f"the atoms that may move lie near atom {name}, it has none")
+        if not marked.any():
+            return marked
+        apart = get_distances(
+            atoms.positions[marked], atoms.positions, cell=atoms.cell, pbc=atoms.pbc
+        )[1]
+        return apart.min(axis=0) <= distance
+
+    return select
+
+
+def near_plane(distance: float, axis: str, at: float) -> Selection:
+    """Atoms within ``distance`` (Angstrom) of a plane, images included.
+
+    Args:
+        distance: Along the plane's normal, Angstrom.
+        axis: "x", "y" or "z": normal to this axis; "a", "b" or "c": parallel to the other two
+            cell vectors.
+        at: Where the plane crosses the axis: in Angstrom, or as a fraction of the cell vector.
+
+    Raises:
+        InputError: For a distance that is not positive, or another axis.
+    """
+    distance = _positive(distance)
+    if axis not in ("x", "y", "z", "a", "b", "c"):
+        raise InputError(f"axis '{axis}' is none of x, y, z, a, b, c")
+
+    def select(atoms: Atoms) -> np.ndarray:
+        normal, height = np.eye(3)["xyz".find(axis)], at
+        if axis in "abc":
+            k = "abc".index(axis)
+            if atoms.cell.rank < 3:
+                raise StructureError(f"it has no cell to find the plane {axis}={at:g} in")
+            reciprocal = np.linalg.inv(atoms.cell.array)[:, k]
+            normal = reciprocal / np.linalg.norm(reciprocal)
+            height = at * atoms.cell.array[k] @ normal
+        # Whole cells by which an image of the plane may lie nearer.
+        steps = product(*[(-1, 0, 1) if periodic else (0,) for periodic in atoms.pbc])
+        apart = [
+            np.abs((atoms.positions + shift @ atoms.cell.array) @ normal - height)
+            for shift in np.array(list(steps))
+        ]
+        return np.min(apart, axis=0) <= distance
+
+    return select
+
+
+def selection(text: str) -> Selection:
+    """A selection from text: ``within 5 of 0,4,7``, ``within 5 of Li``, ``within 5 of z=12.5``,
+    ``within 5 of c=0.5``, or the name of a per-atom array of the structures.
+
+    Raises:
+        InputError: For text of another form.
+    """
+    match = re.fullmatch(rf"\s*within\s+({_NUMBER})\s*A?\s+of\s+(\S.*?)\s*", text)
+    if match is None:
+        if not text.isidentifier():
+            raise InputError(
+                f"selection '{text}' is not of the form 'within 5 of WHAT', with WHAT atoms "
+                "(0,4,7), elements (Li,O) or a plane (z=12.5, c=0.5), and no name of an array"
+            )
+        return _array(text)
+    distance, what = float(match[1]), match[2]
+    plane = re.fullmatch(rf"([xyzabc])\s*=\s*({_NUMBER})", what)
+    if plane is not None:
+        return near_plane(distance, plane[1], float(plane[2]))
+    names = what.replace(",", " ").split()
+    return within(distance, [int(name) if re.fullmatch(r"-?\d+", name) else name for name in names])
+
+
+def selections(movable: Any) -> Callable[[int], Selection]:
+    """For the number of each structure what selects its atoms; from ``relax``'s ``movable``.
+
+    ``movable`` is None (all may move), a selection or its text, a mask that serves every structure,
+    or a list of masks (arrays), one for each.
+    """
+    if movable is None:
+        return lambda number: every_atom
+    if callable(movable):
+        return lambda number: movable
+    if isinstance(movable, str):
+        selected = selection(movable)
+        return lambda number: selected
+    if isinstance(movable, (list, tuple)) and any(isinstance(m, np.ndarray) for m in movable):
+        masks = movable
+
+        def own(number: int, atoms: Atoms) -> np.ndarray:
+            if number >= len(masks):
+                raise StructureError(
+                    f"there are masks of movable atoms for {len(masks)} structures only"
+                )
+            return masks[number]
+
+        return lambda number: partial(own, number)
+    return lambda number: lambda atoms: movable
+
+
+def selected_coordinates(atoms: Atoms, select: Selection) -> np.ndarray:
+    """True for each coordinate that a selection lets change, shape (n, 3).
+
+    Raises:
+        StructureError: If what it selects is not a mask of this structure's atoms.
+    """
+    selected = select(atoms)
+    try:
+        mask = np.asarray(selected)
+    except ValueError:  # rows of different lengths
+        mask = np.empty(0, dtype=object)
+    yes = mask == 1
+    if mask.dtype.kind not in "biuf" or not (yes | (mask == 0)).all():
+        raise StructureError("its mask of movable atoms is no array of true and false (or 1 and 0)")
+    if mask.shape == (len(atoms),):
+        return np.repeat(yes[:, None], 3, axis=1)
+    if mask.shape == (len(atoms), 3):
+        return yes
+    shape = " x ".join(map(str, mask.shape)) or "no"
+    raise StructureError(f"its mask of movable atoms has {shape} entries for {len(atoms)} atoms")
+
+
+def _array(name: str) -> Selection:
+    def select(atoms: Atoms) -> np.ndarray:
+        if name not in atoms.arrays:
+            raise StructureError(f"it has no array '{name}' of movable atoms")
+        return atoms.arrays[name]
+
+    return select
+
+
+def _positive(distance: float) -> float:
+    if not distance > 0:
+        raise InputError(f"a distance within which atoms move must be positive, not {distance}")
+    return distance

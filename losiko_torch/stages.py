@@ -1,0 +1,83 @@
+"""Taking a batch through the stages of a relaxation, each from where the one before left it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from losiko_torch.annealing import anneal_batch
+from losiko_torch.batch_relaxation import Ended, relax_batch
+from losiko_torch.coordinates import Coordinates
+from losiko_torch.method import Method
+from losiko_torch.objective import Objective
+from losiko_torch.optimizers.named import GRADIENT_OPTIMIZERS, NELDER_MEAD
+from losiko_torch.optimizers.nelder_mead import NelderMead, anneal_one_by_one, relax_one_by_one
+
+
+def run_stages(
+    objective: Objective,
+    coordinates: Coordinates,
+    method: Method,
+    copies: Sequence[int],
+    finished: Callable[[int], None],
+) -> Ended:
+    """Relax all structures of a batch.
+
+    Args:
+        objective: Its database serves all stages, its target is theirs.
+        coordinates: The starting structures, and what of them moves.
+        method: How.
+        copies: Which copy of its input each structure is.
+        finished: Told of structures that leave the last stage.
+
+    Returns:
+        Where they ended; failures and steps are those of all stages.
+    """
+    start = coordinates.start
+    so_far = Ended.at_start(start)
+    for number, stage in enumerate(method.stages):
+        last = number == len(method.stages) - 1
+        ended = _run(
+            replace(objective, target=stage.target),
+            coordinates,
+            method,
+            number,
+            copies,
+            finished if last else _tell_nobody,
+        )
+        so_far = replace(
+            ended,
+            broken=so_far.broken | ended.broken,
+            collapsed=so_far.collapsed | ended.collapsed,
+            n_steps=so_far.n_steps + ended.n_steps,
+        )
+        # Where a structure failed, later stages work on what it was: they cannot trip over it.
+        failed = so_far.broken | so_far.collapsed
+        coordinates = coordinates.from_here(ended.last.swapped(start, failed))
+    return so_far
+
+
+def _run(
+    objective: Objective,
+    coordinates: Coordinates,
+    method: Method,
+    number: int,
+    copies: Sequence[int],
+    finished: Callable[[int], None],
+) -> Ended:
+    """One stage."""
+    stage, name = method.stages[number], method.optimizer
+    key = (method.seed, number + 1)
+    if stage.noise and name == NELDER_MEAD:
+        return anneal_one_by_one(objective, coordinates, NelderMead(), stage.noise, key, copies)
+    if stage.noise:
+        optimizer = GRADIENT_OPTIMIZERS[name]
+        return anneal_batch(objective, coordinates, optimizer, stage.noise, key, copies)
+    if name == NELDER_MEAD:
+        return relax_one_by_one(objective, coordinates, NelderMead(), stage.max_steps, finished)
+    optimizer = GRADIENT_OPTIMIZERS[name]
+    return relax_batch(objective, coordinates, optimizer, stage.max_steps, method.fmax, finished)
+
+
+def _tell_nobody(count: int) -> None:
+    pass

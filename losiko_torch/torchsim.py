@@ -23,6 +23,7 @@ from ase import Atoms
 from ase.geometry import complete_cell
 
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.descriptors.protocol import is_periodic
 from losiko_torch.errors import StructureError
 from losiko_torch.similarity import Similarity
 from losiko_torch.structures import FARTHEST, Batch, sum_by_system
@@ -144,13 +145,14 @@ class LosikoModel(ModelInterface):
     def _check(self, batch: Batch) -> None:
         """Look for bad systems all at once; ``prepare`` then finds the words for the first."""
         database = self.workplace.objective.database
-        known = torch.tensor(list(database.environments), device=self._device)
+        usable = [z for z, part in database.environments.items() if part.usable]
+        known = torch.tensor(usable, device=self._device)
         atoms = ~torch.isin(batch.numbers, known)
         # Written so that NaN fails.
         atoms |= ~(batch.positions.abs() <= FARTHEST).all(1)
         systems = ~batch.cells.isfinite().all(2).all(1)
         systems |= batch.pbc.any(1) & ~(_volumes(batch) > 1e-6)
-        if not database.descriptor.periodic:
+        if not is_periodic(database.descriptor):
             systems |= batch.pbc.any(1)
         systems[batch.system_idx[atoms]] = True
         for number in systems.nonzero().squeeze(1).tolist():

@@ -41,8 +41,8 @@ class StrainFilter:
         constant_volume: No change of volume (area, length, where fewer directions are periodic).
 
     Raises:
-        InputError: For a mask that is not six numbers 0 or 1 or allows nothing, or if both others
-            are asked for, which allows nothing either.
+        InputError: For a mask that is not six numbers 0 or 1, and for conditions that together
+            allow no strain.
     """
 
     mask: tuple[float, ...] = (1, 1, 1, 1, 1, 1)
@@ -52,6 +52,10 @@ class StrainFilter:
     def __post_init__(self) -> None:
         if self.hydrostatic_strain and self.constant_volume:
             raise InputError("hydrostatic_strain and constant_volume together allow no strain")
+        if self.hydrostatic_strain and not all(self.mask):
+            raise InputError("hydrostatic_strain takes no strain_mask: every strain is the same")
+        if self.constant_volume and sum(self.mask) == sum(self.mask[:3]) == 1:
+            raise InputError("constant_volume and a strain_mask of one length allow no strain")
 
     @classmethod
     def make(

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -145,6 +146,7 @@ def _relax(
     items: list[Prepared], work: Workplace, method: Method, finished: Callable[[int], None]
 ) -> list[Result]:
     good = [item for item in items if item.problem is None]
+    _warn_of_sharp_cutoff(good, work)
     finished(len(items) - len(good))
     relaxed = iter(_relax_good(good, work, method, finished) if good else [])
     return [
@@ -168,6 +170,18 @@ def _relax_good(
         finished,
     )
     return results_of(good, work, before, ended, method.strain is not None)
+
+
+def _warn_of_sharp_cutoff(items: list[Prepared], work: Workplace) -> None:
+    sharp = getattr(work.objective.database.descriptor, "smooth_width", None) == 0
+    if sharp and any(item.atoms.pbc.any() for item in items):
+        # Python shows a repeated warning from one place once.
+        warnings.warn(
+            "the database's descriptor cuts neighbours off sharply, so that the loss of periodic "
+            "structures jumps where an atom crosses the cutoff: better build it with a "
+            "smooth_width, of 0.5 A for example",
+            stacklevel=2,
+        )
 
 
 def _in_inputs(progress: Callable[[int], None] | None, n_starts: int) -> Callable[[int], None]:

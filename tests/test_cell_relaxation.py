@@ -1,5 +1,7 @@
 """Laws of cells that relax with their atoms."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -167,3 +169,13 @@ def test_a_collapsing_cell_is_told():
         "failed: its cell collapsed or blew up: start from a better cell, or keep it fixed"
     )
     assert (result.atoms.cell.array == thin.cell.array).all()
+
+
+def test_a_sharp_cutoff_is_warned_of_where_structures_are_periodic():
+    sharp = SOAP(**{**SIZE, "smooth_width": 0.0}, species=["H", "Si"])
+    made = EnvironmentDatabase.build([crystals()["Si"], molecule("SiH4")], sharp)
+    with pytest.warns(UserWarning, match="better build it with a smooth_width"):
+        relax(strained(crystals()["Si"]), made, max_steps=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        relax(molecule("SiH4"), made, max_steps=2)

@@ -29,31 +29,49 @@ def crystalline():
     soap = SOAP(
         species=["Si"], r_cut=3.2, n_max=5, l_max=4, sigma=0.4, smooth_width=0.5, periodic=True
     )
-    return EnvironmentDatabase.build([bulk("Si", "diamond", a=5.43)], soap)
+    slab = problems()["slab"]
+    slab.positions = (bulk("Si", "diamond", a=5.43, cubic=True) * (1, 1, 2)).positions
+    return EnvironmentDatabase.build([bulk("Si", "diamond", a=5.43), slab], soap)
 
 
 def problems():
     ethanol = molecule("CH3CH2OH")
     crystal = bulk("Si", "diamond", a=5.43, cubic=True)
     fixed = molecule("CH3OH")
+    slab = bulk("Si", "diamond", a=5.43, cubic=True) * (1, 1, 2)
+    slab.center(vacuum=5.0, axis=2)
+    slab.pbc = [True, True, False]
     for k, atoms in enumerate((ethanol, crystal, fixed)):
         atoms.rattle(0.06, seed=k)
     fixed.set_constraint(FixAtoms([0, 1]))
-    return {"molecule": ethanol, "crystal": crystal, "fixed atoms": fixed}
+    below = slab.positions[:, 2] < slab.positions[:, 2].mean()
+    slab.positions += np.random.default_rng(3).normal(0, 0.06, (16, 3)) * ~below[:, None]
+    slab.set_constraint(FixAtoms(mask=below))
+    return {"molecule": ethanol, "crystal": crystal, "fixed atoms": fixed, "slab": slab}
 
 
+@pytest.mark.parametrize("noise", [None, (0.001, 0.8)], ids=["still", "noise"])
 @pytest.mark.parametrize("name", GRADIENT_OPTIMIZERS)
 @pytest.mark.parametrize("problem", problems())
-def test_every_optimizer_solves_every_problem(molecular, crystalline, name, problem):
+def test_every_optimizer_solves_every_problem(molecular, crystalline, name, problem, noise):
     atoms = problems()[problem]
-    database = crystalline if problem == "crystal" else molecular
+    database = crystalline if problem in ("crystal", "slab") else molecular
     (result,) = relax(
-        atoms, database, optimizer=name, targets="nearest", dtype="float64", max_steps=1000
+        atoms,
+        database,
+        optimizer=name,
+        targets="nearest",
+        dtype="float64",
+        max_steps=1000,
+        noise=noise,
     )
     assert result.reason == "converged"
     assert result.loss < 0.2 * result.start_loss
-    if problem == "fixed atoms":
-        assert (result.atoms.positions[:2] == atoms.positions[:2]).all()
+    fixed = np.zeros(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        fixed[constraint.index] = True
+    moved = (result.atoms.positions != atoms.positions).any(axis=1)
+    assert (moved == ~fixed).all()
 
 
 @pytest.mark.parametrize("name", GRADIENT_OPTIMIZERS)

@@ -191,6 +191,14 @@ def test_directions_are_all_that_may_change():
             "hydrostatic_strain and constant_volume together allow no strain",
         ),
         ({"cell": False, "constant_volume": True}, "needs cell=True"),
+        (
+            {"hydrostatic_strain": True, "strain_mask": [1, 1, 0, 0, 0, 0]},
+            "hydrostatic_strain takes no strain_mask",
+        ),
+        (
+            {"constant_volume": True, "strain_mask": [0, 0, 1, 0, 0, 0]},
+            "constant_volume and a strain_mask of one length allow no strain",
+        ),
         ({"cell": False, "strain_mask": [1] * 6}, "needs cell=True"),
     ],
 )

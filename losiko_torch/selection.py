@@ -57,7 +57,9 @@ def within(distance: float, of: int | str | Sequence[int | str]) -> Selection:
             elif -len(atoms) <= name < len(atoms):
                 marked[name] = True
             else:
-                raise StructureError(f"the atoms that may move lie near atom {name}, it has none")
+                raise StructureError(
+                    f"the atoms that may move are those near atom {name}, which it does not have"
+                )
         if not marked.any():
             return marked
         apart = get_distances(

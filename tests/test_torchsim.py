@@ -65,12 +65,12 @@ def optimize(structures, model, cell=False, fmax=1e-3, **options):
     return ts.optimize(structures, model, convergence_fn=until, max_steps=1000, **options)
 
 
-def assert_is_the_calculator(structures, database, targets):
-    model = LosikoModel(database, targets=targets)
+def assert_is_the_calculator(structures, database, targets, **options):
+    model = LosikoModel(database, targets=targets, **options)
     found = model(state_of(structures, model))
     start = 0
     for k, atoms in enumerate(structures):
-        atoms.calc = LosikoCalculator(database, targets=targets)
+        atoms.calc = LosikoCalculator(database, targets=targets, **options)
         own = slice(start, start := start + len(atoms))
         for name, expected in (
             ("energy", atoms.get_potential_energy()),
@@ -85,6 +85,12 @@ def assert_is_the_calculator(structures, database, targets):
 @pytest.mark.parametrize("targets", ["nearest", "locally-linear"])
 def test_molecules_have_the_calculators_numbers(targets):
     assert_is_the_calculator([rattled(name) for name in MOLECULES], database(), targets)
+
+
+def test_weights_and_degree_are_the_calculators():
+    options = {"weights": {"H": 0.3, "O": 2.0}, "degree": 2}
+    structures = [rattled(name) for name in MOLECULES]
+    assert_is_the_calculator(structures, database(), "nearest", **options)
 
 
 @pytest.mark.parametrize("targets", ["nearest", "locally-linear"])

@@ -74,6 +74,14 @@ Force = Annotated[
         "--force", "-f", help="Overwrite the output; never an input.", rich_help_panel=WHAT
     ),
 ]
+NoPbc = Annotated[
+    bool,
+    typer.Option(
+        "--no-pbc",
+        help="Take structures for molecules, whatever periodicity their files give them.",
+        rich_help_panel=WHAT,
+    ),
+]
 Targets = Annotated[
     str,
     typer.Option(
@@ -150,12 +158,14 @@ Dtype = Annotated[
 ]
 
 
-def read_inputs(sources: Iterable[str]) -> list[Atoms]:
-    """All structures of the files, in order."""
+def read_inputs(sources: Iterable[str], no_pbc: bool = False) -> list[Atoms]:
+    """All structures of the files, in order; with ``no_pbc`` none is periodic."""
     structures = []
     for source in sources:
         with progress(f"reading {source}") as done:
             for atoms in read_structures(source):
+                if no_pbc:
+                    atoms.pbc = False
                 structures.append(atoms)
                 done(1)
     return structures

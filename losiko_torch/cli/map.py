@@ -17,6 +17,7 @@ from losiko_torch.cli.inputs import (
     Device,
     Dtype,
     Force,
+    NoPbc,
     input_files,
     name_of,
     open_database,
@@ -53,6 +54,7 @@ def map_(
     structures: Structures = None,
     database: DatabaseFile = None,
     force: Force = False,
+    no_pbc: NoPbc = False,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> int:
@@ -68,7 +70,7 @@ def map_(
     sources = structures or []
     write = writer_for(output)
     check_output(output, input_files(sources, database), force)
-    inputs = read_inputs(sources)
+    inputs = read_inputs(sources, no_pbc)
     references = open_database(database)
     with progress("mapping", len(inputs)) as done:
         drawn = environment_map(inputs, references, device=device, dtype=dtype, progress=done)

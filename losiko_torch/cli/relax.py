@@ -21,6 +21,7 @@ from losiko_torch.cli.inputs import (
     Fmax,
     Force,
     Neighbors,
+    NoPbc,
     ReferenceWeights,
     Reg,
     Structures,
@@ -86,6 +87,7 @@ def relax(
     output: Output,
     database: DatabaseFile = None,
     force: Force = False,
+    no_pbc: NoPbc = False,
     optimizer: Optimizer = "lbfgs",
     targets: Targets = "locally-linear",
     n_neighbors: Neighbors = None,
@@ -148,7 +150,7 @@ def relax(
     Similarity.make(targets, n_neighbors, reg, degree, weights)
     selected = None if movable is None else selection(movable)
     check_output(output, input_files(structures, database), force, SUFFIXES)
-    inputs = read_inputs(structures)
+    inputs = read_inputs(structures, no_pbc)
     references = open_database(database, reference_weights)
     start = time.perf_counter()
     with progress("relaxing", len(inputs)) as done:

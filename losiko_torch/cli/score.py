@@ -17,6 +17,7 @@ from losiko_torch.cli.inputs import (
     Device,
     Dtype,
     Neighbors,
+    NoPbc,
     ReferenceWeights,
     Reg,
     Structures,
@@ -54,6 +55,7 @@ def score(
     structures: Structures,
     database: DatabaseFile = None,
     worst: Worst = None,
+    no_pbc: NoPbc = False,
     targets: Targets = "locally-linear",
     n_neighbors: Neighbors = None,
     reg: Reg = None,
@@ -73,7 +75,7 @@ def score(
     Example: [bold]losiko score guesses.xyz --worst 5[/bold]
     """
     Similarity.make(targets, n_neighbors, reg, degree, weights)
-    inputs = read_inputs(structures)
+    inputs = read_inputs(structures, no_pbc)
     references = open_database(database, reference_weights)
     start = time.perf_counter()
     with progress("scoring", len(inputs)) as done:

@@ -20,7 +20,6 @@ from losiko_torch.database.references import Environments
 from losiko_torch.database.sources import SOURCE
 from losiko_torch.preparation import Prepared
 from losiko_torch.similarity import Similarity
-from losiko_torch.targets import Nearest
 from losiko_torch.workplace import Workplace
 
 #: Variance of unit vectors below which it is rounding.
@@ -111,7 +110,7 @@ def environment_map(
     """
     if isinstance(database, EnvironmentDatabase):
         database = database.weighted(None)
-    work = Workplace.make(database, Similarity(Nearest()), device, dtype, batch_atoms)
+    work = Workplace.make(database, Similarity("nearest"), device, dtype, batch_atoms)
     known = work.objective.database
     planes: dict[int, _Plane] = {}
     found: dict[int, list[tuple[np.ndarray, ...]]] = {}

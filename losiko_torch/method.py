@@ -14,9 +14,6 @@ from losiko_torch.optimizers.named import NELDER_MEAD, check_optimizer
 from losiko_torch.schedule import Stage, annealed
 from losiko_torch.structures import Batch
 
-#: Default largest gradient on any atom, 1/Angstrom. A smaller one is not better: directions in
-#: which the loss is that flat are ones on which the references have no say.
-FMAX = 0.02
 #: Default evaluations of the last stage.
 MAX_STEPS, NELDER_MEAD_STEPS = 200, 20_000
 #: Default noise (Angstrom) that tells the copies of ``n_starts`` apart.
@@ -30,7 +27,8 @@ class Method:
     Attributes:
         optimizer: Its name.
         stages: What structures go through, in order; the last decides whether they converged.
-        fmax: Largest gradient at which a structure has converged, 1/Angstrom.
+        fmax: Largest gradient at which a structure has converged, 1/Angstrom; None: the
+            database's default.
         strain: What cells may do; None keeps them as they are.
         n_starts: Copies of each structure. start_noise: What tells them apart, Angstrom.
         seed: What random numbers follow from.
@@ -38,7 +36,7 @@ class Method:
 
     optimizer: str
     stages: tuple[Stage, ...]
-    fmax: float
+    fmax: float | None
     strain: StrainFilter | None
     n_starts: int
     start_noise: float
@@ -73,7 +71,7 @@ class Method:
         return cls(
             optimizer,
             (*_stages(schedule), *_annealing(noise, last), last),
-            _positive("fmax", FMAX if fmax is None else fmax),
+            None if fmax is None else _positive("fmax", fmax),
             _strain(cell, strain_mask, hydrostatic_strain, constant_volume),
             _whole("n_starts", n_starts, 1),
             _positive("start_noise", start_noise),

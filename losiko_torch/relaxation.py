@@ -70,14 +70,16 @@ def relax(
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
             SciPy's, one structure at a time, a yardstick.
         targets: "locally-linear" or "nearest" (see ``losiko_torch.targets``).
-        n_neighbors, reg: References an atom's target combines (64) and its ridge (1e-3).
+        n_neighbors, reg: References an atom's target combines (64; 32 with a database of crystals)
+            and its ridge (1e-3; 0.3).
         degree: Exponent of the similarity kernel (see ``losiko_torch.similarity``); 1 is the
             squared distance itself.
         weights: What the terms of an element's atoms in the loss are multiplied by, for example
             {"H": 0.5}; 1 for elements not named. A structure's own array ``losiko_weight``, one
             number an atom, multiplies too. ``fmax`` is that of the weighted loss.
         max_steps: Evaluations of the loss granted to each structure: 200; 20,000 for Nelder-Mead.
-        fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom (0.02).
+        fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom (0.02;
+            0.003 with a database of crystals). See ``losiko_torch.defaults``.
         movable: Which atoms may move, constraints permitting; None: all. A mask (n,) or (n, 3) for
             every structure, a list of such arrays, one for each, a function from ``Atoms`` to a
             mask, such as ``within(5.0, of=[0, 7])`` or ``near_plane(5.0, "z", 12.5)``, the text of

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from losiko_torch.defaults import Defaults
 from losiko_torch.errors import InputError
 from losiko_torch.targets import Target, make_target
 
@@ -60,9 +61,9 @@ class Stage:
         """Evaluations at most."""
         return len(self.noise) + 1 if self.noise else self.max_steps
 
-    @property
-    def target(self) -> Target:
-        return make_target(self.targets, self.n_neighbors, self.reg)
+    def target(self, defaults: Defaults) -> Target:
+        """The target, with what was left out."""
+        return make_target(self.targets, self.n_neighbors, self.reg, defaults)
 
     def __repr__(self) -> str:
         neighbors = "" if self.n_neighbors is None else f" of {self.n_neighbors}"

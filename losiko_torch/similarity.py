@@ -16,16 +16,25 @@ from dataclasses import dataclass, field
 
 import torch
 
+from losiko_torch.defaults import Defaults
 from losiko_torch.errors import InputError
-from losiko_torch.targets import LocallyLinear, Target, make_target
+from losiko_torch.targets import Target, make_target
 from losiko_torch.weights import element_factors
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """The target, the degree of the kernel, and the weight of each element, by atomic number."""
+    """What ``relax`` is told of it; numbers left out depend on the database.
 
-    target: Target = field(default_factory=LocallyLinear)
+    Attributes:
+        targets, n_neighbors, reg: As for ``relax``.
+        degree: Of the kernel.
+        factors: The weight of each element, by atomic number.
+    """
+
+    targets: str = "locally-linear"
+    n_neighbors: int | None = None
+    reg: float | None = None
     degree: float = 1.0
     factors: Mapping[int, float] = field(default_factory=dict)
 
@@ -39,14 +48,18 @@ class Similarity:
         weights: Mapping[str, float] | None = None,
     ) -> Similarity:
         """From the arguments of ``relax``; ``InputError`` where they make no sense."""
-        target = make_target(targets, n_neighbors, reg)
+        make_target(targets, n_neighbors, reg)
         if (
             isinstance(degree, bool)
             or not isinstance(degree, (int, float))
             or not 0 < degree < math.inf
         ):
             raise InputError(f"degree must be a positive number, not {degree}")
-        return cls(target, float(degree), element_factors(weights))
+        return cls(targets, n_neighbors, reg, float(degree), element_factors(weights))
+
+    def target(self, defaults: Defaults) -> Target:
+        """The target, with what was left out."""
+        return make_target(self.targets, self.n_neighbors, self.reg, defaults)
 
 
 def kernel_form(distances: torch.Tensor, degree: float) -> tuple[torch.Tensor, torch.Tensor]:

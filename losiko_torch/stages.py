@@ -39,14 +39,15 @@ def run_stages(
     start = coordinates.start
     so_far = Ended.at_start(start)
     for number, stage in enumerate(method.stages):
+        target = stage.target(objective.database.defaults)
         last = number == len(method.stages) - 1
         ended = _run(
-            replace(objective, target=stage.target),
+            replace(objective, target=target),
             coordinates,
             method,
             number,
             copies,
-            before if number == 0 and stage.target == objective.target else None,
+            before if number == 0 and target == objective.target else None,
             finished if last else _tell_nobody,
         )
         so_far = replace(
@@ -81,9 +82,8 @@ def _run(
     if name == NELDER_MEAD:
         return relax_one_by_one(objective, coordinates, NelderMead(), stage.max_steps, finished)
     optimizer = GRADIENT_OPTIMIZERS[name]
-    return relax_batch(
-        objective, coordinates, optimizer, stage.max_steps, method.fmax, finished, before
-    )
+    fmax = objective.database.defaults.fmax if method.fmax is None else method.fmax
+    return relax_batch(objective, coordinates, optimizer, stage.max_steps, fmax, finished, before)
 
 
 def _tell_nobody(count: int) -> None:

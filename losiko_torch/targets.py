@@ -30,6 +30,7 @@ from typing import NamedTuple, Protocol
 import torch
 
 from losiko_torch.database.index import row_blocks
+from losiko_torch.defaults import MOLECULES, Defaults
 from losiko_torch.errors import InputError
 
 
@@ -112,8 +113,8 @@ class LocallyLinear:
     ``reg`` is the ridge on the reconstruction weights, relative to the mean squared distance.
     """
 
-    n_neighbors: int = 64
-    reg: float = 1e-3
+    n_neighbors: int = MOLECULES.n_neighbors
+    reg: float = MOLECULES.reg
 
     def __post_init__(self) -> None:
         if not isinstance(self.n_neighbors, int) or self.n_neighbors < 1:
@@ -181,16 +182,20 @@ class LocallyLinear:
         return loss, gradient, weights
 
 
-def make_target(name: str, n_neighbors: int | None = None, reg: float | None = None) -> Target:
+def make_target(
+    name: str,
+    n_neighbors: int | None = None,
+    reg: float | None = None,
+    defaults: Defaults = MOLECULES,
+) -> Target:
     """The target called "nearest" or "locally-linear"."""
     if name == "nearest":
         if n_neighbors not in (None, 1) or reg is not None:
             raise InputError("targets 'nearest' take no n_neighbors and no reg")
         return Nearest()
     if name == "locally-linear":
-        default = LocallyLinear()
         return LocallyLinear(
-            default.n_neighbors if n_neighbors is None else n_neighbors,
-            default.reg if reg is None else reg,
+            defaults.n_neighbors if n_neighbors is None else n_neighbors,
+            defaults.reg if reg is None else reg,
         )
     raise InputError(f"targets '{name}' are none of nearest, locally-linear")

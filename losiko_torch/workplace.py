@@ -68,7 +68,7 @@ class Workplace:
             except (RuntimeError, AssertionError, TypeError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(f"device '{device}' cannot be used ({reason})") from None
-        objective = Objective(database, similarity.target, similarity.degree)
+        objective = Objective(database, similarity.target(database.defaults), similarity.degree)
         check_neighbors(objective.most_neighbors, dtype, database.device)
         size = batch_atoms or atoms_that_fit(database, objective.most_neighbors, dtype)
         return cls(objective, similarity.factors, dtype, database.device, size)

@@ -14,10 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from small_database import NAMES, database, rattled, soap
 
-from losiko_torch import EnvironmentDatabase, InputError, StructureError
+from losiko_torch import SOAP, EnvironmentDatabase, InputError, StructureError
 from losiko_torch.database import environments
 from losiko_torch.database.components import principal_components
 from losiko_torch.database.storage import TENSORS
+from losiko_torch.defaults import CRYSTALS, MOLECULES
 
 
 def features(atoms, descriptor=None):
@@ -437,3 +438,11 @@ def test_same_database_is_the_same_file(tmp_path):
         made.save(file)
     assert len({file.read_bytes() for file in files}) == 1
     assert EnvironmentDatabase.load(files[0]).metadata == made.metadata
+
+
+def test_defaults_are_those_of_what_most_structures_are():
+    soap = SOAP(species=["H", "Si"], r_cut=3.0, n_max=2, l_max=1, sigma=0.4, periodic=True)
+    crystals = [bulk("Si", a=a) for a in (5.4, 5.5)]
+    assert EnvironmentDatabase.build([molecule("SiH4")], soap).defaults is MOLECULES
+    assert EnvironmentDatabase.build([molecule("SiH4"), *crystals], soap).defaults is CRYSTALS
+    assert EnvironmentDatabase.build([molecule("SiH4"), crystals[0]], soap).defaults is MOLECULES

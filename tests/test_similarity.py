@@ -11,6 +11,7 @@ from test_calculator import relative_error
 
 from losiko_torch import EnvironmentDatabase, InputError, LosikoCalculator, relax, score
 from losiko_torch.cli import main
+from losiko_torch.defaults import CRYSTALS, MOLECULES
 from losiko_torch.similarity import Similarity, kernel_form
 from losiko_torch.targets import LocallyLinear, Nearest
 
@@ -99,9 +100,13 @@ def test_other_degrees_are_refused(degree):
 
 
 def test_arguments_make_a_similarity():
-    assert Similarity.make() == Similarity() == Similarity(LocallyLinear(), 1.0, {})
+    assert Similarity.make() == Similarity() == Similarity("locally-linear", None, None, 1.0, {})
+    assert Similarity().target(MOLECULES) == LocallyLinear(64, 1e-3)
+    assert Similarity().target(CRYSTALS) == LocallyLinear(32, 0.3)
+    assert Similarity(n_neighbors=5).target(CRYSTALS) == LocallyLinear(5, 0.3)
     made = Similarity.make("nearest", degree=2, weights={"O": 3})
-    assert made == Similarity(Nearest(), 2.0, {8: 3.0})
+    assert made == Similarity("nearest", degree=2.0, factors={8: 3.0})
+    assert made.target(CRYSTALS) == Nearest()
 
 
 def test_from_the_command_line(tmp_path, monkeypatch, capsys):

@@ -44,9 +44,15 @@ Where = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-#: Default fading of neighbours (Angstrom) in periodic systems, where a relaxing cell carries atoms
-#: across a sharp cutoff all the time.
-SMOOTH_WIDTH = 0.5
+#: Default lengths (Angstrom) for molecules, and where a structure is periodic: there neighbours
+#: fade out, as a relaxing cell carries atoms across a sharp cutoff all the time.
+MOLECULAR = {"r_cut": 3.0, "sigma": 0.3, "smooth_width": 0.0}
+PERIODIC = {"r_cut": 3.5, "sigma": 0.35, "smooth_width": 0.5}
+
+
+def _default(name: str) -> str:
+    return f"{MOLECULAR[name]:g}; {PERIODIC[name]:g} where a structure is periodic"
+
 
 Species = Annotated[
     str | None,
@@ -58,7 +64,13 @@ Species = Annotated[
     ),
 ]
 RCut = Annotated[
-    float, typer.Option(metavar="A", help="Cutoff in Angstrom.", rich_help_panel=SOAP_PANEL)
+    float | None,
+    typer.Option(
+        metavar="A",
+        show_default=_default("r_cut"),
+        help="Cutoff in Angstrom.",
+        rich_help_panel=SOAP_PANEL,
+    ),
 ]
 NMax = Annotated[
     int, typer.Option(metavar="N", help="Radial functions.", rich_help_panel=SOAP_PANEL)
@@ -70,16 +82,19 @@ LMax = Annotated[
     ),
 ]
 Sigma = Annotated[
-    float,
+    float | None,
     typer.Option(
-        metavar="A", help="Width of an atom's Gaussian in Angstrom.", rich_help_panel=SOAP_PANEL
+        metavar="A",
+        show_default=_default("sigma"),
+        help="Width of an atom's Gaussian in Angstrom.",
+        rich_help_panel=SOAP_PANEL,
     ),
 ]
 SmoothWidth = Annotated[
     float | None,
     typer.Option(
         metavar="A",
-        show_default=f"{SMOOTH_WIDTH} where a structure is periodic, else 0",
+        show_default=_default("smooth_width"),
         help="Width in Angstrom over which neighbours fade out before the cutoff; 0: a sharp one.",
         rich_help_panel=SOAP_PANEL,
     ),
@@ -102,10 +117,10 @@ def build(
     where: Where = None,
     force: Force = False,
     species: Species = None,
-    r_cut: RCut = 3.0,
+    r_cut: RCut = None,
     n_max: NMax = 8,
     l_max: LMax = 6,
-    sigma: Sigma = 0.3,
+    sigma: Sigma = None,
     smooth_width: SmoothWidth = None,
     components: Components = COMPONENTS,
     title: Note = None,
@@ -125,15 +140,14 @@ def build(
     check_output(output, input_files(structures), force)
     chosen = _filtered(structures, filters)
     periodic = any(atoms.pbc.any() for atoms in chosen)
-    if smooth_width is None:
-        smooth_width = SMOOTH_WIDTH if periodic else 0.0
+    usual = PERIODIC if periodic else MOLECULAR
     descriptor = SOAP(
         species=species.replace(",", " ").split() if species is not None else _elements(chosen),
-        r_cut=r_cut,
         n_max=n_max,
         l_max=l_max,
-        sigma=sigma,
-        smooth_width=smooth_width,
+        r_cut=usual["r_cut"] if r_cut is None else r_cut,
+        sigma=usual["sigma"] if sigma is None else sigma,
+        smooth_width=usual["smooth_width"] if smooth_width is None else smooth_width,
         periodic=periodic,
     )
     notes = {"title": title, "level_of_theory": level_of_theory, "licence": licence}

@@ -96,7 +96,7 @@ Neighbors = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        show_default="64",
+        show_default="64; 32 for crystals",
         help="References in a combination (locally-linear).",
         rich_help_panel=HOW,
     ),
@@ -106,7 +106,7 @@ Reg = Annotated[
     typer.Option(
         callback=_positive,
         metavar="X",
-        show_default="1e-3",
+        show_default="1e-3; 0.3 for crystals",
         help="Ridge on the weights of a combination (locally-linear).",
         rich_help_panel=HOW,
     ),
@@ -136,7 +136,7 @@ Fmax = Annotated[
     typer.Option(
         callback=_positive,
         metavar="F",
-        show_default="0.02",
+        show_default="0.02; 0.003 for crystals",
         help="Converged once the loss changes by less than this per Angstrom on every atom (1/A).",
         rich_help_panel=HOW,
     ),

@@ -103,8 +103,13 @@ def joined(parts: list[Described], components: int | None) -> Environments:
 
 
 def record_of(atoms: Atoms) -> dict[str, Any]:
-    """What is kept of a structure: its formula, its source, and what its info says in short."""
+    """What is kept of a structure: its formula, its source, and what its info says in short.
+
+    Of a periodic one also that it is.
+    """
     record: dict[str, Any] = {"formula": atoms.get_chemical_formula()}
+    if atoms.pbc.any():
+        record["periodic"] = True
     for key, value in atoms.info.items():
         if isinstance(value, np.generic):
             value = value.item()

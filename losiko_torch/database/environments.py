@@ -33,6 +33,7 @@ from losiko_torch.database.describing import (
 from losiko_torch.database.references import Environments, full_name
 from losiko_torch.database.sources import SOURCE, parse_filter
 from losiko_torch.database.weighting import StructureWeights, as_weight, structure_weights
+from losiko_torch.defaults import CRYSTALS, MOLECULES, Defaults
 from losiko_torch.descriptors.protocol import Descriptor, name_of, owned, restriction, species_of
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.weights import own_weights
@@ -255,6 +256,12 @@ class EnvironmentDatabase:
             if species is None or z in species
         }
         return replace(self, descriptor=descriptor, environments=environments)
+
+    @property
+    def defaults(self) -> Defaults:
+        """What relaxations with it do where nothing else is said, by what most structures are."""
+        periodic = sum(record.get("periodic") is True for record in self.structures)
+        return CRYSTALS if 2 * periodic > len(self.structures) else MOLECULES
 
     @property
     def device(self) -> torch.device:

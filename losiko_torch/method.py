@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from losiko_torch.coordinates import Coordinates, StrainFilter
+from losiko_torch.coordinates import ANY_STRAIN, Coordinates, StrainFilter
 from losiko_torch.errors import InputError
 from losiko_torch.optimizers.named import NELDER_MEAD, check_optimizer
 from losiko_torch.schedule import Stage, annealed
@@ -30,6 +30,7 @@ class Method:
         fmax: Largest gradient at which a structure has converged, 1/Angstrom; None: the
             database's default.
         strain: What cells may do; None keeps them as they are.
+        symprec: Tolerance of the symmetry that crystals end with, Angstrom; None: any.
         n_starts: Copies of each structure. start_noise: What tells them apart, Angstrom.
         seed: What random numbers follow from.
     """
@@ -38,6 +39,7 @@ class Method:
     stages: tuple[Stage, ...]
     fmax: float | None
     strain: StrainFilter | None
+    symprec: float | None
     n_starts: int
     start_noise: float
     seed: int
@@ -55,6 +57,7 @@ class Method:
         strain_mask: Sequence | None,
         hydrostatic_strain: bool,
         constant_volume: bool,
+        symprec: float | None,
         schedule: Sequence[Stage],
         noise: Sequence[float] | None,
         n_starts: int,
@@ -67,12 +70,14 @@ class Method:
             raise InputError("nelder-mead uses no gradient: fmax does not apply to it")
         if max_steps is None:
             max_steps = NELDER_MEAD_STEPS if optimizer == NELDER_MEAD else MAX_STEPS
+        strain = _strain(cell, strain_mask, hydrostatic_strain, constant_volume)
         last = Stage(targets, n_neighbors, reg, max_steps)
         return cls(
             optimizer,
             (*_stages(schedule), *_annealing(noise, last), last),
             None if fmax is None else _positive("fmax", fmax),
-            _strain(cell, strain_mask, hydrostatic_strain, constant_volume),
+            strain,
+            _symprec(symprec, strain),
             _whole("n_starts", n_starts, 1),
             _positive("start_noise", start_noise),
             _whole("seed", seed, 0),
@@ -113,6 +118,16 @@ def _strain(
     if mask is not None or hydrostatic_strain or constant_volume:
         raise InputError("a choice of strains is for cells that relax: it needs cell=True (--cell)")
     return None
+
+
+def _symprec(symprec: float | None, strain: StrainFilter | None) -> float | None:
+    if symprec is None:
+        return None
+    if strain is None:
+        raise InputError("symprec makes cells symmetric too: it needs cell=True (--cell)")
+    if strain != ANY_STRAIN:
+        raise InputError("symprec makes whole cells symmetric: it goes with no choice of strains")
+    return _positive("symprec", symprec)
 
 
 def _positive(name: str, value: float) -> float:

@@ -11,12 +11,16 @@ from ase import Atoms
 
 from losiko_torch.batch_relaxation import Ended
 from losiko_torch.preparation import Prepared
-from losiko_torch.results import Judgement, Result
+from losiko_torch.results import Result
 from losiko_torch.structures import Batch, max_by_system
+from losiko_torch.symmetry import symmetrized
 from losiko_torch.verdict import Verdict
 from losiko_torch.workplace import Workplace
 
 NOT_FINITE = "its loss ceased to be a finite number"
+#: A symmetric structure is taken as long as its loss is not larger than this many times that of the
+#: relaxed one: where many references are good for a compromise, a symmetric one costs some loss.
+OBJECTION = 2.0
 COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it fixed"
 
 
@@ -26,13 +30,18 @@ def results_of(
     before: Verdict,
     ended: Ended,
     cell: bool,
+    symprec: float | None,
 ) -> list[Result]:
-    """The result of each structure of a batch, judged ``before`` at its start."""
-    there, after = _never_worse(work, before, ended)
-    start_losses = before.losses.tolist()
-    positions = there.positions.double().cpu().split(there.counts.tolist())
-    cells = there.cells.double().cpu().numpy()
-    left = _differs(there, ended.last)
+    """The result of each structure of a batch, judged ``before`` at its start.
+
+    ``symprec`` (Angstrom) of not None makes crystals symmetric, see ``symmetry``.
+    """
+    relaxed = _never_worse(work, before, ended)
+    left = _differs(relaxed.batch, ended.last)
+    after = relaxed if symprec is None else _symmetric(work, items, before, relaxed, symprec)
+    judged, start_losses = work.judgements(after), before.losses.tolist()
+    positions = after.batch.positions.double().cpu().split(after.batch.counts.tolist())
+    cells = after.batch.cells.double().cpu().numpy()
     results = []
     for k, item in enumerate(items):
         if ended.broken[k] or ended.collapsed[k]:
@@ -42,13 +51,13 @@ def results_of(
         results.append(
             Result(
                 atoms=_moved(item, positions[k].numpy(), cells[k] if cell else None),
-                loss=after[k].loss,
+                loss=judged[k].loss,
                 start_loss=start_losses[k],
                 converged=converged,
                 n_steps=int(ended.n_steps[k]),
                 reason="converged" if converged else "max_steps",
-                distances=after[k].distances,
-                matches=after[k].matches,
+                distances=judged[k].distances,
+                matches=judged[k].matches,
             )
         )
     return results
@@ -80,7 +89,7 @@ def best_of(copies: Sequence[Result]) -> Result:
     return replace(best, starts=tuple(copies))
 
 
-def _never_worse(work: Workplace, before: Verdict, ended: Ended) -> tuple[Batch, list[Judgement]]:
+def _never_worse(work: Workplace, before: Verdict, ended: Ended) -> Verdict:
     """Where structures ended, or where they were at their best if a last search finds that worse.
 
     References are chosen by nearness, so that a search at the end can raise the loss.
@@ -94,16 +103,35 @@ def _never_worse(work: Workplace, before: Verdict, ended: Ended) -> tuple[Batch,
     if worse(after).any():
         after = work.judge(ended.last.swapped(ended.best, worse(after)), after)
         # The best may be the start, and that worse than itself by rounding.
-        start = worse(after)
-        there = after.batch.swapped(before.batch, start)
-        chosen = [
-            old if is_start else new
-            for old, new, is_start in zip(
-                work.judgements(before), work.judgements(after), start.tolist(), strict=True
+        after = after.swapped(before, worse(after))
+    return after
+
+
+def _symmetric(
+    work: Workplace, items: Sequence[Prepared], before: Verdict, after: Verdict, symprec: float
+) -> Verdict:
+    """Free crystals made symmetric, where the references do not object."""
+    batch = after.batch.copy()
+    tried = torch.zeros(batch.n_systems, dtype=torch.bool, device=work.device)
+    positions = batch.positions.double().cpu().split(batch.counts.tolist())
+    for k, item in enumerate(items):
+        if not (item.atoms.pbc.all() and item.movable.all()):
+            continue
+        atoms = item.atoms.copy()
+        atoms.set_cell(batch.cells[k].double().cpu().numpy())
+        atoms.set_positions(positions[k].numpy(), apply_constraint=False)
+        better = symmetrized(atoms, symprec)
+        if better is not None:
+            tried[k] = True
+            batch.positions[batch.system_idx == k] = torch.as_tensor(better.positions).to(
+                batch.positions
             )
-        ]
-        return there, chosen
-    return after.batch, work.judgements(after)
+            batch.cells[k] = torch.as_tensor(better.cell.array).to(batch.cells)
+    if not tried.any():
+        return after
+    made = work.judge(batch, after)
+    taken = (made.losses <= OBJECTION * after.losses) & (made.losses <= before.losses)
+    return after.swapped(made, tried & taken)
 
 
 def _differs(batch: Batch, other: Batch) -> torch.Tensor:

@@ -50,6 +50,7 @@ def relax(
     strain_mask: Sequence | None = None,
     hydrostatic_strain: bool = False,
     constant_volume: bool = False,
+    symprec: float | None = None,
     schedule: Sequence[Stage] = (),
     noise: Sequence[float] | None = None,
     n_starts: int = 1,
@@ -88,6 +89,10 @@ def relax(
             directions; ``fmax`` then holds for the strain as well (see ``coordinates``).
         strain_mask, hydrostatic_strain, constant_volume: Which strains a cell may take, as in
             ASE's cell filters (see ``coordinates.StrainFilter``).
+        symprec: Tolerance (Angstrom) within which relaxed crystals are made symmetric, see
+            ``losiko_torch.symmetry``; None: they are left as they are. 0.4 is what the benchmarks
+            use. It takes ``cell``, and leaves structures alone of which a part is fixed, that are
+            not periodic in three directions, or whose loss it would double.
         schedule: Stages gone through first, see ``schedule.Stage``.
         noise: The paper's annealing, (s0^2 in Angstrom^2, alpha), or with a third number, after
             how many steps noise is added again (1): a stage with the noise of
@@ -121,6 +126,7 @@ def relax(
         strain_mask,
         hydrostatic_strain,
         constant_volume,
+        symprec,
         schedule,
         noise,
         n_starts,
@@ -171,7 +177,8 @@ def _relax_good(
         before,
         finished,
     )
-    return results_of(good, work, before, ended, method.strain is not None)
+    cell = method.strain is not None
+    return results_of(good, work, before, ended, cell, method.symprec)
 
 
 def _warn_of_sharp_cutoff(items: list[Prepared], work: Workplace) -> None:

@@ -38,6 +38,22 @@ class Verdict:
         """Of each structure, (B,)."""
         return sum_by_system(self.terms, self.batch.system_idx, self.batch.n_systems)
 
+    def swapped(self, other: Verdict, systems: torch.Tensor) -> Verdict:
+        """With the structures of the mask (B,) as another verdict on the same ones has them."""
+        atoms = systems[self.batch.system_idx]
+        rows = atoms.nonzero().squeeze(1)
+
+        def pick(mine: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+            return torch.where(atoms.reshape(-1, *[1] * (mine.ndim - 1)), others, mine)
+
+        return Verdict(
+            self.batch.swapped(other.batch, systems),
+            pick(self.terms, other.terms),
+            self.matching.updated(rows, other.matching.keep(rows)),
+            pick(self.weights, other.weights),
+            pick(self.apart, other.apart),
+        )
+
 
 @torch.no_grad()
 def judge(objective: Objective, batch: Batch, since: Verdict | None = None) -> Verdict:

@@ -46,6 +46,7 @@ from losiko_torch.cli.relax_options import (
     StartNoise,
     Starts,
     StrainMask,
+    Symprec,
     parse_noise,
     parse_strain_mask,
 )
@@ -102,6 +103,7 @@ def relax(
     strain_mask: StrainMask = None,
     hydrostatic_strain: HydrostaticStrain = False,
     constant_volume: ConstantVolume = False,
+    symprec: Symprec = None,
     schedule: Schedule = None,
     noise: Noise = None,
     n_starts: Starts = 1,
@@ -139,6 +141,7 @@ def relax(
         "strain_mask": parse_strain_mask(strain_mask),
         "hydrostatic_strain": hydrostatic_strain,
         "constant_volume": constant_volume,
+        "symprec": symprec,
         "schedule": [] if schedule is None else parse_schedule(schedule),
         "noise": parse_noise(noise),
         "n_starts": n_starts,

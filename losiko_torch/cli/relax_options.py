@@ -92,6 +92,16 @@ ConstantVolume = Annotated[
     bool,
     typer.Option("--constant-volume", help="Keep the volume of cells.", rich_help_panel=MOVES),
 ]
+Symprec = Annotated[
+    float | None,
+    typer.Option(
+        metavar="A",
+        show_default="none",
+        help="Make relaxed crystals as symmetric as they are within this tolerance, for example "
+        "0.4 (needs --cell).",
+        rich_help_panel=MOVES,
+    ),
+]
 Schedule = Annotated[
     str | None,
     typer.Option(

@@ -120,11 +120,14 @@ class NeighborList:
     def _stale(self, batch: Batch) -> torch.Tensor:
         """Structures (B,) whose pairs may be missing some."""
         then, idx = self.made_at, batch.system_idx
-        # Periodic directions alone matter, but completed cells are regular and as good.
-        deformation = torch.linalg.solve(then.cells, batch.cells)
-        carried = (then.positions[:, None, :] @ deformation[idx]).squeeze(1)
+        if torch.equal(then.cells, batch.cells):
+            carried, smallest = then.positions, 1.0
+        else:
+            # Periodic directions alone matter, but completed cells are regular and as good.
+            deformation = torch.linalg.solve(then.cells, batch.cells)
+            carried = (then.positions[:, None, :] @ deformation[idx]).squeeze(1)
+            smallest = torch.linalg.svdvals(deformation)[:, -1]
         moved = (batch.positions - carried).norm(dim=1)
-        smallest = torch.linalg.svdvals(deformation)[:, -1]
         reach = smallest * (self.cutoff + SKIN) - 2 * max_by_system(moved, idx, batch.n_systems)
         # Written so that a structure that is no longer finite is searched again.
         return ~(reach >= self.cutoff)

@@ -86,7 +86,8 @@ def relax(
             mask, such as ``within(5.0, of=[0, 7])`` or ``near_plane(5.0, "z", 12.5)``, the text of
             one, such as "within 5 of z=12.5", or the name of a per-atom array.
         cell: Whether to relax the cells of periodic structures too, along their periodic
-            directions; ``fmax`` then holds for the strain as well (see ``coordinates``).
+            directions; ``fmax`` then holds for the strain as well (see ``coordinates``), and fixed
+            atoms keep their place within the cell.
         strain_mask, hydrostatic_strain, constant_volume: Which strains a cell may take, as in
             ASE's cell filters (see ``coordinates.StrainFilter``).
         symprec: Tolerance (Angstrom) within which relaxed crystals are made symmetric, see

@@ -18,10 +18,10 @@ from losiko_torch.verdict import Verdict
 from losiko_torch.workplace import Workplace
 
 NOT_FINITE = "its loss ceased to be a finite number"
-#: A symmetric structure is taken as long as its loss is not larger than this many times that of the
-#: relaxed one: where many references are good for a compromise, a symmetric one costs some loss.
-OBJECTION = 2.0
 COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it fixed"
+#: A symmetric structure is taken as long as its loss is not larger than this many times that of the
+#: relaxed one: among many references a lopsided compromise always comes a little closer.
+OBJECTION = 2.0
 
 
 def results_of(

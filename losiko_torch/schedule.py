@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -53,8 +54,12 @@ class Stage:
         make_target(self.targets, self.n_neighbors, self.reg)
         if not isinstance(self.max_steps, int) or self.max_steps < 1:
             raise InputError(f"max_steps must be an integer from 1 on, not {self.max_steps}")
-        if not all(isinstance(s, (int, float)) and 0 <= s < math.inf for s in self.noise):
-            raise InputError("noise must be standard deviations in Angstrom, none negative")
+        listed = isinstance(self.noise, (tuple, list))
+        if not listed or not all(isinstance(s, Real) and 0 <= s < math.inf for s in self.noise):
+            raise InputError(
+                "noise must be a tuple of standard deviations in Angstrom, none negative, as "
+                "annealed(0.2, 0.05) makes it"
+            )
 
     @property
     def n_steps(self) -> int:

@@ -52,8 +52,12 @@ def test_schedules_from_text():
         (lambda: Stage(targets="closest"), "none of nearest, locally-linear"),
         (lambda: Stage(targets="nearest", n_neighbors=3), "take no n_neighbors"),
         (lambda: Stage(max_steps=0), "max_steps must be an integer from 1 on, not 0"),
-        (lambda: Stage(noise=(0.1, -0.1)), "standard deviations in Angstrom, none negative"),
+        (
+            lambda: Stage(noise=(0.1, -0.1)),
+            "tuple of standard deviations in Angstrom",
+        ),
         (lambda: Stage(noise=(0.1, float("nan"))), "standard deviations"),
+        (lambda: Stage(noise=0.1), "tuple of standard deviations"),
         (lambda: annealed(0, 0.1), "s0_squared must be positive, not 0"),
         (lambda: annealed(0.1, -1), "alpha must be positive, not -1"),
         (lambda: annealed(0.1, 1, every=0), "every must be an integer from 1 on, not 0"),

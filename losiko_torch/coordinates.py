@@ -221,7 +221,10 @@ class Coordinates:
         return LEVER * self.start.counts.to(self.movable.dtype).sqrt()[:, None, None]
 
     def _strain(self, rows: torch.Tensor) -> torch.Tensor:
-        return rows[self.start.n_atoms :].reshape(-1, 3, 3) / self._kappa()
+        assert self.strains is not None
+        # Optimizers that treat each number by itself leave the allowed strains.
+        allowed = self.strains @ rows[self.start.n_atoms :].reshape(-1, 9, 1)
+        return allowed.reshape(-1, 3, 3) / self._kappa()
 
 
 def _periodic_directions(batch: Batch) -> torch.Tensor:

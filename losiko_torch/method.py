@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from losiko_torch.checks import positive, whole
 from losiko_torch.coordinates import ANY_STRAIN, Coordinates, StrainFilter
 from losiko_torch.errors import InputError
 from losiko_torch.optimizers.named import NELDER_MEAD, check_optimizer
@@ -30,7 +31,7 @@ class Method:
         fmax: Largest gradient at which a structure has converged, 1/Angstrom; None: the
             database's default.
         strain: What cells may do; None keeps them as they are.
-        symprec: Tolerance of the symmetry that crystals end with, Angstrom; None: any.
+        symprec: Tolerance of the symmetry given to relaxed crystals, Angstrom; None: none is.
         n_starts: Copies of each structure. start_noise: What tells them apart, Angstrom.
         seed: What random numbers follow from.
     """
@@ -75,12 +76,12 @@ class Method:
         return cls(
             optimizer,
             (*_stages(schedule), *_annealing(noise, last), last),
-            None if fmax is None else _positive("fmax", fmax),
+            None if fmax is None else positive("fmax", fmax),
             strain,
             _symprec(symprec, strain),
-            _whole("n_starts", n_starts, 1),
-            _positive("start_noise", start_noise),
-            _whole("seed", seed, 0),
+            whole("n_starts", n_starts),
+            positive("start_noise", start_noise),
+            whole("seed", seed, 0),
         )
 
     def coordinates(self, batch: Batch, movable: torch.Tensor) -> Coordinates:
@@ -91,18 +92,21 @@ class Method:
 
 
 def _stages(schedule: Sequence[Stage]) -> Sequence[Stage]:
-    stages = [schedule] if isinstance(schedule, Stage) else list(schedule)
-    for stage in stages:
+    if isinstance(schedule, Stage):
+        return [schedule]
+    if not isinstance(schedule, Sequence):
+        raise InputError(f"the schedule is a {type(schedule).__name__}: give a list of Stages")
+    for stage in schedule:
         if not isinstance(stage, Stage):
             raise InputError(f"the schedule holds a {type(stage).__name__}: give Stages")
-    return stages
+    return schedule
 
 
 def _annealing(noise: Sequence[float] | None, last: Stage) -> list[Stage]:
     """The stage of the paper's noise, with the targets of the last one."""
     if noise is None:
         return []
-    if not isinstance(noise, (tuple, list)) or len(noise) not in (2, 3):
+    if not isinstance(noise, (tuple, list, np.ndarray)) or len(noise) not in (2, 3):
         raise InputError(
             f"noise is (s0^2 in A^2, alpha), or with a third number, every; not {noise!r}"
         )
@@ -127,16 +131,4 @@ def _symprec(symprec: float | None, strain: StrainFilter | None) -> float | None
         raise InputError("symprec makes cells symmetric too: it needs cell=True (--cell)")
     if strain != ANY_STRAIN:
         raise InputError("symprec makes whole cells symmetric: it goes with no choice of strains")
-    return _positive("symprec", symprec)
-
-
-def _positive(name: str, value: float) -> float:
-    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise InputError(f"{name} must be positive, not {value}")
-    return value
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} must be an integer from {least} on, not {value}")
-    return int(value)
+    return positive("symprec", symprec)

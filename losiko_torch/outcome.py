@@ -29,7 +29,6 @@ def results_of(
     work: Workplace,
     before: Verdict,
     ended: Ended,
-    cell: bool,
     symprec: float | None,
 ) -> list[Result]:
     """The result of each structure of a batch, judged ``before`` at its start.
@@ -41,16 +40,17 @@ def results_of(
     after = relaxed if symprec is None else _symmetric(work, items, before, relaxed, symprec)
     judged, start_losses = work.judgements(after), before.losses.tolist()
     positions = after.batch.positions.double().cpu().split(after.batch.counts.tolist())
-    cells = after.batch.cells.double().cpu().numpy()
+    start_cells, cells = (each.batch.cells.double().cpu().numpy() for each in (before, after))
     results = []
     for k, item in enumerate(items):
         if ended.broken[k] or ended.collapsed[k]:
-            results.append(failure(item.atoms, COLLAPSED if ended.collapsed[k] else NOT_FINITE))
+            problem = COLLAPSED if ended.collapsed[k] else NOT_FINITE
+            results.append(failure(item.atoms, problem, start_losses[k]))
             continue
         converged = bool(ended.converged[k]) and not bool(left[k])
         results.append(
             Result(
-                atoms=_moved(item, positions[k].numpy(), cells[k] if cell else None),
+                atoms=_moved(item, positions[k].numpy(), start_cells[k], cells[k]),
                 loss=judged[k].loss,
                 start_loss=start_losses[k],
                 converged=converged,
@@ -63,12 +63,12 @@ def results_of(
     return results
 
 
-def failure(atoms: Atoms, problem: str) -> Result:
+def failure(atoms: Atoms, problem: str, start_loss: float = np.nan) -> Result:
     """The result of a structure that could not be relaxed."""
     return Result(
         atoms=atoms.copy(),
         loss=np.nan,
-        start_loss=np.nan,
+        start_loss=start_loss,
         converged=False,
         n_steps=0,
         reason=f"failed: {problem}",
@@ -80,13 +80,15 @@ def failure(atoms: Atoms, problem: str) -> Result:
 def best_of(copies: Sequence[Result]) -> Result:
     """The result of lowest loss, the first among equals, with all of them as its ``starts``.
 
-    The first is that of the input as it was given: its loss at the start is the best one's too.
+    The first is that of the input as it was given: its loss at the start is the best one's too, and
+    what is worse than that does not count.
     """
+    first = copies[0]
     losses = [np.inf if copy.failed else copy.loss for copy in copies]
     best = copies[int(np.argmin(losses))]
-    if not copies[0].failed:
-        best = replace(best, start_loss=copies[0].start_loss)
-    return replace(best, starts=tuple(copies))
+    if best.loss > first.start_loss:
+        best = first
+    return replace(best, start_loss=first.start_loss, starts=tuple(copies))
 
 
 def _never_worse(work: Workplace, before: Verdict, ended: Ended) -> Verdict:
@@ -141,15 +143,24 @@ def _differs(batch: Batch, other: Batch) -> torch.Tensor:
     return (atoms > 0) | (batch.cells != other.cells).any(2).any(1)
 
 
-def _moved(item: Prepared, positions: np.ndarray, cell: np.ndarray | None) -> Atoms:
-    """A copy with new positions and cell; in float32 what may not move stays exactly as it was.
+def _moved(
+    item: Prepared, positions: np.ndarray, start_cell: np.ndarray, cell: np.ndarray
+) -> Atoms:
+    """A copy with new positions and cell; what may not move stays as it was to the last bit.
 
-    Where the cell moves, fixed atoms keep their place in it.
+    Where the cell moves, fixed atoms keep their place in it. ``start_cell`` is the cell as it was
+    calculated with: missing vectors, completed there, stay missing.
     """
     atoms = item.atoms.copy()
-    if cell is None or not atoms.pbc.any():
-        positions = np.where(item.movable, positions, atoms.positions)
+    before: np.ndarray = atoms.cell.array
+    changed: np.ndarray = (np.abs(cell - start_cell) > 0).any(axis=1)
+    changed &= np.abs(start_cell - before).max(axis=1) < 1e-3
+    fixed = atoms.positions
+    if changed.any():
+        atoms.set_cell(np.where(np.reshape(changed, (3, 1)), cell, before))
+        fixed = fixed @ np.linalg.solve(start_cell, cell)
+        positions = np.where(item.movable.any(axis=1, keepdims=True), positions, fixed)
     else:
-        atoms.set_cell(np.where(atoms.cell.any(1)[:, None], cell, 0.0))
+        positions = np.where(item.movable, positions, fixed)
     atoms.set_positions(positions, apply_constraint=False)
     return atoms

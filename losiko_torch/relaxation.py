@@ -137,7 +137,7 @@ def relax(
     work = Workplace.make(database, similarity, device, dtype, batch_atoms)
     finished = _in_inputs(progress, n_starts)
     results: list[Result] = []
-    for group in work.groups(structures, selections(movable), n_starts):
+    for group in work.groups(structures, selections(movable, structures), n_starts):
         copies = [
             item if copy == 0 else item.shaken(copy, start_noise, seed)
             for item in group
@@ -178,8 +178,7 @@ def _relax_good(
         before,
         finished,
     )
-    cell = method.strain is not None
-    return results_of(good, work, before, ended, cell, method.symprec)
+    return results_of(good, work, before, ended, method.symprec)
 
 
 def _warn_of_sharp_cutoff(items: list[Prepared], work: Workplace) -> None:

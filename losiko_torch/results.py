@@ -66,7 +66,7 @@ class Result:
         atoms: A copy of the input with the new positions and, if it relaxed, cell; unmoved if it
             failed. Sites of a structure that could not be made ``ase.Atoms`` stand as "X".
         loss: Its loss, as ``score`` gives it; never larger than ``start_loss``. NaN if it failed.
-        start_loss: Loss of the input.
+        start_loss: Loss of the input; NaN if it could not be judged.
         converged: Whether the gradient fell to ``fmax`` on every atom; for Nelder-Mead, whether the
             simplex shrank to its spreads.
         n_steps: Evaluations of the loss, in all stages together.

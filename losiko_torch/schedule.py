@@ -18,6 +18,7 @@ from numbers import Real
 
 import numpy as np
 
+from losiko_torch.checks import positive, whole
 from losiko_torch.defaults import Defaults
 from losiko_torch.errors import InputError
 from losiko_torch.targets import Target, make_target
@@ -25,6 +26,8 @@ from losiko_torch.targets import Target, make_target
 #: Noise ends where its standard deviation falls below this (Angstrom): the structures that it then
 #: still tells apart relax to the same.
 LEAST_NOISE = 0.01
+#: Steps of noise beyond which a mistake is assumed.
+MOST_STEPS = 100_000
 #: Steps of a stage that names none.
 STAGE_STEPS = 50
 
@@ -52,8 +55,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         make_target(self.targets, self.n_neighbors, self.reg)
-        if not isinstance(self.max_steps, int) or self.max_steps < 1:
-            raise InputError(f"max_steps must be an integer from 1 on, not {self.max_steps}")
+        whole("max_steps", self.max_steps)
         listed = isinstance(self.noise, (tuple, list))
         if not listed or not all(isinstance(s, Real) and 0 <= s < math.inf for s in self.noise):
             raise InputError(
@@ -93,14 +95,13 @@ def annealed(s0_squared: float, alpha: float, every: int = 1) -> tuple[float, ..
     Raises:
         InputError: For numbers that are not positive.
     """
-    for name, value in (("s0_squared", s0_squared), ("alpha", alpha)):
-        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-            raise InputError(f"{name} must be positive, not {value}")
-    if not isinstance(every, int) or every < 1:
-        raise InputError(f"every must be an integer from 1 on, not {every}")
+    s0_squared, alpha = positive("s0_squared", s0_squared), positive("alpha", alpha)
+    whole("every", every)
     count = math.floor(max(0.0, math.log(s0_squared / LEAST_NOISE**2)) / alpha) + 1
     if s0_squared < LEAST_NOISE**2:
         return ()
+    if count * every > MOST_STEPS:
+        raise InputError(f"noise of {count * every:,} steps: use a larger alpha")
     kicks = (math.sqrt(s0_squared * math.exp(-alpha * k)) for k in range(count))
     return tuple(sigma for kick in kicks for sigma in (kick, *[0.0] * (every - 1)))
 

@@ -10,10 +10,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import product
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -42,12 +43,18 @@ def within(distance: float, of: int | str | Sequence[int | str]) -> Selection:
 
     Raises:
         InputError: For a distance that is not positive, or an unknown element.
+
+    Selecting fails a structure (``StructureError``) that has none of these atoms.
     """
     distance = _positive(distance)
-    named = [of] if isinstance(of, (int, str, np.integer)) else list(of)
-    unknown = [name for name in named if isinstance(name, str) and name not in atomic_numbers]
-    if unknown or not named:
-        raise InputError(f"'{unknown[0] if unknown else of}' names no atoms and no element")
+    named = [of] if isinstance(of, (int, str, np.integer)) else _listed(of)
+    for name in named:
+        known = name in atomic_numbers if isinstance(name, str) else _is_index(name)
+        if not known:
+            raise InputError(f"'{name}' names no atoms and no element")
+    if not named:
+        raise InputError("atoms within a distance of nothing are none: name atoms or elements")
+    what = ", ".join(map(str, named))
 
     def select(atoms: Atoms) -> np.ndarray:
         marked = np.zeros(len(atoms), dtype=bool)
@@ -61,7 +68,7 @@ def within(distance: float, of: int | str | Sequence[int | str]) -> Selection:
                     f"the atoms that may move are those near atom {name}, which it does not have"
                 )
         if not marked.any():
-            return marked
+            raise StructureError(f"the atoms that may move are those near {what}, and it has none")
         apart = get_distances(
             atoms.positions[marked], atoms.positions, cell=atoms.cell, pbc=atoms.pbc
         )[1]
@@ -81,29 +88,52 @@ def near_plane(distance: float, axis: str, at: float) -> Selection:
 
     Raises:
         InputError: For a distance that is not positive, or another axis.
+
+    Selecting fails a structure (``StructureError``) none of whose atoms lies there.
     """
     distance = _positive(distance)
     if axis not in ("x", "y", "z", "a", "b", "c"):
         raise InputError(f"axis '{axis}' is none of x, y, z, a, b, c")
+    if not math.isfinite(at):
+        raise InputError(f"a plane crosses its axis at a finite number, not {at}")
 
     def select(atoms: Atoms) -> np.ndarray:
-        normal, height = np.eye(3)["xyz".find(axis)], at
         if axis in "abc":
-            k = "abc".index(axis)
-            if atoms.cell.rank < 3:
-                raise StructureError(f"it has no cell to find the plane {axis}={at:g} in")
-            reciprocal = np.linalg.inv(atoms.cell.array)[:, k]
-            normal = reciprocal / np.linalg.norm(reciprocal)
-            height = at * atoms.cell.array[k] @ normal
-        # Whole cells by which an image of the plane may lie nearer.
-        steps = product(*[(-1, 0, 1) if periodic else (0,) for periodic in atoms.pbc])
-        apart = [
-            np.abs((atoms.positions + shift @ atoms.cell.array) @ normal - height)
-            for shift in np.array(list(steps))
-        ]
-        return np.min(apart, axis=0) <= distance
+            apart = _from_lattice_plane(atoms, "abc".index(axis), at)
+        else:
+            apart = _from_cartesian_plane(atoms, "xyz".index(axis), at)
+        near = np.abs(apart) <= distance
+        if not near.any():
+            raise StructureError(
+                f"no atom lies within {distance:g} A of {axis}={at:g}: nothing may move"
+            )
+        return near
 
     return select
+
+
+def _from_lattice_plane(atoms: Atoms, k: int, at: float) -> np.ndarray:
+    """Distance (n,) from the nearest plane along the other two cell vectors at a fraction."""
+    if atoms.cell.rank < 3:
+        raise StructureError(f"it has no cell to find the plane {'abc'[k]}={at:g} in")
+    reciprocal = np.linalg.inv(atoms.cell.array)[:, k]
+    apart = atoms.positions @ reciprocal - at
+    if atoms.pbc[k]:
+        apart = apart - np.round(apart)
+    return apart / np.linalg.norm(reciprocal)
+
+
+def _from_cartesian_plane(atoms: Atoms, k: int, at: float) -> np.ndarray:
+    """Distance (n,) from the nearest plane normal to a Cartesian axis."""
+    apart = atoms.positions[:, k] - at
+    periods = np.abs(atoms.cell.array[atoms.pbc, k])
+    periods = periods[periods > 1e-8]
+    if len(periods) > 1:
+        raise StructureError(
+            f"its cell is skewed, so that the plane {'xyz'[k]}={at:g} has images all over it: name "
+            "a plane of the cell, such as c=0.5"
+        )
+    return apart - periods[0] * np.round(apart / periods[0]) if len(periods) else apart
 
 
 def selection(text: str) -> Selection:
@@ -129,11 +159,14 @@ def selection(text: str) -> Selection:
     return within(distance, [int(name) if re.fullmatch(r"-?\d+", name) else name for name in names])
 
 
-def selections(movable: Any) -> Callable[[int], Selection]:
+def selections(movable: Any, structures: Any) -> Callable[[int], Selection]:
     """For the number of each structure what selects its atoms; from ``relax``'s ``movable``.
 
     ``movable`` is None (all may move), a selection or its text, a mask that serves every structure,
-    or a list of masks (arrays), one for each.
+    or a list of masks (arrays), one for each of ``structures``.
+
+    Raises:
+        InputError: For more masks than structures, where these can be counted.
     """
     if movable is None:
         return lambda number: every_atom
@@ -144,6 +177,10 @@ def selections(movable: Any) -> Callable[[int], Selection]:
         return lambda number: selected
     if isinstance(movable, (list, tuple)) and any(isinstance(m, np.ndarray) for m in movable):
         masks = movable
+        if isinstance(structures, (list, tuple)) and len(masks) > len(structures):
+            raise InputError(
+                f"{len(masks)} masks of movable atoms for {len(structures)} structures"
+            )
 
         def own(number: int, atoms: Atoms) -> np.ndarray:
             if number >= len(masks):
@@ -162,7 +199,13 @@ def selected_coordinates(atoms: Atoms, select: Selection) -> np.ndarray:
     Raises:
         StructureError: If what it selects is not a mask of this structure's atoms.
     """
-    selected = select(atoms)
+    try:
+        selected = select(atoms)
+    except StructureError:
+        raise
+    except Exception as error:  # a function of the caller's
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StructureError(f"its selection of movable atoms fails ({reason})") from error
     try:
         mask = np.asarray(selected)
     except ValueError:  # rows of different lengths
@@ -174,7 +217,7 @@ def selected_coordinates(atoms: Atoms, select: Selection) -> np.ndarray:
         return np.repeat(yes[:, None], 3, axis=1)
     if mask.shape == (len(atoms), 3):
         return yes
-    shape = " x ".join(map(str, mask.shape)) or "no"
+    shape = " x ".join(map(str, mask.shape)) or "no list of"
     raise StructureError(f"its mask of movable atoms has {shape} entries for {len(atoms)} atoms")
 
 
@@ -187,7 +230,18 @@ def _array(name: str) -> Selection:
     return select
 
 
+def _listed(of: Any) -> list:
+    try:
+        return list(of)
+    except TypeError:
+        return [of]
+
+
+def _is_index(name: Any) -> bool:
+    return isinstance(name, (int, np.integer)) and not isinstance(name, bool)
+
+
 def _positive(distance: float) -> float:
-    if not distance > 0:
+    if not isinstance(distance, Real) or not distance > 0:
         raise InputError(f"a distance within which atoms move must be positive, not {distance}")
     return distance

@@ -10,14 +10,13 @@ starts as d F, and levels off at 2, where the atom resembles no reference and is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 
+from losiko_torch.checks import positive
 from losiko_torch.defaults import Defaults
-from losiko_torch.errors import InputError
 from losiko_torch.targets import Target, make_target
 from losiko_torch.weights import element_factors
 
@@ -49,13 +48,8 @@ class Similarity:
     ) -> Similarity:
         """From the arguments of ``relax``; ``InputError`` where they make no sense."""
         make_target(targets, n_neighbors, reg)
-        if (
-            isinstance(degree, bool)
-            or not isinstance(degree, (int, float))
-            or not 0 < degree < math.inf
-        ):
-            raise InputError(f"degree must be a positive number, not {degree}")
-        return cls(targets, n_neighbors, reg, float(degree), element_factors(weights))
+        degree = positive("degree", degree)
+        return cls(targets, n_neighbors, reg, degree, element_factors(weights))
 
     def target(self, defaults: Defaults) -> Target:
         """The target, with what was left out."""

@@ -58,7 +58,7 @@ class Batch:
         counts = [len(atoms) for atoms in structures]
         positions = [atoms.get_positions() for atoms in structures]
         numbers = [atoms.get_atomic_numbers() for atoms in structures]
-        cells = [complete_cell(atoms.cell) for atoms in structures]
+        cells = [_regular_cell(atoms) for atoms in structures]
         pbc = [atoms.get_pbc() for atoms in structures]
         return cls(
             positions=torch.as_tensor(
@@ -115,6 +115,15 @@ class Batch:
             system_idx=new_idx[self.system_idx[atoms]],
             weights=None if self.weights is None else self.weights[atoms],
         )
+
+
+def _regular_cell(atoms: Atoms) -> np.ndarray:
+    """The cell with missing vectors completed, and useless ones in open directions replaced."""
+    cell = complete_cell(atoms.cell)
+    lengths = np.linalg.norm(cell, axis=1)
+    if abs(np.linalg.det(cell)) < 1e-6 * lengths.prod():
+        cell = complete_cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0))
+    return cell
 
 
 def sum_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int) -> torch.Tensor:

@@ -29,6 +29,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from losiko_torch.checks import positive, whole
 from losiko_torch.database.index import row_blocks
 from losiko_torch.defaults import MOLECULES, Defaults
 from losiko_torch.errors import InputError
@@ -117,10 +118,8 @@ class LocallyLinear:
     reg: float = MOLECULES.reg
 
     def __post_init__(self) -> None:
-        if not isinstance(self.n_neighbors, int) or self.n_neighbors < 1:
-            raise InputError(f"n_neighbors must be an integer from 1 on, not {self.n_neighbors}")
-        if not self.reg > 0:
-            raise InputError(f"reg must be positive, not {self.reg}")
+        whole("n_neighbors", self.n_neighbors)
+        positive("reg", self.reg)
 
     def prepare(
         self, references: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype
@@ -195,7 +194,7 @@ def make_target(
         return Nearest()
     if name == "locally-linear":
         return LocallyLinear(
-            defaults.n_neighbors if n_neighbors is None else n_neighbors,
-            defaults.reg if reg is None else reg,
+            defaults.n_neighbors if n_neighbors is None else whole("n_neighbors", n_neighbors),
+            defaults.reg if reg is None else positive("reg", reg),
         )
     raise InputError(f"targets '{name}' are none of nearest, locally-linear")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from losiko_torch.checks import whole
 from losiko_torch.conversion import AnyStructure, check_type, one_by_one
 from losiko_torch.database.embedded import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
@@ -53,8 +54,8 @@ class Workplace:
         dtype = torch.float32 if dtype is None else dtype
         if dtype not in (torch.float32, torch.float64):
             raise InputError(f"dtype must be float32 or float64, not {dtype}")
-        if batch_atoms is not None and batch_atoms < 1:
-            raise InputError(f"batch_atoms must be at least 1, not {batch_atoms}")
+        if batch_atoms is not None:
+            whole("batch_atoms", batch_atoms)
         if database is None:
             database = default_database()
         elif not isinstance(database, EnvironmentDatabase):

@@ -181,3 +181,38 @@ def test_a_sharp_cutoff_is_warned_of_where_structures_are_periodic():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         relax(molecule("SiH4"), made, max_steps=2)
+
+
+def test_useless_vectors_in_open_directions_harm_nobody(database):
+    """Cells that span no volume though no periodic vector is at fault."""
+    boxed, slab = molecule("SiH4"), fcc111("Al", (1, 1, 3), a=4.1)
+    boxed.rattle(0.05, seed=1)
+    boxed.cell = [[5, 0, 0], [5, 0, 0], [0, 0, 5]]
+    slab.pbc = [True, True, False]
+    slab.cell[2] = slab.cell[0] + slab.cell[1]
+    good = strained(crystals()["Si"])
+    for cell in (True, False):
+        options = {**FLOAT64, "cell": cell, "max_steps": 20}
+        results = relax([boxed, good, slab], database, **options)
+        assert not any(result.failed for result in results)
+        (alone,) = relax(good, database, **options)
+        assert np.abs(results[1].atoms.positions - alone.atoms.positions).max() < 1e-6
+        np.testing.assert_array_equal(results[0].atoms.cell.array, boxed.cell.array)
+        np.testing.assert_array_equal(results[2].atoms.cell.array[2], slab.cell.array[2])
+        assert (results[2].atoms.cell.array[0] != slab.cell.array[0]).any() == cell
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_fixed_is_fixed_to_the_last_bit_where_the_cell_may_move(database, dtype):
+    slab = fcc111("Al", (2, 2, 3), a=4.05, vacuum=6.123456789)
+    slab.rattle(0.1, seed=1)
+    slab.set_constraint(FixAtoms([0, 1, 2, 3]))
+    options = {"cell": True, "targets": "nearest", "dtype": dtype, "max_steps": 10}
+    (still,) = relax(slab, database, strain_mask=[0, 0, 1, 0, 0, 0], **options)
+    np.testing.assert_array_equal(still.atoms.cell.array, slab.cell.array)
+    np.testing.assert_array_equal(still.atoms.positions[:4], slab.positions[:4])
+    assert (still.atoms.positions[4:] != slab.positions[4:]).any()
+    (strained_,) = relax(slab, database, **options)
+    deformation = np.linalg.solve(slab.cell.array, strained_.atoms.cell.array)
+    expected = (slab.positions @ deformation)[:4]
+    np.testing.assert_allclose(strained_.atoms.positions[:4], expected, atol=2e-6)

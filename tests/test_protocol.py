@@ -466,3 +466,32 @@ def test_describing_in_parts_gives_the_same(monkeypatch):
         torch.testing.assert_close(
             other.vectors @ other.basis.T, part.vectors @ part.basis.T, rtol=0, atol=1e-6
         )
+
+
+class TwoLayers(torch.nn.Module):
+    """What each atom sees of its neighbours, and they of theirs: twice as far as one layer."""
+
+    def __init__(self, cutoff):
+        super().__init__()
+        if cutoff is not None:
+            self.cutoff = cutoff
+
+    def forward(self, batch):
+        pairs = find_pairs(batch, 2.5, False)
+        r = pairs.vectors(batch).square().sum(1).add(1e-12).sqrt()
+        faded = (1 + torch.cos(torch.pi * r / 2.5)) / 2
+        once = faded.new_zeros(batch.n_atoms).index_add(0, pairs.center, faded)
+        terms = faded * once[pairs.neighbor]
+        twice = faded.new_zeros(batch.n_atoms).index_add(0, pairs.center, terms)
+        return torch.stack([once, twice], 1)
+
+
+def test_a_cutoff_that_is_not_how_far_a_module_sees_is_refused():
+    with pytest.raises(InputError, match=r"TwoLayers sees atoms beyond its cutoff of 2\.5 A"):
+        EnvironmentDatabase.build(molecule("CH4"), TwoLayers(2.5))
+    for cutoff in (5.0, None):
+        made = EnvironmentDatabase.build([molecule("CH4"), molecule("C2H6")], TwoLayers(cutoff))
+        start = rattled("C2H6")
+        (result,) = relax(start, made, targets="nearest", movable=[True] + [False] * 7)
+        again = score(result.atoms, made, targets="nearest")[0].loss
+        assert result.loss == pytest.approx(again, rel=1e-4, abs=1e-7)

@@ -287,7 +287,7 @@ def test_scores_say_why_too():
         ({"n_neighbors": -1}, "n_neighbors must be an integer from 1 on, not -1"),
         ({"reg": 0.0}, "reg must be positive, not 0.0"),
         ({"reg": -1e-3}, "reg must be positive"),
-        ({"batch_atoms": 0}, "batch_atoms must be at least 1, not 0"),
+        ({"batch_atoms": 0}, "batch_atoms must be an integer from 1 on, not 0"),
         ({"database": "organic.losiko"}, "the database is a str: give an EnvironmentDatabase"),
         ({"structures": "H2O"}, "structure 0 is of type str: give ase.Atoms"),
         ({"structures": [molecule("H2O"), 3]}, "structure 1 is of type int: give ase.Atoms"),

@@ -231,6 +231,12 @@ def test_a_copy_that_noise_makes_impossible_does_not_count():
         ({"noise": (0.1, 0.1, 2.5)}, "every must be an integer from 1 on, not 2.5"),
         ({"noise": (-0.1, 1)}, "s0_squared must be positive"),
         ({"schedule": ["nearest"]}, "the schedule holds a str: give Stages"),
+        ({"schedule": 5}, "the schedule is a int: give a list of Stages"),
+        ({"noise": (0.2, 1e-9)}, "use a larger alpha"),
+        ({"reg": "a"}, "reg must be positive, not a"),
+        ({"reg": float("inf")}, "reg must be positive, not inf"),
+        ({"batch_atoms": "3"}, "batch_atoms must be an integer from 1 on, not 3"),
+        ({"max_steps": True}, "max_steps must be an integer from 1 on, not True"),
         ({"n_starts": 0}, "n_starts must be an integer from 1 on, not 0"),
         ({"n_starts": 2, "start_noise": 0}, "start_noise must be positive, not 0"),
         ({"seed": -1}, "seed must be an integer from 0 on, not -1"),
@@ -240,3 +246,57 @@ def test_a_copy_that_noise_makes_impossible_does_not_count():
 def test_wrong_arguments_are_refused(arguments, sentence):
     with pytest.raises(InputError, match=sentence):
         relax(rattled("H2O"), database(), **arguments)
+
+
+def test_the_start_is_the_inputs_even_if_the_input_fails(monkeypatch):
+    from losiko_torch import stages
+
+    relax_batch = stages.relax_batch
+
+    def first_breaks(objective, coordinates, *arguments):
+        ended = relax_batch(objective, coordinates, *arguments)
+        ended.broken[0] = True
+        return ended
+
+    monkeypatch.setattr(stages, "relax_batch", first_breaks)
+    start = rattled("CH3OH")
+    (result,) = relax(start, database(), n_starts=3, start_noise=0.05, **EXACT)
+    assert result.starts[0].failed
+    assert not result.failed
+    assert result.start_loss == pytest.approx(score(start, database(), **EXACT)[0].loss)
+    # Copies that all end worse than the input began are no result.
+    (worse,) = relax(start, database(), n_starts=3, start_noise=0.5, max_steps=1, **EXACT)
+    assert worse.failed
+    assert len(worse.starts) == 3
+
+
+@pytest.mark.parametrize(
+    "schedule", [[], [Stage("nearest", noise=(0.01,))]], ids=["still", "noise"]
+)
+def test_nelder_mead_fails_where_the_loss_is_not_finite(schedule):
+    start = rattled("H2O")
+    start.arrays["losiko_weight"] = np.full(3, 1e39)
+    (result,) = relax(
+        start,
+        database(),
+        targets="nearest",
+        optimizer="nelder-mead",
+        max_steps=20,
+        schedule=schedule,
+    )
+    assert result.reason == "failed: its loss ceased to be a finite number"
+
+
+def test_numbers_of_numpy_are_numbers():
+    (result,) = relax(
+        rattled("H2O"),
+        database(),
+        n_neighbors=np.int64(5),
+        reg=np.float32(0.01),
+        max_steps=np.int64(5),
+        fmax=np.float32(0.1),
+        degree=np.int64(2),
+        noise=np.array([1e-3, 1.0]),
+        batch_atoms=np.int32(10),
+    )
+    assert not result.failed

@@ -7,7 +7,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.constraints import FixAtoms
 from small_database import database, rattled
 
-from losiko_torch import InputError, near_plane, relax, within
+from losiko_torch import InputError, StructureError, near_plane, relax, within
 from losiko_torch.selection import selection
 
 
@@ -31,7 +31,8 @@ def test_within_of_elements_and_indices():
     np.testing.assert_array_equal(by_element, within(1.5, of=2)(atoms))
     assert by_element.sum() == 3
     assert within(1.5, of=["O", 0])(atoms).sum() > by_element.sum()
-    assert not within(9.0, of="N")(atoms).any()
+    with pytest.raises(StructureError, match="near N, and it has none"):
+        within(9.0, of="N")(atoms)
 
 
 def test_planes_count_their_images():
@@ -42,7 +43,23 @@ def test_planes_count_their_images():
     shifted = near_plane(2.4, "z", z.max() + height)(atoms)
     np.testing.assert_array_equal(shifted, near_plane(2.4, "z", z.max())(atoms))
     atoms.pbc = False
-    assert not near_plane(2.4, "z", z.max() + height)(atoms).any()
+    with pytest.raises(StructureError, match=r"no atom lies within 2\.4 A of z="):
+        near_plane(2.4, "z", z.max() + height)(atoms)
+
+
+def test_planes_find_atoms_however_many_cells_away():
+    atoms = slab()
+    away = atoms.copy()
+    away.positions += 3 * atoms.cell.array[2] - 5 * atoms.cell.array[0]
+    for plane in (near_plane(1, "c", 0.5), near_plane(1, "c", -2.5), near_plane(1, "z", 10.7)):
+        np.testing.assert_array_equal(plane(atoms), plane(away))
+
+
+def test_a_plane_that_is_everywhere_is_refused():
+    skewed = Atoms("H", [[1, 5, 0]], cell=[[4, 3, 0], [8, 1, 0], [0, 0, 8]], pbc=True)
+    with pytest.raises(StructureError, match="name a plane of the cell"):
+        near_plane(0.4, "y", 0)(skewed)
+    assert near_plane(9, "b", 0)(skewed).all()
 
 
 def test_planes_of_a_skewed_cell():
@@ -74,7 +91,15 @@ def test_selections_from_text():
         (lambda: within(0, of=1), "must be positive, not 0"),
         (lambda: within(float("nan"), of=1), "must be positive, not nan"),
         (lambda: within(1, of="Xy"), "'Xy' names no atoms and no element"),
-        (lambda: within(1, of=[]), "names no atoms"),
+        (lambda: within(1, of=[]), "name atoms or elements"),
+        (lambda: within(1, of=1.5), "'1.5' names no atoms"),
+        (lambda: within(1, of=[0, 1.5]), "'1.5' names no atoms"),
+        (lambda: within("1", of=0), "must be positive, not 1"),
+        (lambda: near_plane(1, "z", float("nan")), "a finite number, not nan"),
+        (
+            lambda: relax([molecule("H2O")], database(), movable=[np.ones(3)] * 2),
+            "2 masks of movable atoms for 1 structures",
+        ),
         (lambda: near_plane(1, "w", 0), "axis 'w' is none of x, y, z, a, b, c"),
         (lambda: selection("near 5 of 3"), "selection 'near 5 of 3' is not of the form"),
         (lambda: selection("within 5 of Foo"), "'Foo' names no atoms and no element"),
@@ -124,7 +149,9 @@ def test_masks_of_single_coordinates():
         ([True] * 5, "its mask of movable atoms has 5 entries for 6 atoms"),
         (np.ones((6, 2)), "its mask of movable atoms has 6 x 2 entries for 6 atoms"),
         ([0, 3, 5, 1, 1, 1], "no array of true and false (or 1 and 0)"),
-        (True, "has no entries for 6 atoms"),
+        (True, "has no list of entries for 6 atoms"),
+        (lambda atoms: atoms.arrays["foo"] > 0, "its selection of movable atoms fails ('foo')"),
+        (within(3, of="N"), "near N, and it has none"),
         ("moves", "it has no array 'moves'"),
         ([["a"] * 6], "no array of true and false"),
         ([np.ones(6), [1] * 3], None),

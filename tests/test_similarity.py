@@ -95,7 +95,7 @@ def test_relaxation_lowers_the_loss_of_the_degree(targets):
 
 @pytest.mark.parametrize("degree", [0, -1, np.nan, np.inf, "two", True, None])
 def test_other_degrees_are_refused(degree):
-    with pytest.raises(InputError, match=f"degree must be a positive number, not {degree}"):
+    with pytest.raises(InputError, match=f"degree must be positive, not {degree}"):
         Similarity.make(degree=degree)
 
 
@@ -128,4 +128,4 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert run("score", *line, "0") == 2
     assert "0.0 is not larger than 0" in capsys.readouterr().err
     assert run("score", *line, "inf") == 2
-    assert "degree must be a positive number, not inf" in capsys.readouterr().err
+    assert "degree must be positive, not inf" in capsys.readouterr().err

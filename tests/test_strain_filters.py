@@ -17,7 +17,7 @@ from losiko_torch import (
     relax,
 )
 from losiko_torch.coordinates import Coordinates, StrainFilter
-from losiko_torch.optimizers.named import OPTIMIZERS
+from losiko_torch.optimizers.named import GRADIENT_OPTIMIZERS, OPTIMIZERS
 
 EXACT = {"dtype": "float64", "cell": True, "targets": "nearest", "fmax": 1e-5}
 
@@ -205,3 +205,21 @@ def test_directions_are_all_that_may_change():
 def test_impossible_filters_are_refused(database, arguments, sentence):
     with pytest.raises(InputError, match=sentence):
         relax(strained(), database, **({"cell": True} | arguments))
+
+
+@pytest.mark.parametrize("optimizer", GRADIENT_OPTIMIZERS)
+@pytest.mark.parametrize(
+    "filters", [{"constant_volume": True}, {"strain_mask": [1, 0, 0, 0, 0, 1]}]
+)
+def test_no_optimizer_leaves_the_allowed_strains(database, optimizer, filters):
+    """Adam scales every number by itself."""
+    start = strained(2)
+    start.rotate(20, (1, 2, 3), rotate_cell=True)
+    options = {"cell": True, "targets": "nearest", "dtype": "float64", "max_steps": 15}
+    (result,) = relax(start, database, optimizer=optimizer, **options, **filters)
+    strain = logarithmic_strain(result, start)
+    if "constant_volume" in filters:
+        assert abs(np.trace(strain)) < 1e-9
+    else:
+        assert np.abs(strain[[1, 2, 1, 0], [1, 2, 2, 2]]).max() < 1e-9
+    assert np.abs(strain).max() > 1e-4

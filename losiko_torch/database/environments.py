@@ -34,7 +34,14 @@ from losiko_torch.database.references import Environments, full_name
 from losiko_torch.database.sources import SOURCE, parse_filter
 from losiko_torch.database.weighting import StructureWeights, as_weight, structure_weights
 from losiko_torch.defaults import CRYSTALS, MOLECULES, Defaults
-from losiko_torch.descriptors.protocol import Descriptor, name_of, owned, restriction, species_of
+from losiko_torch.descriptors.protocol import (
+    Descriptor,
+    check_cutoff,
+    name_of,
+    owned,
+    restriction,
+    species_of,
+)
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.weights import own_weights
 
@@ -133,6 +140,7 @@ class EnvironmentDatabase:
         if not records:
             reason = f"{filtered} did not pass the filters" if filtered else "none was given"
             raise InputError(f"no structure for the database: {skipped[0] if skipped else reason}")
+        check_cutoff(module, min(collected))
         environments = {
             number: joined(parts, components) for number, parts in sorted(collected.items())
         }

@@ -28,7 +28,8 @@ converted. How steep the loss is depends on the descriptor: the default ``fmax``
 SOAP, another may want its own. What else it may have, and what holds without:
 
 - ``species``: the elements it knows, symbols or atomic numbers; all.
-- ``cutoff``: the distance (Angstrom) beyond which an atom is not seen; unknown.
+- ``cutoff``: the distance (Angstrom) beyond which an atom is not seen, by all layers together;
+  unknown.
 - ``periodic``: whether it honours ``batch.pbc``; it does. Periodic structures are refused if not.
 - ``forward(batch, centers, pairs)``: the rows of these atoms only (indices; None: all), given the
   pairs within the cutoff (``Pairs``; None: unknown), where it takes them; all rows, then chosen
@@ -106,6 +107,36 @@ def cutoff_of(descriptor: nn.Module) -> float | None:
     """Distance in Angstrom beyond which it sees no atom; None: unknown."""
     cutoff = getattr(descriptor, "cutoff", None)
     return None if cutoff is None else float(cutoff)
+
+
+@torch.no_grad()
+def check_cutoff(descriptor: nn.Module, number: int) -> None:
+    """Raise ``InputError`` where a chain of such atoms is seen farther than ``cutoff`` tells.
+
+    Layers that pass messages on see farther than the cutoff of each.
+    """
+    cutoff = cutoff_of(descriptor)
+    if cutoff is None:
+        return
+    along = torch.arange(6.0, device=device_of(descriptor)).double()
+    places = cutoff * torch.stack([0.45 * along, 0.2 * (along % 2), 0 * along], 1)
+    rows = []
+    for count in (3, 6):  # the fourth atom lies 1.36 cutoffs from the first
+        system = torch.zeros(count, dtype=torch.long, device=places.device)
+        batch = Batch(
+            places[:count],
+            system + number,
+            torch.eye(3).to(places)[None],
+            torch.zeros(1, 3, dtype=torch.bool, device=places.device),
+            system,
+        )
+        rows.append(features_of(descriptor, batch)[0])
+    near, far = rows
+    if (near - far).norm() > 1e-4 * near.norm():
+        raise InputError(
+            f"{name_of(descriptor)} sees atoms beyond its cutoff of {cutoff:g} A: let its "
+            "attribute cutoff tell how far it sees in all, or remove it"
+        )
 
 
 def is_periodic(descriptor: nn.Module) -> bool:

@@ -51,6 +51,7 @@ def relax_one_by_one(
             found = problem.minimum(np.zeros(problem.n_variables), settings, max_steps)
             problem.write(ended, k, found.x)
             ended.converged[k], ended.n_steps[k] = bool(found.success), int(found.nfev)
+            ended.broken[k] = not np.isfinite(found.fun)
         finished(1)
     return ended
 
@@ -68,6 +69,7 @@ def anneal_one_by_one(
     for k, problem in enumerate(_problems(objective, coordinates)):
         here = best = np.zeros(problem.n_variables)
         lowest, n_steps = problem.loss(here), 1
+        ended.broken[k] = not np.isfinite(lowest)
         for step, sigma in enumerate(sigmas if problem.n_variables else (), start=1):
             noise = problem.noise((*key, step), copies[k])
             found = problem.minimum(
@@ -139,7 +141,8 @@ class _Problem:
 def _problems(objective: Objective, coordinates: Coordinates):
     """One for each structure of the batch."""
     systems = torch.arange(coordinates.start.n_systems, device=coordinates.system.device)
-    objective = objective.restricted(coordinates.start.numbers)
     for k in systems.tolist():
         alone = coordinates.keep(systems == k)
-        yield _Problem(objective, alone, alone.directions().flatten(1).double())
+        # For this structure's elements alone: rounding must not depend on its company.
+        own = objective.restricted(alone.start.numbers)
+        yield _Problem(own, alone, alone.directions().flatten(1).double())

@@ -1,0 +1,24 @@
+"""Numbers that callers give, checked: Python's and NumPy's alike, and never a bool."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from losiko_torch.errors import InputError
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """An integer from ``least`` on, or ``InputError``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} must be an integer from {least} on, not {value}")
+    return int(value)
+
+
+def positive(name: str, value: Any) -> float:
+    """A finite number above 0, or ``InputError``."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 < float(value) < math.inf:
+        raise InputError(f"{name} must be positive, not {value}")
+    return float(value)

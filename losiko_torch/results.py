@@ -67,8 +67,9 @@ class Result:
             failed. Sites of a structure that could not be made ``ase.Atoms`` stand as "X".
         loss: Its loss, as ``score`` gives it; never larger than ``start_loss``. NaN if it failed.
         start_loss: Loss of the input; NaN if it could not be judged.
-        converged: Whether the gradient fell to ``fmax`` on every atom; for Nelder-Mead, whether the
-            simplex shrank to its spreads.
+        converged: Whether the gradient fell to ``fmax`` on every atom (with ``symprec``: before the
+            structure was made symmetric); for Nelder-Mead, whether the simplex shrank to its
+            spreads.
         n_steps: Evaluations of the loss, in all stages together.
         reason: "converged", "max_steps" or "failed: <why>". "max_steps" also stands, rarely, where
             the gradient became small but only at a larger loss than before: then the best point

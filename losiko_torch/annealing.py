@@ -13,10 +13,11 @@ import torch
 
 from losiko_torch.batch_relaxation import Ended
 from losiko_torch.coordinates import Coordinates
+from losiko_torch.neighbor_list import EVERYTHING
 from losiko_torch.objective import Objective
 from losiko_torch.optimizers.stepping import Optimizer
 from losiko_torch.schedule import gaussian
-from losiko_torch.structures import max_by_system
+from losiko_torch.structures import max_by_system, sum_by_system
 
 
 def anneal_batch(
@@ -46,13 +47,22 @@ def anneal_batch(
     rows, idx = coordinates.rows(), coordinates.system
     state = optimizer.init(rows, start.n_systems)
     best, lowest = rows, rows.new_full((start.n_systems,), torch.inf)
+    neighbors = objective.neighbors(start, coordinates.moving_atoms())
+    terms = rows.new_zeros(start.n_atoms)
     for step, sigma in enumerate((0.0, *sigmas)):
         state = replace(state, trial=state.trial + sigma * _noise(coordinates, key, step, copies))
         # A structure that broke or collapsed is left where it began.
         out = ended.broken | ended.collapsed
         trial = torch.where(out[idx, None], rows, state.trial)
-        evaluation = objective.evaluate(coordinates.place(trial))
-        loss, gradient = evaluation.loss, coordinates.gradient(trial, evaluation)
+        here = coordinates.place(trial)
+        sight = EVERYTHING
+        if step > 0 and neighbors is not None:
+            neighbors = neighbors.at(here)
+            sight = neighbors.sight(here)
+        evaluation = objective.evaluate(here, None, sight)
+        terms = sight.put(terms, evaluation.distances)
+        loss = sum_by_system(terms, start.system_idx, start.n_systems)
+        gradient = coordinates.gradient(trial, evaluation)
         size = max_by_system(gradient.norm(dim=1), idx, start.n_systems)
         ended.broken[~(torch.isfinite(loss) & torch.isfinite(size))] = True
         ended.collapsed[coordinates.collapsed(trial)] = True

@@ -129,8 +129,7 @@ class Objective:
                 shape = [k if size == count else size for size in part.shape[1:]]
                 prepared = part.new_zeros((n, *shape))
             prepared[(rows, *(slice(size) for size in part.shape[1:]))] = part
-        assert prepared is not None
-        return Matching(indices, prepared)
+        return Matching(indices, features.new_zeros((n, 0)) if prepared is None else prepared)
 
     def evaluate(
         self, batch: Batch, matching: Matching | None = None, sight: Sight = EVERYTHING

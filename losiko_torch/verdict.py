@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from losiko_torch.database.index import squared_distances
-from losiko_torch.neighbor_list import Sight, atoms_that_see
+from losiko_torch.neighbor_list import EVERYTHING, Sight, atoms_that_see
 from losiko_torch.neighbors import find_pairs
 from losiko_torch.objective import Matching, Objective
 from losiko_torch.results import Judgement, Matches
@@ -62,7 +62,7 @@ def judge(objective: Objective, batch: Batch, since: Verdict | None = None) -> V
     Atoms whose surroundings are as they were then are not looked at again.
     """
     objective = objective.restricted(batch.numbers)
-    sight = Sight() if since is None else _changed(objective, since.batch, batch)
+    sight = EVERYTHING if since is None else _changed(objective, since.batch, batch)
     if since is not None and sight.centers is not None and len(sight.centers) == 0:
         return replace(since, batch=batch)
     numbers = sight.of(batch.numbers)
@@ -111,7 +111,7 @@ def _changed(objective: Objective, before: Batch, after: Batch) -> Sight:
     cells = (before.cells != after.cells).flatten(1).any(1)
     moved = (before.positions != after.positions).any(1) | cells[after.system_idx]
     if cutoff is None or moved.all():
-        return Sight()
+        return EVERYTHING
     changed = moved.clone()
     for batch in (before, after):
         pairs = find_pairs(batch, cutoff, objective.periodic)

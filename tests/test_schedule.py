@@ -8,7 +8,7 @@ from ase.build import bulk
 from ase.constraints import FixAtoms
 from small_database import database, rattled
 
-from losiko_torch import InputError, Stage, annealed, relax, score
+from losiko_torch import SOAP, EnvironmentDatabase, InputError, Stage, annealed, relax, score
 from losiko_torch.optimizers.named import OPTIMIZERS
 from losiko_torch.schedule import LEAST_NOISE, gaussian, parse_schedule
 
@@ -300,3 +300,36 @@ def test_numbers_of_numpy_are_numbers():
         batch_atoms=np.int32(10),
     )
     assert not result.failed
+
+
+@pytest.mark.parametrize("movable", [[0, 5], []], ids=str)
+def test_noise_looks_only_at_what_can_change(movable, monkeypatch):
+    """With the same result as if everything were computed at every step."""
+    from losiko_torch.objective import Objective
+
+    soap = SOAP(
+        species=["Si"], r_cut=2.6, n_max=4, l_max=3, sigma=0.2, smooth_width=0.5, periodic=True
+    )
+    made = EnvironmentDatabase.build(bulk("Si", "diamond", a=5.43), soap)
+    start = bulk("Si", "diamond", a=5.43, cubic=True) * (3, 2, 2)
+    start.rattle(0.05, seed=1)
+    mask = np.isin(np.arange(len(start)), movable)
+    counts = []
+    evaluate = Objective.evaluate
+
+    def counted(self, *arguments, **options):
+        found = evaluate(self, *arguments, **options)
+        counts.append(len(found.distances))
+        return found
+
+    monkeypatch.setattr(Objective, "evaluate", counted)
+    options = {"movable": mask, "targets": "nearest", "noise": (0.01, 0.5, 2), **EXACT}
+    (part,) = relax(start, made, **options)
+    assert max(counts[1:]) < 0.7 * len(start)
+    monkeypatch.setattr(Objective, "neighbors", lambda self, batch, moving: None)
+    counts.clear()
+    (whole,) = relax(start, made, **options)
+    assert min(counts) == len(start)
+    assert farthest(part, whole) < 1e-8
+    assert part.loss == pytest.approx(whole.loss, rel=1e-9)
+    assert part.n_steps == whole.n_steps

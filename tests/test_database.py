@@ -446,3 +446,8 @@ def test_defaults_are_those_of_what_most_structures_are():
     assert EnvironmentDatabase.build([molecule("SiH4")], soap).defaults is MOLECULES
     assert EnvironmentDatabase.build([molecule("SiH4"), *crystals], soap).defaults is CRYSTALS
     assert EnvironmentDatabase.build([molecule("SiH4"), crystals[0]], soap).defaults is MOLECULES
+    liar = molecule("SiH4")
+    liar.info["periodic"] = True
+    made = EnvironmentDatabase.build(liar, soap)
+    assert made.defaults is MOLECULES
+    assert "periodic" not in made.structures[0]

@@ -111,6 +111,8 @@ def record_of(atoms: Atoms) -> dict[str, Any]:
     if atoms.pbc.any():
         record["periodic"] = True
     for key, value in atoms.info.items():
+        if key == "periodic":  # what the cell says counts
+            continue
         if isinstance(value, np.generic):
             value = value.item()
         if key == SOURCE:

@@ -55,7 +55,8 @@ class NeighborList:
         pairs: Sorted by center.
         made_at: The batch they were found for.
         moving: Atoms that may move or whose cell may, (N,), bool.
-        centers: Those that move or may see a moving one, (C,); None if that is all.
+        changing: Those that move or may see a moving one, or once might have, (N,), bool: what an
+            atom adds to the loss is known only as of the last time that it was looked at.
         cutoff: Distance (Angstrom) beyond which no pair counts.
         periodic: Whether images count.
     """
@@ -63,7 +64,7 @@ class NeighborList:
     pairs: Pairs
     made_at: Batch
     moving: torch.Tensor
-    centers: torch.Tensor | None
+    changing: torch.Tensor
     cutoff: float
     periodic: bool
 
@@ -73,34 +74,36 @@ class NeighborList:
     ) -> NeighborList:
         """All pairs of a batch."""
         pairs = find_pairs(batch, cutoff + SKIN, periodic)
-        return cls(pairs, batch, moving, _changing(pairs, moving), cutoff, periodic)
+        changing = moving | atoms_that_see(pairs, moving)
+        return cls(pairs, batch, moving, changing, cutoff, periodic)
+
+    @property
+    def centers(self) -> torch.Tensor | None:
+        """Indices of the changing atoms, (C,); None if that is all."""
+        return None if self.changing.all() else self.changing.nonzero().squeeze(1)
 
     def sight(self, batch: Batch) -> Sight:
         """The atoms that can change, and their pairs within the cutoff of each other now."""
-        pairs = self.pairs
-        if self.centers is not None:
-            seen = torch.zeros_like(self.moving)
-            seen[self.centers] = True
-            pairs = pairs.keep(seen[pairs.center])
+        pairs, centers = self.pairs, self.centers
+        if centers is not None:
+            pairs = pairs.keep(self.changing[pairs.center])
         with torch.no_grad():
             near = pairs.vectors(batch).square().sum(1) <= self.cutoff**2
-        return Sight(self.centers, pairs.keep(near))
+        return Sight(centers, pairs.keep(near))
 
     def at(self, batch: Batch) -> NeighborList:
         """One that is good for the structures of the batch as they are now; often itself."""
         stale = self._stale(batch)
         if not stale.any():
             return self
-        if stale.all():
-            return NeighborList.make(batch, self.moving, self.cutoff, self.periodic)
         atoms = stale[batch.system_idx]
         number = atoms.nonzero().squeeze(1)
         newer = find_pairs(batch.keep(stale), self.cutoff + SKIN, self.periodic)
         newer = replace(newer, center=number[newer.center], neighbor=number[newer.neighbor])
         pairs = self.pairs.keep(~atoms[self.pairs.center]).joined(newer)
         made_at = self.made_at.swapped(batch, stale)
-        centers = _changing(pairs, self.moving)
-        return replace(self, pairs=pairs, made_at=made_at, centers=centers)
+        changing = self.changing | atoms_that_see(pairs, self.moving)
+        return replace(self, pairs=pairs, made_at=made_at, changing=changing)
 
     def keep(self, systems: torch.Tensor) -> NeighborList:
         """That of the structures of the mask (B,)."""
@@ -108,13 +111,12 @@ class NeighborList:
         pairs = self.pairs.keep(atoms[self.pairs.center])
         number = torch.cumsum(atoms, 0) - 1
         pairs = replace(pairs, center=number[pairs.center], neighbor=number[pairs.neighbor])
-        moving = self.moving[atoms]
         return replace(
             self,
             pairs=pairs,
             made_at=self.made_at.keep(systems),
-            moving=moving,
-            centers=_changing(pairs, moving),
+            moving=self.moving[atoms],
+            changing=self.changing[atoms],
         )
 
     def _stale(self, batch: Batch) -> torch.Tensor:
@@ -131,13 +133,6 @@ class NeighborList:
         reach = smallest * (self.cutoff + SKIN) - 2 * max_by_system(moved, idx, batch.n_systems)
         # Written so that a structure that is no longer finite is searched again.
         return ~(reach >= self.cutoff)
-
-
-def _changing(pairs: Pairs, moving: torch.Tensor) -> torch.Tensor | None:
-    """Atoms whose surroundings can change, (C,); None if that is all."""
-    if moving.all():
-        return None
-    return (moving | atoms_that_see(pairs, moving)).nonzero().squeeze(1)
 
 
 def atoms_that_see(pairs: Pairs, some: torch.Tensor) -> torch.Tensor:

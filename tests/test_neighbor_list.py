@@ -138,3 +138,21 @@ def test_nothing_moves():
     assert lists.centers is not None
     assert len(lists.centers) == 0
     assert len(lists.sight(batch).pairs.center) == 0
+
+
+def test_an_atom_that_lost_sight_of_a_moving_one_is_looked_at_once_more():
+    """What it added to the loss changed with the leap, whether or not it would see it now."""
+    line = molecule("H2O") + molecule("H2O")
+    line.positions[3:] += [20.0, 0, 0]
+    batch = Batch.from_atoms(line)
+    moving = torch.tensor([True] + [False] * 5)
+    lists = NeighborList.make(batch, moving, CUTOFF, periodic=False)
+    assert lists.centers.tolist() == [0, 1, 2]
+    away = batch.positions.clone()
+    away[0] += torch.tensor([20.0, 0, 3.0])
+    there = batch.with_positions(away)
+    leapt = lists.at(there)
+    assert leapt.centers is None
+    same(leapt.sight(there).pairs, find_pairs(there, CUTOFF, periodic=False), there)
+    pair = leapt.keep(torch.tensor([True]))
+    assert pair.centers is None

@@ -302,9 +302,13 @@ def test_numbers_of_numpy_are_numbers():
     assert not result.failed
 
 
+@pytest.mark.parametrize("noise", [(0.01, 0.5, 2), (2.0, 0.4)], ids=["small", "leaps"])
 @pytest.mark.parametrize("movable", [[0, 5], []], ids=str)
-def test_noise_looks_only_at_what_can_change(movable, monkeypatch):
-    """With the same result as if everything were computed at every step."""
+def test_noise_looks_only_at_what_can_change(movable, noise, monkeypatch):
+    """With the same result as if everything were computed at every step.
+
+    Leaps carry atoms in one step from where others see them to where they do not.
+    """
     from losiko_torch.objective import Objective
 
     soap = SOAP(
@@ -323,9 +327,9 @@ def test_noise_looks_only_at_what_can_change(movable, monkeypatch):
         return found
 
     monkeypatch.setattr(Objective, "evaluate", counted)
-    options = {"movable": mask, "targets": "nearest", "noise": (0.01, 0.5, 2), **EXACT}
+    options = {"movable": mask, "targets": "nearest", "noise": noise, **EXACT}
     (part,) = relax(start, made, **options)
-    assert max(counts[1:]) < 0.7 * len(start)
+    assert max(counts[1:]) < (0.7 if noise[0] < 1 else 1.01) * len(start)
     monkeypatch.setattr(Objective, "neighbors", lambda self, batch, moving: None)
     counts.clear()
     (whole,) = relax(start, made, **options)

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from losiko_torch.coordinates import Coordinates
+from losiko_torch.matching import Matching
 from losiko_torch.neighbor_list import EVERYTHING, NeighborList
-from losiko_torch.objective import Matching, Objective
+from losiko_torch.objective import Objective
 from losiko_torch.optimizers.stepping import Optimizer, State, hold
 from losiko_torch.structures import Batch, max_by_system, sum_by_system
 from losiko_torch.verdict import Verdict, judge
@@ -181,7 +182,13 @@ def _step(
     if search.any():
         seen = search[sight.of(atom_idx)]
         atoms = sight.of(torch.arange(len(atom_idx), device=idx.device))[seen]
-        found = objective.match(evaluation.features[seen], here.numbers[atoms])
+        numbers = here.numbers[atoms]
+        rows = seen.nonzero().squeeze(1)
+        if evaluation.components is None:
+            components = objective.project(evaluation.surroundings.features(rows), numbers)
+        else:
+            components = evaluation.components.of(rows)
+        found = objective.search(components, numbers, matching.keep(atoms))
         matching = matching.updated(atoms, found)
         matched_at = torch.where(search[atom_idx, None], here.positions, matched_at)
         state = hold(state, search, idx)

@@ -4,8 +4,8 @@ r"""The loss of a batch against a database, and its gradient.
 
 with F_i from ``targets`` in the kernel form of ``similarity``, and the batch's weights c_i.
 ``match`` finds each atom's references; ``evaluate`` computes loss and gradient with respect to the
-positions for given references. The gradient with respect to the features is known in closed form,
-so that only the descriptor is differentiated by autograd, once, and no Jacobian is formed.
+positions for given references. The gradient with respect to the features is known in closed form
+and traced back through the descriptor once (see ``surroundings``); no Jacobian is formed.
 """
 
 from __future__ import annotations
@@ -15,39 +15,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from losiko_torch.database.describing import unit_features
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.references import Environments
 from losiko_torch.descriptors.protocol import cutoff_of, is_periodic
+from losiko_torch.matching import Components, Matching, keep_places
 from losiko_torch.neighbor_list import EVERYTHING, NeighborList, Sight
 from losiko_torch.similarity import kernel_form
 from losiko_torch.structures import Batch, sum_by_system
-from losiko_torch.targets import Target
-
-
-@dataclass(frozen=True)
-class Matching:
-    """Each atom's references within those of its element.
-
-    Attributes:
-        indices: Shape (N, k); -1 fills up where an element has fewer than k references.
-        prepared: What the target keeps of them, shape (N, ...).
-    """
-
-    indices: torch.Tensor
-    prepared: torch.Tensor
-
-    def seen(self, sight: Sight) -> Matching:
-        return Matching(sight.of(self.indices), sight.of(self.prepared))
-
-    def keep(self, atoms: torch.Tensor) -> Matching:
-        return Matching(self.indices[atoms], self.prepared[atoms])
-
-    def updated(self, atoms: torch.Tensor, newer: Matching) -> Matching:
-        """With the rows of these atoms (indices) replaced by those of ``newer``."""
-        indices, prepared = self.indices.clone(), self.prepared.clone()
-        indices[atoms], prepared[atoms] = newer.indices, newer.prepared
-        return Matching(indices, prepared)
+from losiko_torch.surroundings import Surroundings, look, unit_features
+from losiko_torch.targets import LocallyLinear, Nearest, Target
 
 
 @dataclass(frozen=True)
@@ -61,7 +37,8 @@ class Evaluation:
             row vectors r, shape (B, 3, 3); zero where nothing is periodic.
         distances: The term c_i F_i of each atom looked at, shape (n,).
         weights: Of each one's references, shape (n, k), zero where there is none.
-        features: Their unit descriptors, shape (n, F).
+        surroundings: Of the atoms looked at.
+        components: Theirs, where they were needed.
     """
 
     loss: torch.Tensor
@@ -69,7 +46,8 @@ class Evaluation:
     virial: torch.Tensor
     distances: torch.Tensor
     weights: torch.Tensor
-    features: torch.Tensor
+    surroundings: Surroundings
+    components: Components | None
 
 
 @dataclass(frozen=True)
@@ -106,30 +84,59 @@ class Objective:
             return None
         return NeighborList.make(batch, moving, self.cutoff, self.periodic)
 
-    @torch.no_grad()
     def features(self, batch: Batch, sight: Sight = EVERYTHING) -> torch.Tensor:
         """Unit descriptors of the n atoms looked at, shape (n, F)."""
-        return unit_features(self.database.descriptor, batch, sight)[0]
+        return unit_features(self.database.descriptor, batch, sight)
 
     @torch.no_grad()
+    def project(self, features: torch.Tensor, numbers: torch.Tensor) -> Components:
+        """Unit descriptors (n, F) of atoms (n,) in the components of their elements' references."""
+        elements = [(z, self.database.references_of(z)) for z in numbers.unique().tolist()]
+        most = max([part.basis.shape[1] for _, part in elements], default=0)
+        values, rest = features.new_zeros((len(numbers), most)), features.new_empty(len(numbers))
+        for number, references in elements:
+            rows = (numbers == number).nonzero().squeeze(1)
+            own, left = references.project(features if len(elements) == 1 else features[rows])
+            values[rows, : own.shape[1]], rest[rows] = own, left
+        return Components(values, rest)
+
     def match(self, features: torch.Tensor, numbers: torch.Tensor) -> Matching:
         """Search the references of atoms with these unit descriptors (n, F) and numbers (n,)."""
+        return self.search(self.project(features, numbers), numbers)
+
+    @torch.no_grad()
+    def search(
+        self, components: Components, numbers: torch.Tensor, before: Matching | None = None
+    ) -> Matching:
+        """The references of atoms (n,) with these components.
+
+        Those that were among an atom's references ``before`` keep their places, and what the
+        target knows of them; without, they stand nearest first.
+        """
         n, k = len(numbers), self.most_neighbors
-        indices = torch.full((n, k), -1, dtype=torch.long, device=features.device)
+        dtype = components.values.dtype
+        indices = torch.full((n, k), -1, dtype=torch.long, device=numbers.device)
         prepared: torch.Tensor | None = None
         for number in numbers.unique().tolist():
             rows = (numbers == number).nonzero().squeeze(1)
             references = self.database.references_of(number)
             count = min(k, references.usable)
-            _, found = references.nearest(*references.project(features[rows]), count)
+            own = components.values[rows, : references.basis.shape[1]]
+            earlier = None if before is None else before.keep(rows)
+            known = None if earlier is None else earlier.indices[:, :count]
+            _, found = references.nearest(own, components.rest[rows], count, known)
+            if earlier is None or isinstance(self.target, Nearest):
+                part = self.target.prepare(references, found, dtype)
+            else:
+                found, new = keep_places(earlier.indices[:, :count], found)
+                part = earlier.prepared[:, :count, :count].contiguous()
+                self.target.renew(part, references, found, new)
             indices[rows, :count] = found
-            part = self.target.prepare(references.vectors, found, features.dtype)
             if prepared is None:
-                # A Gram matrix has k x k entries; smaller elements use a corner of it.
-                shape = [k if size == count else size for size in part.shape[1:]]
-                prepared = part.new_zeros((n, *shape))
+                # Distances among k references have k x k entries; smaller elements use a corner.
+                prepared = part.new_zeros((n, *(k if s == count else s for s in part.shape[1:])))
             prepared[(rows, *(slice(size) for size in part.shape[1:]))] = part
-        return Matching(indices, features.new_zeros((n, 0)) if prepared is None else prepared)
+        return Matching(indices, torch.zeros((n, 0)) if prepared is None else prepared)
 
     def evaluate(
         self, batch: Batch, matching: Matching | None = None, sight: Sight = EVERYTHING
@@ -139,31 +146,42 @@ class Objective:
         ``sight`` says which atoms are looked at: the loss is that of these n, and ``matching`` has
         a row for each.
         """
-        positions = batch.positions.detach().requires_grad_()
-        cells = batch.cells.detach().requires_grad_()
-        here = replace(batch, positions=positions, cells=cells)
-        with torch.enable_grad():
-            features, _ = unit_features(self.database.descriptor, here, sight)
-        p, numbers = features.detach(), sight.of(batch.numbers)
-        if matching is None:
-            matching = self.match(p, numbers)
+        surroundings = look(self.database.descriptor, batch, sight)
+        numbers = sight.of(batch.numbers)
         own = None if batch.weights is None else sight.of(batch.weights)
-        distances, slope, weights = self.terms(p, numbers, own, matching)
-        gradient, pull = torch.autograd.grad(
-            features, (positions, cells), grad_outputs=slope, materialize_grads=True
-        )
-        loss = sum_by_system(distances, sight.of(batch.system_idx), batch.n_systems)
-        # By the chain rule through the strained positions and cell vectors.
-        virial = batch.cells.transpose(1, 2) @ pull + sum_by_system(
-            batch.positions[:, :, None] * gradient[:, None, :], batch.system_idx, batch.n_systems
-        )
+        components = None
+        if matching is None or isinstance(self.target, LocallyLinear):
+            components = self.project(surroundings.features(), numbers)
+        if matching is None:
+            matching = self.search(components, numbers)
+        if isinstance(self.target, Nearest):
+            apart = surroundings.distances(matching.prepared)
+            terms, factor, weights = self._of_points(apart, numbers, own, matching)
+            gradient, virial = surroundings.trace_back_distances(factor)
+        else:
+            terms, pull, weights = self._of_manifolds(components, numbers, own, matching)
+            slope = self._as_features(pull, numbers)
+            gradient, virial = surroundings.trace_back(slope)
+        loss = sum_by_system(terms, sight.of(batch.system_idx), batch.n_systems)
         virial = virial * batch.pbc.any(1)[:, None, None]
-        return Evaluation(loss, gradient, virial, distances, weights, p)
+        return Evaluation(loss, gradient, virial, terms, weights, surroundings, components)
 
-    def losses(self, batch: Batch, features: torch.Tensor, matching: Matching) -> torch.Tensor:
-        """Loss alone, shape (B,), from unit descriptors."""
-        terms = self.terms(features, batch.numbers, batch.weights, matching)[0]
-        return sum_by_system(terms, batch.system_idx, batch.n_systems)
+    @torch.no_grad()
+    def terms(
+        self,
+        features: torch.Tensor,
+        components: Components,
+        numbers: torch.Tensor,
+        own_weights: torch.Tensor | None,
+        matching: Matching,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """c_i F_i (n,), and the weights of the references (n, k), without any gradient."""
+        if isinstance(self.target, Nearest):
+            apart = (features - matching.prepared).square().sum(1)
+            terms, _, weights = self._of_points(apart, numbers, own_weights, matching)
+        else:
+            terms, _, weights = self._of_manifolds(components, numbers, own_weights, matching)
+        return terms, weights
 
     def by_element(
         self, numbers: torch.Tensor, matching: Matching
@@ -175,34 +193,61 @@ class Objective:
             count = min(self.target.n_neighbors, references.usable)
             yield rows, references, matching.indices[rows, :count]
 
-    @torch.no_grad()
-    def terms(
+    def _of_points(
         self,
-        p: torch.Tensor,
+        apart: torch.Tensor,
         numbers: torch.Tensor,
         own_weights: torch.Tensor | None,
         matching: Matching,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """c_i F_i (n,), its gradient by the unit descriptors (n, F), and weights (n, k)."""
-        distances, slope = p.new_zeros(len(p)), torch.zeros_like(p)
-        weights = p.new_zeros(matching.indices.shape)
+        """For points this far apart (n,): c_i F_i, its derivative by ``apart``, weights (n, 1)."""
+        share = torch.ones_like(apart)
         for rows, references, indices in self.by_element(numbers, matching):
-            count = indices.shape[1]
-            prepared = matching.prepared[rows]
-            if prepared.ndim == 3:
-                prepared = prepared[:, :count, :count]
-            components, rest = references.project(p[rows])
-            inverse = references.inverse_weights(indices, p.dtype)
-            values = self.target.evaluate(
-                components, rest, references.vectors, indices, prepared, inverse
-            )
-            terms, factor = kernel_form(values.loss, self.degree)
+            inverse = references.inverse_weights(indices, apart.dtype)
+            if inverse is not None:
+                share[rows] = inverse[:, 0]
+        terms, slope = kernel_form(apart * share, self.degree)
+        factor = slope * share
+        if own_weights is not None:
+            terms, factor = terms * own_weights, factor * own_weights
+        return terms, factor, torch.ones_like(matching.indices, dtype=apart.dtype)
+
+    @torch.no_grad()
+    def _of_manifolds(
+        self,
+        components: Components,
+        numbers: torch.Tensor,
+        own_weights: torch.Tensor | None,
+        matching: Matching,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """c_i F_i (n,), its gradient by the descriptors, in components (n, r), and weights (n, k).
+
+        Up to a multiple of the descriptors themselves, which makes no difference: they keep their
+        length.
+        """
+        assert isinstance(self.target, LocallyLinear)
+        terms, pull = torch.empty_like(components.rest), torch.zeros_like(components.values)
+        weights = terms.new_zeros(matching.indices.shape)
+        for rows, references, indices in self.by_element(numbers, matching):
+            count, size = indices.shape[1], references.basis.shape[1]
+            own = components.values[rows, :size]
+            inverse = references.inverse_weights(indices, own.dtype)
+            among = matching.prepared[rows, :count, :count]
+            vectors = references.vectors_in(own.dtype)
+            values = self.target.evaluate(own, vectors, indices, among, inverse)
+            term, factor = kernel_form(values.loss + components.rest[rows], self.degree)
             if own_weights is not None:
-                own = own_weights[rows]
-                terms, factor = terms * own, factor * own
-            distances[rows] = terms
-            pull = values.gradient * factor[:, None]
-            share = values.share * factor
-            slope[rows] = references.gradient(p[rows], components, pull, share)
-            weights[rows, :count] = values.weights
-        return distances, slope, weights
+                term, factor = term * own_weights[rows], factor * own_weights[rows]
+            terms[rows], weights[rows, :count] = term, values.weights
+            # The rest adds 2 p minus twice its own components.
+            pull[rows, :size] = (values.gradient - 2 * own) * factor[:, None]
+        return terms, pull, weights
+
+    def _as_features(self, pull: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Gradients in components, (n, r), as gradients by the features, (n, F)."""
+        slope = pull.new_empty((len(pull), self.database.n_features))
+        for number in numbers.unique().tolist():
+            basis = self.database.references_of(number).basis.to(pull.dtype)
+            rows = (numbers == number).nonzero().squeeze(1)
+            slope[rows] = pull[rows, : basis.shape[1]] @ basis.T
+        return slope

@@ -25,12 +25,14 @@ belong to an atom is decided by a search; while they stay the same, F is smooth.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import torch
 
+from losiko_torch.accelerators import kernels_for
 from losiko_torch.checks import positive, whole
 from losiko_torch.database.index import row_blocks
+from losiko_torch.database.references import Environments
 from losiko_torch.defaults import MOLECULES, Defaults
 from losiko_torch.errors import InputError
 
@@ -38,73 +40,26 @@ from losiko_torch.errors import InputError
 class TargetValues(NamedTuple):
     """Of n atoms of one element.
 
-    loss: F, shape (n,). gradient: dF/dp in the components, (n, r). share: dF/drest, (n,). weights:
-    of the references in the target, (n, k).
+    loss: F without the rest, shape (n,). gradient: dF/dp in the components, (n, r). weights: of the
+    references in the target, (n, k).
     """
 
     loss: torch.Tensor
     gradient: torch.Tensor
-    share: torch.Tensor
     weights: torch.Tensor
-
-
-class Target(Protocol):
-    """How references make a loss: a number of neighbours and a function of them."""
-
-    @property
-    def n_neighbors(self) -> int: ...
-
-    def prepare(
-        self, references: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype
-    ) -> torch.Tensor:
-        """What depends on the chosen references alone, one row an atom, (n, ...), in ``dtype``."""
-        ...
-
-    def evaluate(
-        self,
-        p: torch.Tensor,
-        rest: torch.Tensor,
-        references: torch.Tensor,
-        indices: torch.Tensor,
-        prepared: torch.Tensor,
-        inverse: torch.Tensor | None,
-    ) -> TargetValues:
-        """Loss and gradient for descriptors and the rows ``indices`` (n, k) of references (N, r).
-
-        Args:
-            p, rest: Components (n, r) of the descriptors, and what they leave over of |p|^2, (n,).
-            inverse: 1/g of these references, (n, k); None: 1.
-        """
-        ...
 
 
 @dataclass(frozen=True)
 class Nearest:
     """Pull each atom to its single nearest reference."""
 
-    n_neighbors: int = 1
+    n_neighbors: ClassVar[int] = 1
 
     def prepare(
-        self, references: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype
+        self, references: Environments, indices: torch.Tensor, dtype: torch.dtype
     ) -> torch.Tensor:
-        return references.new_empty((len(indices), 0), dtype=dtype)
-
-    def evaluate(
-        self,
-        p: torch.Tensor,
-        rest: torch.Tensor,
-        references: torch.Tensor,
-        indices: torch.Tensor,
-        prepared: torch.Tensor,
-        inverse: torch.Tensor | None,
-    ) -> TargetValues:
-        difference = p - references[indices[:, 0]].to(p.dtype)
-        loss = difference.square().sum(1) + rest
-        whole = torch.ones_like(loss)
-        if inverse is None:
-            return TargetValues(loss, 2 * difference, whole, whole[:, None])
-        share = inverse[:, 0]
-        return TargetValues(loss * share, 2 * difference * share[:, None], share, whole[:, None])
+        """That reference as a point of feature space, in ``dtype``, (n, F)."""
+        return references.vectors[indices[:, 0]].to(dtype) @ references.basis.to(dtype).T
 
 
 @dataclass(frozen=True)
@@ -122,63 +77,102 @@ class LocallyLinear:
         positive("reg", self.reg)
 
     def prepare(
-        self, references: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype
+        self, references: Environments, indices: torch.Tensor, dtype: torch.dtype
     ) -> torch.Tensor:
-        """Scalar products among each atom's references, seen from the first one: (n, k, k)."""
+        """Squared distances among each atom's references (n, k), in ``dtype``, (n, k, k)."""
         n, k = indices.shape
-        gram = torch.empty((n, k, k), dtype=dtype, device=indices.device)
-        for rows in row_blocks(n, k, references):
-            gathered = references[indices[rows]].double()
-            gathered = gathered - gathered[:, :1]
-            gram[rows] = gathered @ gathered.transpose(1, 2)
-        return gram
+        among = torch.empty((n, k, k), dtype=dtype, device=indices.device)
+        self.renew(among, references, indices, torch.ones_like(indices, dtype=torch.bool))
+        return among
+
+    def renew(
+        self,
+        among: torch.Tensor,
+        references: Environments,
+        indices: torch.Tensor,
+        new: torch.Tensor,
+    ) -> None:
+        """Write those distances (n, k, k) that concern the references marked as ``new`` (n, k)."""
+        kernels = kernels_for(indices.device)
+        if kernels is not None and hasattr(kernels, "distances_among"):
+            vectors = references.vectors_in(among.dtype)
+            kernels.distances_among(vectors, indices, new, among)
+            return
+        changed = new.any(1).nonzero().squeeze(1)
+        for part in row_blocks(len(changed), indices.shape[1], references.vectors):
+            rows = changed[part]
+            among[rows] = _among(references.vectors[indices[rows]].double()).to(among.dtype)
 
     def evaluate(
         self,
         p: torch.Tensor,
-        rest: torch.Tensor,
         references: torch.Tensor,
         indices: torch.Tensor,
-        prepared: torch.Tensor,
-        inverse: torch.Tensor | None,
+        among: torch.Tensor,
+        inverse: torch.Tensor | None = None,
     ) -> TargetValues:
+        """Loss and gradient for components p (n, r) and rows ``indices`` (n, k) of references.
+
+        Args:
+            p: Components of the descriptors.
+            references: All of the element, (N, r), in the dtype of p.
+            indices: Those of each atom.
+            among: From ``prepare``.
+            inverse: 1/g of these references, (n, k); None: 1.
+        """
         n, k = indices.shape
-        loss, gradient = p.new_empty(n), torch.empty_like(p)
-        weights = p.new_empty((n, k))
+        ridges = p.new_full((1, 1), self.reg) if inverse is None else self.reg * inverse
+        kernels = kernels_for(p.device)
+        if kernels is not None and hasattr(kernels, "combine"):
+            return TargetValues(*kernels.combine(p, references, indices, among, ridges))
+        values = TargetValues(p.new_empty(n), torch.empty_like(p), p.new_empty((n, k)))
         for rows in row_blocks(n, k, references):
-            gathered = references[indices[rows]].to(p.dtype)
-            loss[rows], gradient[rows], weights[rows] = self._evaluate(
-                p[rows], gathered, prepared[rows], None if inverse is None else inverse[rows]
-            )
-        return TargetValues(loss + rest, gradient, torch.ones_like(rest), weights)
+            own = ridges if inverse is None else ridges[rows]
+            found = combine(p[rows], references[indices[rows]], among[rows], own)
+            for every, part in zip(values, found, strict=True):
+                every[rows] = part
+        return values
 
-    def _evaluate(
-        self, p: torch.Tensor, z: torch.Tensor, gram: torch.Tensor, inverse: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Loss without the rest, its gradient, and the weights of the references."""
-        k = z.shape[1]
-        # References lie close together on the unit sphere: only when seen from one of them, the
-        # nearest, do float32 products keep enough digits.
-        origin = z[:, 0]
-        offset = p - origin
-        overlap = (z @ offset[:, :, None]).squeeze(2) - (origin * offset).sum(1, keepdim=True)
-        centered = gram - overlap[:, :, None] - overlap[:, None, :]
-        centered += offset.square().sum(1)[:, None, None]
-        mean_distance = centered.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
-        # Scaling by the mean distance leaves the weights as they are and conditions the solve.
-        system = centered.div_(mean_distance[:, None, None])
-        ridges = self.reg if inverse is None else self.reg * inverse
-        system.diagonal(dim1=1, dim2=2).add_(ridges)
-        # Not `solve`, which raises for the whole batch where one matrix is singular.
-        weights = torch.linalg.solve_ex(system, torch.ones_like(overlap)).result
-        weights = weights / weights.sum(1, keepdim=True)
 
-        combined = torch.stack([weights, torch.full_like(weights, 1 / k)], 1) @ z
-        to_target, to_mean = p - combined[:, 0], p - combined[:, 1]
-        ridge = (ridges * weights.square()).sum(1)
-        loss = to_target.square().sum(1) + ridge * mean_distance
-        gradient = 2 * to_target + 2 * ridge[:, None] * to_mean
-        return loss, gradient, weights
+#: How references make a loss.
+Target = Nearest | LocallyLinear
+
+
+def combine(
+    p: torch.Tensor, z: torch.Tensor, among: torch.Tensor, ridges: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Loss (n,) without the rest, its gradient (n, r), and the weights of the references (n, k).
+
+    Args:
+        p: (n, r).
+        z: The references of each, (n, k, r).
+        among: Their squared distances from each other, (n, k, k).
+        ridges: Relative ridge of each, (n, k) or (1, 1).
+    """
+    k = z.shape[1]
+    # In terms of distances, float32 keeps its digits: references lie close together, so that
+    # products of the vectors themselves nearly cancel.
+    apart = (z - p[:, None]).square().sum(2)
+    mean = apart.mean(1).clamp(min=1e-12)
+    # Scaling by the mean distance leaves the weights as they are and conditions the solve.
+    system = (apart[:, :, None] + apart[:, None, :] - among) / (2 * mean[:, None, None])
+    system.diagonal(dim1=1, dim2=2).add_(ridges)
+    # Not `solve`, which raises for the whole batch where one matrix is singular.
+    weights = torch.linalg.solve_ex(system, torch.ones_like(apart)).result
+    total = weights.sum(1, keepdim=True)
+    weights = weights / total
+    ridge = (ridges * weights.square()).sum(1, keepdim=True)
+    pull = (weights + ridge / k)[:, None] @ z
+    return mean / total.squeeze(1), 2 * ((1 + ridge) * p - pull.squeeze(1)), weights
+
+
+def _among(z: torch.Tensor) -> torch.Tensor:
+    """|z_k - z_l|^2 of (n, k, r): (n, k, k)."""
+    # Products of vectors seen from one of them keep more digits.
+    z = z - z[:, :1]
+    gram = z @ z.transpose(1, 2)
+    squares = gram.diagonal(dim1=1, dim2=2)
+    return (squares[:, :, None] + squares[:, None, :] - 2 * gram).clamp(min=0)
 
 
 def make_target(

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from losiko_torch.database.index import squared_distances
+from losiko_torch.matching import Matching
 from losiko_torch.neighbor_list import EVERYTHING, Sight, atoms_that_see
 from losiko_torch.neighbors import find_pairs
-from losiko_torch.objective import Matching, Objective
+from losiko_torch.objective import Objective
 from losiko_torch.results import Judgement, Matches
 from losiko_torch.structures import Batch, sum_by_system
 
@@ -67,14 +68,16 @@ def judge(objective: Objective, batch: Batch, since: Verdict | None = None) -> V
         return replace(since, batch=batch)
     numbers = sight.of(batch.numbers)
     features = objective.features(batch, sight)
-    matching = objective.match(features, numbers)
-    own = None if batch.weights is None else sight.of(batch.weights)
-    terms, _, weights = objective.terms(features, numbers, own, matching)
+    components = objective.project(features, numbers)
+    matching = objective.search(components, numbers)
+    counted = None if batch.weights is None else sight.of(batch.weights)
+    terms, weights = objective.terms(features, components, numbers, counted, matching)
     apart = torch.zeros_like(weights)
     for rows, references, indices in objective.by_element(numbers, matching):
-        components, rest = references.project(features[rows])
-        found = squared_distances(components, references.vectors, indices)
-        apart[rows, : indices.shape[1]] = found + rest[:, None]
+        own = components.of(rows)
+        size = references.basis.shape[1]
+        found = squared_distances(own.values[:, :size], references.vectors, indices)
+        apart[rows, : indices.shape[1]] = found + own.rest[:, None]
     if since is None or sight.centers is None:
         return Verdict(batch, terms, matching, weights, apart)
     return Verdict(

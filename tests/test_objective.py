@@ -59,7 +59,7 @@ def test_gradient_is_the_derivative_for_fixed_references(atoms, references, targ
 
         def loss(length, way=way):
             moved = batch.with_positions(batch.positions + length * way)
-            return float(objective.losses(moved, objective.features(moved), matching))
+            return float(objective.evaluate(moved, matching).loss.sum())
 
         # Five points: the error of the difference is of fourth order.
         slope = 8 * (loss(step) - loss(-step)) - (loss(2 * step) - loss(-2 * step))
@@ -138,20 +138,6 @@ def test_projection_and_rest_make_the_whole_distance():
     z = (references.vectors.double() @ references.basis.double().T)[indices]
     wanted = (p[:, None] - z).square().sum(2)
     torch.testing.assert_close(distances, wanted, rtol=1e-5, atol=1e-6)
-
-
-def test_gradient_by_components_is_the_gradient_by_descriptors():
-    references = database().references_of(6)
-    generator = torch.Generator().manual_seed(0)
-    p = torch.randn(4, len(references.basis), generator=generator, dtype=torch.float64)
-    p = (p / p.norm(dim=1, keepdim=True)).requires_grad_()
-    components, rest = references.project(p)
-    y = references.vectors[:4].double()
-    share = torch.rand(4, generator=generator, dtype=torch.float64)
-    loss = (components - y).square().sum() + (share * rest).sum()
-    (wanted,) = torch.autograd.grad(loss, p)
-    found = references.gradient(p, components, 2 * (components - y), share).detach()
-    torch.testing.assert_close(found, wanted)
 
 
 def test_scoring_finds_what_evaluating_finds():

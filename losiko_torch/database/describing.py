@@ -15,15 +15,14 @@ from losiko_torch.database.sources import SOURCE
 from losiko_torch.database.weighting import as_weight
 from losiko_torch.descriptors.protocol import (
     device_of,
-    features_of,
     is_periodic,
     name_of,
     species_of,
 )
 from losiko_torch.descriptors.species import check_known
 from losiko_torch.errors import InputError, StructureError
-from losiko_torch.neighbor_list import EVERYTHING, Sight
 from losiko_torch.structures import Batch, check_structure
+from losiko_torch.surroundings import unit_features
 from losiko_torch.weights import own_weights
 
 #: Keys of a structure's info that start like this are results, not what it is.
@@ -54,22 +53,13 @@ def check_describable(atoms: Atoms, descriptor: nn.Module) -> None:
         )
 
 
-def unit_features(
-    descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Descriptors of the n atoms looked at, of unit length (n, F), and their lengths (n, 1)."""
-    features = features_of(descriptor, batch, sight)
-    lengths = features.norm(dim=1, keepdim=True).clamp(min=torch.finfo(features.dtype).tiny)
-    return features / lengths, lengths
-
-
 @torch.no_grad()
 def describe(structures: list[Atoms], descriptor: nn.Module, first: int) -> dict[int, Described]:
     """Environments by element of a few structures, numbered from ``first``."""
     if not structures:
         return {}
     batch = Batch.from_atoms(structures, device=device_of(descriptor))
-    vectors = unit_features(descriptor, batch)[0].float()
+    vectors = unit_features(descriptor, batch).float()
     if not torch.isfinite(vectors).all():
         raise InputError(f"{name_of(descriptor)} gives features that are not finite")
     counts = batch.counts

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from losiko_torch.accelerators import kernels_for
+
 #: Bound on the rounding error of a squared distance of unit vectors in float32.
 FLOAT32_ERROR = 4e-6
 #: The same in float64.
@@ -149,6 +151,9 @@ def _nearest_of(
     queries: torch.Tensor, references: torch.Tensor, indices: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The ``k`` nearest of some candidates, by exact distance and then by index, in float64."""
+    kernels = kernels_for(queries.device)
+    if kernels is not None and hasattr(kernels, "nearest_of"):
+        return kernels.nearest_of(queries, references, indices, k)
     indices = indices.sort(dim=1).values
     distances = squared_distances(queries.double(), references, indices)
     distances, order = distances.sort(dim=1, stable=True)

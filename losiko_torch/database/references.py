@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 
 from losiko_torch.database.index import Search, plain_search
+from losiko_torch.database.near_known import NearKnown, near_known_search
 from losiko_torch.database.weighted_index import weighted_search
 from losiko_torch.database.weighting import as_weight
 
@@ -46,11 +47,19 @@ class Environments:
             return plain_search(self.vectors)
         return weighted_search(self.vectors, self.weight)
 
+    @cached_property
+    def _double(self) -> torch.Tensor:
+        return self.vectors.double()
+
+    def vectors_in(self, dtype: torch.dtype) -> torch.Tensor:
+        """``vectors`` in float32 or float64."""
+        return self._double if dtype == torch.float64 else self.vectors.to(dtype)
+
     def restricted(self, columns: torch.Tensor) -> Environments:
         """For descriptors of which only these features, shape (f,), can differ from zero."""
         part = replace(self, basis=self.basis[columns])
         # The vectors are the same, and so is whatever finds the nearest of them.
-        part.__dict__["search"] = self.search
+        part.__dict__["search"], part.__dict__["near_known"] = self.search, self.near_known
         return part
 
     def project(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,21 +70,23 @@ class Environments:
         components = p @ self.basis.to(p.dtype)
         return components, (p.square().sum(1) - components.square().sum(1)).clamp(min=0)
 
-    def gradient(
-        self, p: torch.Tensor, components: torch.Tensor, slope: torch.Tensor, share: torch.Tensor
-    ) -> torch.Tensor:
-        """d/dp (n, F) of f(components) + share rest, given df/dcomponents (n, r) and share (n,)."""
-        twice = 2 * share[:, None]
-        return torch.addmm(twice * p, slope - twice * components, self.basis.to(p.dtype).T)
+    @cached_property
+    def near_known(self) -> NearKnown | None:
+        """What finds the nearest of them from others that are near; None if nothing does."""
+        return None if self.weight is not None else near_known_search(self.vectors)
 
     def nearest(
-        self, components: torch.Tensor, rest: torch.Tensor, k: int
+        self, components: torch.Tensor, rest: torch.Tensor, k: int, known: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Squared distances |p - z|^2 and indices, both (n, k), of the ``k`` nearest references.
 
         Nearest by distance over weight; ``components`` (n, r) and ``rest`` (n,) as ``project``
-        gives them, ``k`` at most ``usable``.
+        gives them, ``k`` at most ``usable``. To know k references that are near (n, k) may make it
+        faster; it never changes the answer.
         """
+        if known is not None and self.near_known is not None:
+            distances, indices = self.near_known(components, known)
+            return distances + rest[:, None], indices
         return self.search(components, rest, k)
 
     def inverse_weights(self, indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:

@@ -115,12 +115,14 @@ class SOAP(NumpyInterface, nn.Module):
         self.cutoff = self.r_cut + cutoff_padding(self.sigma)
 
         basis = GaussianBasis if rbf == "gto" else PolynomialBasis
-        self.basis = basis(self.r_cut, self.n_max, self.l_max, self.sigma, self.cutoff)
+        self.basis_arguments = (self.r_cut, self.n_max, self.l_max, self.sigma, self.cutoff)
+        self.basis = basis(*self.basis_arguments)
         element_of_number = torch.full((len(chemical_symbols) + 1,), -1)
         element_of_number[list(self.species)] = torch.arange(len(self.species))
         self.register_buffer("element_of_number", element_of_number, persistent=False)
         species_weights = torch.tensor(weights, dtype=torch.float64)
         self.register_buffer("species_weights", species_weights, persistent=False)
+        self._weighs_species = any(weight != 1 for weight in weights)
 
     @property
     def compression(self) -> dict[str, Any]:
@@ -250,25 +252,47 @@ class SOAP(NumpyInterface, nn.Module):
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.parameters_dict().items())
 
-    def _coefficients(self, batch: Batch, pairs: Pairs, centers: torch.Tensor):
-        elements = self.element_of_number[batch.numbers]
-        if ((elements < 0) & (batch.numbers > 0)).any():
+    def check_batch(self, batch: Batch) -> None:
+        """Raise ``StructureError`` for an element that is not among ``species``."""
+        unknown = (self.element_of_number[batch.numbers] < 0) & (batch.numbers > 0)
+        if unknown.any():
             self.check_elements(batch.numbers.cpu().numpy())
-        vectors = pairs.vectors(batch)
-        r2 = (vectors * vectors).sum(1)
-        neighbor_element = elements[pairs.neighbor]
+
+    def channel_of(self, numbers: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """For atomic numbers (E,) which of the densities they add to, (E,), and how many there are.
+
+        One for each element, but a single one with compression "mu2".
+        """
+        if self.compression["mode"] == "mu2":
+            return torch.zeros_like(numbers), 1
+        return self.element_of_number[numbers], len(self.species)
+
+    def pair_weights(self, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor | None:
+        """What neighbours of these squared distances and atomic numbers count, (E,); None: 1."""
+        if not self.weighting and self.smooth_width == 0 and not self._weighs_species:
+            return None
         weights = neighbor_weights(r2, self.weighting)
-        weights = weights * self.species_weights.to(r2.dtype)[neighbor_element]
+        if self._weighs_species:
+            own = self.species_weights.to(r2.dtype)[self.element_of_number[numbers]]
+            weights = weights * own
         if self.smooth_width > 0:
             weights = weights * smooth_cutoff(r2, self.cutoff, self.smooth_width)
-        radial = self.basis(r2) * weights[None, :, None]
+        return weights
+
+    def _coefficients(self, batch: Batch, pairs: Pairs, centers: torch.Tensor):
+        self.check_batch(batch)
+        vectors = pairs.vectors(batch)
+        r2 = (vectors * vectors).sum(1)
+        numbers = batch.numbers[pairs.neighbor]
+        channel, n_channels = self.channel_of(numbers)
+        radial = self.basis(r2)
+        weights = self.pair_weights(r2, numbers)
+        if weights is not None:
+            radial = radial * weights[None, :, None]
         row = centers.new_full((batch.n_atoms,), -1)
         row[centers] = torch.arange(len(centers), device=row.device)
-        n_elements = len(self.species)
-        if self.compression["mode"] == "mu2":
-            n_elements, neighbor_element = 1, torch.zeros_like(neighbor_element)
-        slot = row[pairs.center] * n_elements + neighbor_element
-        return expand_density(vectors, radial, slot, len(centers), n_elements, self.cutoff)
+        slot = row[pairs.center] * n_channels + channel
+        return expand_density(vectors, radial, slot, len(centers), n_channels, self.cutoff)
 
     def _mean_by_system(
         self, values: torch.Tensor, centers: torch.Tensor, batch: Batch

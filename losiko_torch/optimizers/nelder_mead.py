@@ -16,6 +16,7 @@ from losiko_torch.batch_relaxation import Ended
 from losiko_torch.coordinates import Coordinates
 from losiko_torch.objective import Objective
 from losiko_torch.schedule import gaussian
+from losiko_torch.verdict import judge
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,7 @@ class _Problem:
         if bool(self.coordinates.collapsed(rows)):
             return np.inf
         here = self.coordinates.place(rows)
-        features = self.objective.features(here)
-        matching = self.objective.match(features, here.numbers)
-        return float(self.objective.losses(here, features, matching).sum())
+        return float(judge(self.objective, here).losses.sum())
 
     def noise(self, key: tuple[int, ...], copy: int) -> np.ndarray:
         """Along the directions of atoms; cells are not shaken."""

@@ -1,0 +1,163 @@
+r"""The locally linear target of many atoms: distances, a small solve and a combination for each.
+
+For an atom at p with references z_1..z_k, whose squared distances are d_k = |p - z_k|^2 from p and
+D_kl = |z_k - z_l|^2 among themselves,
+
+    (z_k - p).(z_l - p) = (d_k + d_l - D_kl) / 2,
+
+so that the D of an atom's references serve as long as it has these, and each p costs its d alone.
+With m the mean of the d_k and rho_k the ridges relative to it, the weights are w = x / sum x for
+
+    A x = 1,     A_kl = (d_k + d_l - D_kl) / (2 m) + rho_k delta_kl,
+
+and the loss |p - sum_k w_k z_k|^2 + m sum_k rho_k w_k^2 is m / sum x.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from losiko_kernels.cpu.lanes import compiled, load, muladd, spread, store, total
+from losiko_kernels.cpu.products import padded
+from losiko_kernels.cpu.threads import run
+
+#: Mean squared distance below which an atom is on its references.
+SMALLEST = 1e-12
+
+
+def combine(
+    p: torch.Tensor,
+    references: torch.Tensor,
+    indices: torch.Tensor,
+    among: torch.Tensor,
+    ridges: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Loss (n,), its gradient by p (n, r), and the weights (n, k).
+
+    Args:
+        p: (n, r).
+        references: (N, r), of the dtype of p.
+        indices: Rows of the references, (n, k).
+        among: D of each atom's references, (n, k, k).
+        ridges: (n, k), or one for all references (1, 1).
+    """
+    n, k = indices.shape
+    loss, gradient, weights = p.new_empty(n), torch.empty_like(p), p.new_empty((n, k))
+    ridges = ridges.expand(-1, k).contiguous()
+    arguments = (p, references, indices, among, ridges, loss, gradient, weights)
+    run(_combine, n, *(each.contiguous() for each in arguments))
+    return loss, gradient, weights
+
+
+def distances_among(
+    references: torch.Tensor, indices: torch.Tensor, changed: torch.Tensor, out: torch.Tensor
+) -> None:
+    """Write |z_k - z_l|^2 of the references in each row of ``indices`` (n, k) to ``out`` (n, k, k).
+
+    Only those of the references that ``changed`` (n, k) marks, with all others.
+    """
+    run(_among, len(indices), references, indices, changed, out)
+
+
+@compiled
+def _apart(a, b, count):
+    """|a - b|^2 of two arrays; ``count`` is their length."""
+    zero, minus = spread(a.dtype.type(0)), spread(a.dtype.type(-1))
+    s0, s1 = zero, zero
+    for k in range(0, count - 15, 16):
+        d0 = muladd(load(b, k), minus, load(a, k))
+        d1 = muladd(load(b, k + 8), minus, load(a, k + 8))
+        s0, s1 = muladd(d0, d0, s0), muladd(d1, d1, s1)
+    found = total(s0) + total(s1)
+    for k in range(count // 16 * 16, count):
+        found += (a[k] - b[k]) * (a[k] - b[k])
+    return found
+
+
+@compiled
+def _among(start, stop, references, indices, changed, out):
+    k, size = indices.shape[1], references.shape[1]
+    for atom in range(start, stop):
+        for first in range(k):
+            if not changed[atom, first]:
+                continue
+            own = references[indices[atom, first]]
+            for second in range(k):
+                # Of two changed ones the first has done both.
+                if second >= first or not changed[atom, second]:
+                    apart = _apart(own, references[indices[atom, second]], size)
+                    out[atom, first, second] = apart
+                    out[atom, second, first] = apart
+
+
+@compiled
+def _solve(matrix, right, k, stride):
+    """Gaussian elimination of a symmetric matrix in its upper triangle; ``right`` becomes x."""
+    kind = matrix.dtype.type
+    for pivot in range(k):
+        row = pivot * stride
+        inverse = kind(1) / matrix[row + pivot]
+        for other in range(pivot + 1, k):
+            factor = -matrix[row + other] * inverse
+            along = spread(factor)
+            for j in range(other // 8 * 8, stride, 8):
+                at = other * stride + j
+                store(muladd(along, load(matrix, row + j), load(matrix, at)), matrix, at)
+            right[other] += factor * right[pivot]
+    for pivot in range(k - 1, -1, -1):
+        row = pivot * stride
+        found = right[pivot]
+        for j in range(pivot + 1, k):
+            found -= matrix[row + j] * right[j]
+        right[pivot] = found / matrix[row + pivot]
+
+
+@compiled
+def _combine(start, stop, p, references, indices, among, ridges, loss, gradient, weights):
+    kind = p.dtype.type
+    k, size = indices.shape[1], p.shape[1]
+    stride = padded(k)
+    matrix, right = np.zeros(k * stride, p.dtype), np.empty(stride, p.dtype)
+    apart = np.zeros(stride, p.dtype)
+    for atom in range(start, stop):
+        here = p[atom]
+        mean = kind(0)
+        for j in range(k):
+            apart[j] = _apart(here, references[indices[atom, j]], size)
+            mean += apart[j]
+        # Written so that NaN comes through.
+        mean = kind(SMALLEST) if mean < k * kind(SMALLEST) else mean / kind(k)
+        half = kind(0.5) / mean
+        ridge = ridges[atom if len(ridges) > 1 else 0]
+        for i in range(k):
+            others = among[atom, i]
+            for j in range(i, k):
+                matrix[i * stride + j] = half * (apart[i] + apart[j] - others[j])
+            matrix[i * stride + i] += ridge[i]
+            right[i] = 1
+        _solve(matrix, right, k, stride)
+        whole = kind(0)
+        for j in range(k):
+            whole += right[j]
+        loss[atom] = mean / whole
+        penalty = kind(0)
+        for j in range(k):
+            share = right[j] / whole
+            weights[atom, j] = share
+            penalty += ridge[j] * share * share
+        out = gradient[atom]
+        for j in range(size):
+            out[j] = kind(2) * (kind(1) + penalty) * here[j]
+        for j in range(k):
+            factor = kind(-2) * (weights[atom, j] + penalty / kind(k))
+            _add(factor, references[indices[atom, j]], out, size)
+
+
+@compiled
+def _add(factor, values, out, size):
+    along = spread(factor)
+    for k in range(0, size - 7, 8):
+        store(muladd(along, load(values, k), load(out, k)), out, k)
+    for k in range(size // 8 * 8, size):
+        out[k] += factor * values[k]

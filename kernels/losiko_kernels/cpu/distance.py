@@ -1,0 +1,57 @@
+"""From coefficients to distances |p - t|^2 and their gradient, with no power spectrum kept."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from losiko_kernels.cpu import products as of
+from losiko_kernels.cpu.lanes import compiled
+from losiko_kernels.cpu.threads import run
+
+
+def distance(
+    c: torch.Tensor, target: torch.Tensor, n_max: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """d_i = |p_i - t_i|^2 for unit features p and targets (n, F); (n,) and dd_i/dc_i, like ``c``.
+
+    The gradient is zero for elements that a center does not see.
+    """
+    n, rows, channels = c.shape
+    degrees = math.isqrt(rows)
+    offsets = of.feature_offsets(channels // n_max, n_max, degrees)
+    out, gradient = c.new_empty(n), torch.empty_like(c)
+    run(_distance, n, c.flatten(), target, n_max, degrees, offsets, out, gradient.view(-1))
+    return out, gradient
+
+
+@compiled
+def _distance(start, stop, c, target, n_max, degrees, offsets, out, gradient):
+    kind = c.dtype.type
+    widest = of.padded(len(offsets) * n_max)
+    rows = np.empty(degrees * degrees * widest, c.dtype)
+    back = np.empty_like(rows)
+    products = np.empty(degrees * widest * widest + 8, c.dtype)
+    p = np.empty(target.shape[1] + 8, c.dtype)
+    difference = np.empty(target.shape[1], c.dtype)
+    present = np.empty(len(offsets), np.int64)
+    for center in range(start, stop):
+        count = of.gather(c, center, len(offsets), n_max, present, rows)
+        stride = of.padded(count * n_max)
+        of.multiply_out(rows, degrees, stride, products)
+        of.pack(products, degrees, stride, n_max, present, count, offsets, p)
+        squared = of.dot(p, p)
+        # NaN has to come through; only a center that sees nothing has no direction.
+        inverse = kind(0) if squared == 0 else kind(1) / np.sqrt(squared)
+        t = target[center]
+        # Of nearly equal vectors, the difference keeps digits that the scalar product loses.
+        of.combine(inverse, p, kind(-1), t, difference)
+        out[center] = of.dot(difference, difference)
+        along = of.dot(difference, p) * inverse
+        twice = kind(2) * inverse
+        of.combine(-twice * along * inverse, p, twice, difference, p)
+        of.unpack(p, degrees, stride, n_max, present, count, offsets, products)
+        of.multiply_back(products, rows, degrees, stride, count * n_max, back)
+        of.scatter(back, center, len(offsets), n_max, present, count, gradient)

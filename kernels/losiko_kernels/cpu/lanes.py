@@ -1,0 +1,206 @@
+"""Eight numbers at once, in compiled functions: the width of a register in float32.
+
+numba leaves short loops to LLVM, which does not turn those of eight steps into vector
+instructions; here these are spelled out. Arrays are one-dimensional and contiguous, and indices are
+not checked.
+
+>>> import numpy as np
+>>> @compiled
+... def scaled(x, factor):
+...     store(muladd(load(x, 0), spread(factor), spread(x.dtype.type(0))), x, 0)
+...     return total(load(x, 0))
+>>> scaled(np.arange(8.0), 2.0)
+56.0
+"""
+
+from __future__ import annotations
+
+import numba
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic, models, register_model
+
+WIDTH = 8
+#: Sums may be reordered and fused; NaN and infinity stay what they are, they tell of broken input.
+FAST = ("reassoc", "contract", "nsz", "arcp")
+
+#: For functions that kernels are made of.
+compiled = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=set(FAST))
+
+
+class Lanes(types.Type):
+    """Eight numbers of one type, in a register."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        super().__init__(name=f"Lanes({dtype})")
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, front):
+        super().__init__(manager, front, ir.VectorType(manager[front.dtype].get_data_type(), WIDTH))
+
+
+def _address(context, builder, array_type, array, index):
+    """Pointer to the eight numbers from ``index`` on."""
+    data = context.make_array(array_type)(context, builder, array).data
+    vector = ir.VectorType(context.get_data_type(array_type.dtype), WIDTH)
+    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+
+@intrinsic
+def load(typing, array, index):
+    """The eight numbers of ``array`` from ``index`` on."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = _address(context, builder, signature.args[0], *arguments)
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return Lanes(array.dtype)(array, types.intp), generate
+
+
+@intrinsic
+def load_double(typing, array, index):
+    """As ``load``, in float64 whatever the array's type."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = _address(context, builder, signature.args[0], *arguments)
+        value = builder.load(pointer, align=array.dtype.bitwidth // 8)
+        wide = ir.VectorType(ir.DoubleType(), WIDTH)
+        return value if value.type == wide else builder.fpext(value, wide)
+
+    return Lanes(types.float64)(array, types.intp), generate
+
+
+@intrinsic
+def store(typing, lanes, array, index):
+    """Write them to ``array`` from ``index`` on."""
+
+    def generate(context, builder, signature, arguments):
+        value, *place = arguments
+        pointer = _address(context, builder, signature.args[1], *place)
+        builder.store(value, pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(lanes, array, types.intp), generate
+
+
+def _eight_times(builder, number):
+    vector, lane = ir.VectorType(number.type, WIDTH), ir.IntType(32)
+    nothing = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(nothing, number, ir.Constant(lane, 0))
+    first = ir.Constant(ir.VectorType(lane, WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(one, nothing, first)
+
+
+@intrinsic
+def spread(typing, number):
+    """One number, eight times."""
+
+    def generate(context, builder, signature, arguments):
+        return _eight_times(builder, arguments[0])
+
+    return Lanes(number)(number), generate
+
+
+@intrinsic
+def load_one(typing, array, index):
+    """The number of ``array`` at ``index``, eight times."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        return _eight_times(builder, builder.load(builder.gep(data, [arguments[1]])))
+
+    return Lanes(array.dtype)(array, types.intp), generate
+
+
+@intrinsic
+def muladd(typing, a, b, c):
+    """a * b + c."""
+
+    def generate(context, builder, signature, arguments):
+        x, y, z = arguments
+        return builder.fadd(builder.fmul(x, y, flags=FAST), z, flags=FAST)
+
+    return a(a, b, c), generate
+
+
+@intrinsic
+def total(typing, lanes):
+    """The sum of all eight."""
+
+    def generate(context, builder, signature, arguments):
+        value, lane = arguments[0], ir.IntType(32)
+        nothing = ir.Constant(value.type, ir.Undefined)
+        for distance in (4, 2, 1):
+            order = [(k + distance) % WIDTH for k in range(WIDTH)]
+            moved = builder.shuffle_vector(
+                value, nothing, ir.Constant(ir.VectorType(lane, WIDTH), order)
+            )
+            value = builder.fadd(value, moved, flags=FAST)
+        return builder.extract_element(value, ir.Constant(lane, 0))
+
+    return lanes.dtype(lanes), generate
+
+
+def _transposed(builder, rows):
+    """Eight vectors whose k-th holds the k-th number of each of ``rows``."""
+    lane = ir.IntType(32)
+    order = ir.VectorType(lane, WIDTH)
+    for distance in (1, 2, 4):
+        # Swap the off-diagonal blocks of this size within blocks of twice that size.
+        low = [k if not k & distance else WIDTH + k - distance for k in range(WIDTH)]
+        high = [k + distance if not k & distance else WIDTH + k for k in range(WIDTH)]
+        swapped = list(rows)
+        for k in range(WIDTH):
+            if not k & distance:
+                pair = rows[k], rows[k + distance]
+                swapped[k] = builder.shuffle_vector(*pair, ir.Constant(order, low))
+                swapped[k + distance] = builder.shuffle_vector(*pair, ir.Constant(order, high))
+        rows = swapped
+    return rows
+
+
+def _loaded(context, builder, array, values, at, stride):
+    """Pointers to eight rows of a matrix, ``stride`` apart, and the eight numbers at each."""
+    pointers = []
+    for k in range(WIDTH):
+        step = builder.mul(stride, ir.Constant(stride.type, k))
+        pointers.append(_address(context, builder, array, values, builder.add(at, step)))
+    align = array.dtype.bitwidth // 8
+    return pointers, [builder.load(pointer, align=align) for pointer in pointers]
+
+
+@intrinsic
+def transpose(typing, array, source, target, stride):
+    """Write the 8 x 8 block at ``source``, whose rows are ``stride`` apart, mirrored to ``target``."""
+
+    def generate(context, builder, signature, arguments):
+        values, begin, end, step = arguments
+        _, rows = _loaded(context, builder, array, values, begin, step)
+        pointers, _ = _loaded(context, builder, array, values, end, step)
+        for pointer, row in zip(pointers, _transposed(builder, rows), strict=True):
+            builder.store(row, pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def symmetrize(typing, array, at, stride):
+    """Mirror the upper triangle of the 8 x 8 block at ``at`` and double its diagonal."""
+
+    def generate(context, builder, signature, arguments):
+        pointers, rows = _loaded(context, builder, array, *arguments)
+        number, order = rows[0].type, ir.VectorType(ir.IntType(32), WIDTH)
+        for k, (row, column) in enumerate(zip(rows, _transposed(builder, rows), strict=True)):
+            from_column = [j + WIDTH if j < k else j for j in range(WIDTH)]
+            mirrored = builder.shuffle_vector(row, column, ir.Constant(order, from_column))
+            factor = ir.Constant(number, [2.0 if j == k else 1.0 for j in range(WIDTH)])
+            builder.store(
+                builder.fmul(mirrored, factor), pointers[k], align=array.dtype.bitwidth // 8
+            )
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), generate

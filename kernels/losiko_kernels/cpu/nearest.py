@@ -1,0 +1,127 @@
+"""The nearest references of queries, by exact distances in float64 to as few as can be.
+
+``nearest_of`` looks at given candidates. ``nearest_within`` looks at all references whose distance
+may be below a bound, by a lower bound of each that is cheap to have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from losiko_kernels.cpu.lanes import compiled, load, load_double, muladd, spread, total
+from losiko_kernels.cpu.threads import run
+
+
+def nearest_of(
+    queries: torch.Tensor, references: torch.Tensor, candidates: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``k`` nearest of the candidates (n, m): |q - z|^2 in float64 and indices, both (n, k).
+
+    Ordered by distance, then by index. ``queries`` are (n, r), ``references`` (N, r), each
+    float32 or float64.
+    """
+    n = len(queries)
+    distances = queries.new_empty((n, k), dtype=torch.float64)
+    indices = candidates.new_empty((n, k))
+    queries, candidates = queries.contiguous(), candidates.contiguous()
+    run(_nearest_of, n, queries, references, candidates, distances, indices)
+    return distances, indices
+
+
+def nearest_within(
+    queries: torch.Tensor,
+    references: torch.Tensor,
+    lower: torch.Tensor,
+    known: torch.Tensor,
+    slack: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k nearest of all references, as ``nearest_of`` gives them.
+
+    Args:
+        queries, references: (n, r) and (N, r).
+        lower: Lower bounds of their squared distances, up to rounding, (n, N), float32.
+        known: k different references of each query, (n, k), better the nearer they are: none that
+            is farther than the farthest of them is looked at.
+        slack: The bounds' rounding error.
+    """
+    n, k = known.shape
+    distances = queries.new_empty((n, k), dtype=torch.float64)
+    indices = known.new_empty((n, k))
+    given = (queries.contiguous(), references, lower, known.contiguous(), np.float64(slack))
+    run(_nearest_within, n, *given, distances, indices)
+    return distances, indices
+
+
+@compiled
+def _nearest_within(
+    start, stop, queries, references, lower, known, slack, distances, indices
+):  # fmt: skip
+    size, k = queries.shape[1], known.shape[1]
+    query = np.zeros(size, np.float64)
+    found, number = np.empty(k + 1, np.float64), np.empty(k + 1, np.int64)
+    for atom in range(start, stop):
+        for j in range(size):
+            query[j] = queries[atom, j]
+        farthest = 0.0
+        for place in range(k):
+            apart = _apart(query, references[known[atom, place]], size)
+            # A query that is not finite finds everything.
+            farthest = apart if not apart <= farthest else farthest
+        bounds = lower[atom]
+        count = 0
+        reach = bounds.dtype.type(farthest + slack)
+        for index in range(len(bounds)):
+            if bounds[index] > reach:
+                continue
+            _insert(_apart(query, references[index], size), index, found, number, count)
+            count = min(count + 1, k)
+            if count == k and found[k - 1] < farthest:
+                farthest = found[k - 1]
+                reach = bounds.dtype.type(farthest + slack)
+        for place in range(k):
+            distances[atom, place], indices[atom, place] = found[place], number[place]
+
+
+@compiled
+def _insert(apart, index, found, number, count):
+    """Into a list of ``count`` that has room for one more, by distance and then by index."""
+    at = count
+    while at > 0 and (
+        apart < found[at - 1] or (apart == found[at - 1] and index < number[at - 1])
+    ):
+        found[at], number[at] = found[at - 1], number[at - 1]
+        at -= 1
+    found[at], number[at] = apart, index
+
+
+@compiled
+def _nearest_of(start, stop, queries, references, candidates, distances, indices):
+    size, m, k = queries.shape[1], candidates.shape[1], distances.shape[1]
+    query = np.zeros(size, np.float64)
+    found, number = np.empty(m, np.float64), np.empty(m, np.int64)
+    for atom in range(start, stop):
+        for j in range(size):
+            query[j] = queries[atom, j]
+        for place in range(m):
+            index = candidates[atom, place]
+            apart = _apart(query, references[index], size)
+            # Candidates come almost in order, so that few have to move.
+            _insert(apart, index, found, number, place)
+        for place in range(k):
+            distances[atom, place], indices[atom, place] = found[place], number[place]
+
+
+@compiled
+def _apart(query, reference, size):
+    zero, minus = spread(0.0), spread(-1.0)
+    s0, s1 = zero, zero
+    for k in range(0, size - 15, 16):
+        d0 = muladd(load(query, k), minus, load_double(reference, k))
+        d1 = muladd(load(query, k + 8), minus, load_double(reference, k + 8))
+        s0, s1 = muladd(d0, d0, s0), muladd(d1, d1, s1)
+    found = total(s0) + total(s1)
+    for k in range(size // 16 * 16, size):
+        difference = query[k] - reference[k]
+        found += difference * difference
+    return found

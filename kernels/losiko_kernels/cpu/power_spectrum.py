@@ -1,0 +1,80 @@
+"""Unit power spectra of many centers, and what a gradient by them is by the coefficients."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from losiko_kernels.cpu import products as of
+from losiko_kernels.cpu.lanes import compiled
+from losiko_kernels.cpu.threads import run
+
+
+def unit_power_spectrum(c: torch.Tensor, n_max: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features (n, F) of unit length, and their lengths before (n,), from coefficients."""
+    n, rows, channels = c.shape
+    degrees = math.isqrt(rows)
+    features = c.new_empty((n, channels * (channels + 1) // 2 * degrees))
+    length = c.new_empty(n)
+    offsets = of.feature_offsets(channels // n_max, n_max, degrees)
+    run(_values, n, c.flatten(), n_max, degrees, offsets, features, length)
+    return features, length
+
+
+def power_spectrum_backward(
+    c: torch.Tensor, length: torch.Tensor, slope: torch.Tensor, n_max: int
+) -> torch.Tensor:
+    """df/dc, like ``c``, from ``slope`` = df/dp (n, F) for unit features p.
+
+    Zero for elements that a center does not see.
+    """
+    n, rows, channels = c.shape
+    degrees = math.isqrt(rows)
+    offsets = of.feature_offsets(channels // n_max, n_max, degrees)
+    out = torch.empty_like(c)
+    run(_backward, n, c.flatten(), length, slope, n_max, degrees, offsets, out.view(-1))
+    return out
+
+
+@compiled
+def _values(start, stop, c, n_max, degrees, offsets, features, length):
+    kind = c.dtype.type
+    widest = of.padded(len(offsets) * n_max)
+    rows = np.empty(degrees * degrees * widest, c.dtype)
+    products = np.empty(degrees * widest * widest + 8, c.dtype)
+    p = np.empty(features.shape[1] + 8, c.dtype)
+    present = np.empty(len(offsets), np.int64)
+    for center in range(start, stop):
+        count = of.gather(c, center, len(offsets), n_max, present, rows)
+        stride = of.padded(count * n_max)
+        of.multiply_out(rows, degrees, stride, products)
+        of.pack(products, degrees, stride, n_max, present, count, offsets, p)
+        length[center] = np.sqrt(of.dot(p, p))
+        # A center without neighbours has no features.
+        inverse = kind(0) if length[center] == 0 else kind(1) / length[center]
+        of.combine(inverse, p, kind(0), p, features[center])
+
+
+@compiled
+def _backward(start, stop, c, length, slope, n_max, degrees, offsets, out):
+    kind = c.dtype.type
+    widest = of.padded(len(offsets) * n_max)
+    rows = np.empty(degrees * degrees * widest, c.dtype)
+    back = np.empty_like(rows)
+    products = np.empty(degrees * widest * widest + 8, c.dtype)
+    p = np.empty(slope.shape[1] + 8, c.dtype)
+    present = np.empty(len(offsets), np.int64)
+    for center in range(start, stop):
+        count = of.gather(c, center, len(offsets), n_max, present, rows)
+        stride = of.padded(count * n_max)
+        of.multiply_out(rows, degrees, stride, products)
+        of.pack(products, degrees, stride, n_max, present, count, offsets, p)
+        inverse = kind(0) if length[center] == 0 else kind(1) / length[center]
+        given = slope[center]
+        along = of.dot(p, given) * inverse * inverse
+        of.combine(-along * inverse, p, inverse, given, p)
+        of.unpack(p, degrees, stride, n_max, present, count, offsets, products)
+        of.multiply_back(products, rows, degrees, stride, count * n_max, back)
+        of.scatter(back, center, len(offsets), n_max, present, count, out)

@@ -1,0 +1,212 @@
+r"""The power spectrum of one center, P_l = C_l C_l^T, and its gradient M_l C_l, in registers.
+
+A center's coefficients are first gathered into rows of the channels of those elements that it sees:
+the others are zero, and so are their products. Rows are padded to whole registers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from losiko_kernels.cpu.lanes import (
+    compiled,
+    load,
+    load_one,
+    muladd,
+    spread,
+    store,
+    symmetrize,
+    total,
+    transpose,
+)
+
+
+def feature_offsets(n_elements: int, n_max: int, degrees: int) -> np.ndarray:
+    """Where the features of each pair of elements a <= b begin, (n_elements, n_elements)."""
+    offsets = np.zeros((n_elements, n_elements), np.int64)
+    start = 0
+    for a in range(n_elements):
+        for b in range(a, n_elements):
+            offsets[a, b] = start
+            start += (n_max * (n_max + 1) // 2 if a == b else n_max**2) * degrees
+    return offsets
+
+
+@compiled
+def padded(channels):
+    return (channels + 7) // 8 * 8
+
+
+@compiled
+def gather(c, center, n_elements, n_max, present, rows):
+    """Coefficients of the elements seen, into ``rows``; how many there are, by ``present``.
+
+    ``c`` is flat: (n, rows, channels).
+    """
+    channels = n_elements * n_max
+    n_rows = len(rows) // padded(channels)
+    base = center * n_rows * channels
+    count = 0
+    for number in range(n_elements):
+        for n in range(n_max):
+            if c[base + number * n_max + n] != 0:
+                present[count] = number
+                count += 1
+                break
+    stride = padded(count * n_max)
+    for row in range(n_rows):
+        at = base + row * channels
+        for k in range(count):
+            copy(c, at + present[k] * n_max, rows, row * stride + k * n_max, n_max)
+        for k in range(row * stride + count * n_max, (row + 1) * stride):
+            rows[k] = 0
+    return count
+
+
+@compiled
+def multiply_out(rows, degrees, stride, products):
+    """Upper triangles of C_l C_l^T, and some of the lower, (degrees * stride * stride)."""
+    zero = spread(rows.dtype.type(0))
+    for degree in range(degrees):
+        for i in range(0, stride, 4):
+            for j in range(i // 8 * 8, stride, 8):
+                p0, p1, p2, p3 = zero, zero, zero, zero
+                for row in range(degree * degree, (degree + 1) * (degree + 1)):
+                    values = load(rows, row * stride + j)
+                    at = row * stride + i
+                    p0 = muladd(load_one(rows, at), values, p0)
+                    p1 = muladd(load_one(rows, at + 1), values, p1)
+                    p2 = muladd(load_one(rows, at + 2), values, p2)
+                    p3 = muladd(load_one(rows, at + 3), values, p3)
+                to = (degree * stride + i) * stride + j
+                store(p0, products, to)
+                store(p1, products, to + stride)
+                store(p2, products, to + 2 * stride)
+                store(p3, products, to + 3 * stride)
+
+
+@compiled
+def pack(products, degrees, stride, n_max, present, count, offsets, features):
+    """The distinct entries in the order of features; those of unseen elements are zero.
+
+    Whole registers are copied, and what is too much of one is overwritten by the next: both arrays
+    have a register's length to spare.
+    """
+    features[:] = 0
+    for a in range(count):
+        for b in range(a, count):
+            at = offsets[present[a], present[b]]
+            for degree in range(degrees):
+                for n in range(n_max):
+                    row = (degree * stride + a * n_max + n) * stride + b * n_max
+                    begin = n if a == b else 0
+                    for k in range(begin, n_max, 8):
+                        store(load(products, row + k), features, at + k - begin)
+                    at += n_max - begin
+            # The spare part of the last register belongs to features that come later, if any.
+            for k in range(at, at + 8):
+                features[k] = 0
+
+
+@compiled
+def unpack(slope, degrees, stride, n_max, present, count, offsets, matrices):
+    """Symmetric matrices of a gradient by features; a square counts twice in its derivative.
+
+    As in ``pack`` too much is copied and overwritten: what is too much of a row lies in the next.
+    """
+    for degree in range(degrees):
+        base = degree * stride * stride
+        for a in range(count):
+            for n in range(n_max):
+                row = base + (a * n_max + n) * stride
+                for b in range(a, count):
+                    at = offsets[present[a], present[b]]
+                    begin = n if a == b else 0
+                    if a == b:
+                        at += degree * (n_max * (n_max + 1) // 2) + n * n_max - n * (n - 1) // 2
+                    else:
+                        at += (degree * n_max + n) * n_max
+                    for k in range(begin, n_max, 8):
+                        store(load(slope, at + k - begin), matrices, row + b * n_max + k)
+        for i in range(0, stride, 8):
+            symmetrize(matrices, base + i * stride + i, stride)
+            for j in range(i + 8, stride, 8):
+                transpose(matrices, base + i * stride + j, base + j * stride + i, stride)
+
+
+@compiled
+def multiply_back(matrices, rows, degrees, stride, channels, out):
+    """M_l C_l into rows like those of ``gather``."""
+    zero = spread(rows.dtype.type(0))
+    for degree in range(degrees):
+        last = (degree + 1) * (degree + 1) - 1
+        for row in range(degree * degree, last + 1, 4):
+            # Four rows at once; where fewer are left the last is computed again.
+            r0 = row * stride
+            r1, r2 = min(row + 1, last) * stride, min(row + 2, last) * stride
+            r3 = min(row + 3, last) * stride
+            for j in range(0, stride, 8):
+                g0, g1, g2, g3 = zero, zero, zero, zero
+                for k in range(channels):
+                    values = load(matrices, (degree * stride + k) * stride + j)
+                    g0 = muladd(load_one(rows, r0 + k), values, g0)
+                    g1 = muladd(load_one(rows, r1 + k), values, g1)
+                    g2 = muladd(load_one(rows, r2 + k), values, g2)
+                    g3 = muladd(load_one(rows, r3 + k), values, g3)
+                store(g0, out, r0 + j)
+                store(g1, out, r1 + j)
+                store(g2, out, r2 + j)
+                store(g3, out, r3 + j)
+
+
+@compiled
+def scatter(rows, center, n_elements, n_max, present, count, out):
+    """Rows of seen elements into flat (n, rows, channels); zero for unseen ones."""
+    channels, stride = n_elements * n_max, padded(count * n_max)
+    n_rows = len(rows) // padded(channels)
+    base = center * n_rows * channels
+    if count < n_elements:
+        out[base : base + n_rows * channels] = 0
+    for row in range(n_rows):
+        at = base + row * channels
+        for k in range(count):
+            copy(rows, row * stride + k * n_max, out, at + present[k] * n_max, n_max)
+
+
+@compiled
+def copy(source, begin, target, at, count):
+    """``count`` numbers, eight by eight as far as possible."""
+    for k in range(0, count - 7, 8):
+        store(load(source, begin + k), target, at + k)
+    for k in range(count // 8 * 8, count):
+        target[at + k] = source[begin + k]
+
+
+@compiled
+def dot(a, b):
+    """Scalar product of two arrays, as far as the shorter one goes."""
+    zero, size = spread(a.dtype.type(0)), min(len(a), len(b))
+    # Four sums side by side: one alone would wait for itself at every step.
+    s0, s1, s2, s3 = zero, zero, zero, zero
+    for k in range(0, size - 31, 32):
+        s0 = muladd(load(a, k), load(b, k), s0)
+        s1 = muladd(load(a, k + 8), load(b, k + 8), s1)
+        s2 = muladd(load(a, k + 16), load(b, k + 16), s2)
+        s3 = muladd(load(a, k + 24), load(b, k + 24), s3)
+    found = total(s0) + total(s1) + total(s2) + total(s3)
+    for k in range(size // 32 * 32, size):
+        found += a[k] * b[k]
+    return found
+
+
+@compiled
+def combine(factor, a, other, b, out):
+    """factor a + other b into ``out``, which may be one of them, as far as the shortest goes."""
+    zero, size = spread(a.dtype.type(0)), min(len(a), len(b), len(out))
+    kind = a.dtype.type
+    first, second = spread(kind(factor)), spread(kind(other))
+    for k in range(0, size - 7, 8):
+        product = muladd(second, load(b, k), zero)
+        store(muladd(first, load(a, k), product), out, k)
+    for k in range(size // 8 * 8, size):
+        out[k] = factor * a[k] + other * b[k]

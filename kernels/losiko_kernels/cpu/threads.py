@@ -1,0 +1,41 @@
+"""Running a kernel on as many threads as torch has.
+
+A kernel is a compiled function of ``(start, stop, *arguments)`` that works on the centers from
+``start`` to ``stop`` and lets go of Python's lock, so that plain threads serve. Each center is
+computed by one thread in a fixed order: results do not depend on their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+#: Centers for which a further thread pays.
+WORTH_A_THREAD = 32
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
+
+
+def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Call the kernel for all of ``count`` centers; torch tensors are passed as NumPy arrays."""
+    arguments = tuple(a.numpy() if isinstance(a, torch.Tensor) else a for a in arguments)
+    threads = min(torch.get_num_threads(), count // WORTH_A_THREAD)
+    if threads < 2:
+        kernel(0, count, *arguments)
+        return
+    # Several parts a thread even out centers of different cost.
+    edges = [count * part // (4 * threads) for part in range(4 * threads + 1)]
+    pool = _pool(torch.get_num_threads())
+    parts = [
+        pool.submit(kernel, start, stop, *arguments)
+        for start, stop in zip(edges, edges[1:], strict=False)
+    ]
+    for part in parts:
+        part.result()

@@ -1,0 +1,59 @@
+r"""Finding the nearest references of an atom that moved a little, from those that it had.
+
+The farthest of k references known before is at least as far as the k-th nearest now. So nothing
+beyond it needs to be looked at, and a lower bound of all distances tells what that is: with the
+descriptors' first principal components a and the length t of what these leave over,
+
+    |p - z|^2 >= |a_p - a_z|^2 + (t_p - t_z)^2,
+
+a matrix product in few dimensions. What is left are hardly more than the k themselves; exact
+distances decide among them, and the answer is that of going through all references in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from losiko_torch.accelerators import kernels_for
+from losiko_torch.database.index import FLOAT32_ERROR
+
+#: Principal components of the lower bound.
+LEADING = 64
+#: Entries of a matrix of bounds worked on at once: as many as a processor keeps at hand.
+ENTRIES = 2**20
+
+#: ``(components (n, r), known references (n, k)) -> (squared distances, indices)``, both (n, k).
+NearKnown = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def near_known_search(references: torch.Tensor) -> NearKnown | None:
+    """The search among ``references`` (N, r), or None where no kernel serves their device."""
+    kernels = kernels_for(references.device)
+    if kernels is None or not hasattr(kernels, "nearest_within"):
+        return None
+    leading = _leading(references)
+    squares = leading.square().sum(1)
+
+    def search(components: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        distances = torch.empty(known.shape, dtype=components.dtype)
+        indices = torch.empty_like(known)
+        queries = _leading(components)
+        own = queries.square().sum(1, keepdim=True)
+        at_once = max(1, ENTRIES // len(references))
+        for begin in range(0, len(known), at_once):
+            rows = slice(begin, begin + at_once)
+            lower = torch.addmm(squares, queries[rows], leading.T, alpha=-2).add_(own[rows])
+            distances[rows], indices[rows] = kernels.nearest_within(
+                components[rows], references, lower, known[rows], FLOAT32_ERROR
+            )
+        return distances, indices
+
+    return search
+
+
+def _leading(vectors: torch.Tensor) -> torch.Tensor:
+    """The first components and the length of the others, (n, LEADING + 1) or fewer, float32."""
+    tail = vectors[:, LEADING:].norm(dim=1, keepdim=True)
+    return torch.cat([vectors[:, :LEADING], tail], 1).float()

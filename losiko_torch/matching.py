@@ -1,0 +1,65 @@
+"""Each atom's references, and what a target keeps of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from losiko_torch.neighbor_list import Sight
+
+
+class Components(NamedTuple):
+    """Unit descriptors of n atoms in the principal components of their elements' references.
+
+    Attributes:
+        values: (n, r); zero beyond the components that an element has.
+        rest: What they leave over of the descriptor's squared length, (n,).
+    """
+
+    values: torch.Tensor
+    rest: torch.Tensor
+
+    def of(self, atoms: torch.Tensor) -> Components:
+        return Components(self.values[atoms], self.rest[atoms])
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Each atom's references within those of its element.
+
+    Attributes:
+        indices: Shape (N, k); -1 fills up where an element has fewer than k references.
+        prepared: What the target keeps of them, shape (N, ...).
+    """
+
+    indices: torch.Tensor
+    prepared: torch.Tensor
+
+    def seen(self, sight: Sight) -> Matching:
+        return Matching(sight.of(self.indices), sight.of(self.prepared))
+
+    def keep(self, atoms: torch.Tensor) -> Matching:
+        return Matching(self.indices[atoms], self.prepared[atoms])
+
+    def updated(self, atoms: torch.Tensor, newer: Matching) -> Matching:
+        """With the rows of these atoms (indices) replaced by those of ``newer``."""
+        indices, prepared = self.indices.clone(), self.prepared.clone()
+        indices[atoms], prepared[atoms] = newer.indices, newer.prepared
+        return Matching(indices, prepared)
+
+
+def keep_places(before: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The references ``found`` (n, k), those that were there ``before`` (n, k) in their places.
+
+    Returns:
+        The indices, (n, k), and which of them are new, (n, k).
+    """
+    stays = (before[:, :, None] == found[:, None, :]).any(2)
+    known = (found[:, :, None] == before[:, None, :]).any(2)
+    # The new ones, in their order, go where others left.
+    free, newcomers = ~stays, ~known
+    arranged = before.clone()
+    arranged[free] = found[newcomers]
+    return arranged, free

@@ -185,11 +185,11 @@ def _step(
         numbers = here.numbers[atoms]
         rows = seen.nonzero().squeeze(1)
         if evaluation.components is None:
-            components = objective.project(evaluation.surroundings.features(rows), numbers)
+            features = evaluation.surroundings.features(rows)
+            components = objective.project(features, numbers)
         else:
             components = evaluation.components.of(rows)
-        found = objective.search(components, numbers, matching.keep(atoms))
-        matching = matching.updated(atoms, found)
+        objective.search_again(matching, atoms, components, numbers)
         matched_at = torch.where(search[atom_idx, None], here.positions, matched_at)
         state = hold(state, search, idx)
     following = replace(
@@ -215,7 +215,8 @@ def _begin(
     return _Progress(
         coordinates=coordinates,
         state=optimizer.init(rows, n_systems),
-        matching=before.matching,
+        # Searches write into it.
+        matching=before.matching.copy(),
         matched_at=batch.positions,
         terms=before.terms,
         neighbors=objective.neighbors(batch, coordinates.moving_atoms()),

@@ -43,11 +43,15 @@ class Matching:
     def keep(self, atoms: torch.Tensor) -> Matching:
         return Matching(self.indices[atoms], self.prepared[atoms])
 
+    def copy(self) -> Matching:
+        """One that can be written to."""
+        return Matching(self.indices.clone(), self.prepared.clone())
+
     def updated(self, atoms: torch.Tensor, newer: Matching) -> Matching:
         """With the rows of these atoms (indices) replaced by those of ``newer``."""
-        indices, prepared = self.indices.clone(), self.prepared.clone()
-        indices[atoms], prepared[atoms] = newer.indices, newer.prepared
-        return Matching(indices, prepared)
+        both = self.copy()
+        both.indices[atoms], both.prepared[atoms] = newer.indices, newer.prepared
+        return both
 
 
 def keep_places(before: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ from losiko_torch.errors import InputError
 #: Largest share of the free memory that a batch may take.
 SHARE = 0.25
 #: On a CPU a batch beyond this size (bytes) gains no speed.
-CPU_LIMIT = 2**30
+CPU_LIMIT = 2**29
 #: A molecule of this many atoms must fit, or references are too many.
 SMALL_MOLECULE = 20
 

@@ -91,52 +91,63 @@ class Objective:
     @torch.no_grad()
     def project(self, features: torch.Tensor, numbers: torch.Tensor) -> Components:
         """Unit descriptors (n, F) of atoms (n,) in the components of their elements' references."""
-        elements = [(z, self.database.references_of(z)) for z in numbers.unique().tolist()]
-        most = max([part.basis.shape[1] for _, part in elements], default=0)
+        elements = numbers.unique().tolist()
+        parts = [self.database.references_of(number) for number in elements]
+        most = max((part.basis.shape[1] for part in parts), default=0)
         values, rest = features.new_zeros((len(numbers), most)), features.new_empty(len(numbers))
-        for number, references in elements:
+        for number, references in zip(elements, parts, strict=True):
             rows = (numbers == number).nonzero().squeeze(1)
-            own, left = references.project(features if len(elements) == 1 else features[rows])
-            values[rows, : own.shape[1]], rest[rows] = own, left
+            own, rest[rows] = references.project(features[rows])
+            values[rows, : own.shape[1]] = own
         return Components(values, rest)
 
     def match(self, features: torch.Tensor, numbers: torch.Tensor) -> Matching:
         """Search the references of atoms with these unit descriptors (n, F) and numbers (n,)."""
         return self.search(self.project(features, numbers), numbers)
 
-    @torch.no_grad()
-    def search(
-        self, components: Components, numbers: torch.Tensor, before: Matching | None = None
-    ) -> Matching:
-        """The references of atoms (n,) with these components.
-
-        Those that were among an atom's references ``before`` keep their places, and what the
-        target knows of them; without, they stand nearest first.
-        """
+    def search(self, components: Components, numbers: torch.Tensor) -> Matching:
+        """The references of atoms (n,) with these components, nearest first."""
         n, k = len(numbers), self.most_neighbors
-        dtype = components.values.dtype
         indices = torch.full((n, k), -1, dtype=torch.long, device=numbers.device)
-        prepared: torch.Tensor | None = None
+        room = self.target.room(n, k, self.database.n_features, components.values)
+        matching = Matching(indices, room)
+        self._search(matching, torch.arange(n, device=numbers.device), components, numbers, False)
+        return matching
+
+    def search_again(
+        self,
+        matching: Matching,
+        atoms: torch.Tensor,
+        components: Components,
+        numbers: torch.Tensor,
+    ) -> None:
+        """Bring the references of some ``atoms`` (indices, (n,)) in ``matching`` up to date.
+
+        Those that stay keep their places and what the target knows of them.
+        """
+        self._search(matching, atoms, components, numbers, True)
+
+    @torch.no_grad()
+    def _search(
+        self,
+        matching: Matching,
+        atoms: torch.Tensor,
+        components: Components,
+        numbers: torch.Tensor,
+        again: bool,
+    ) -> None:
         for number in numbers.unique().tolist():
             rows = (numbers == number).nonzero().squeeze(1)
             references = self.database.references_of(number)
-            count = min(k, references.usable)
+            count = min(self.target.n_neighbors, references.usable)
             own = components.values[rows, : references.basis.shape[1]]
-            earlier = None if before is None else before.keep(rows)
-            known = None if earlier is None else earlier.indices[:, :count]
+            known = matching.indices[atoms[rows], :count] if again else None
             _, found = references.nearest(own, components.rest[rows], count, known)
-            if earlier is None or isinstance(self.target, Nearest):
-                part = self.target.prepare(references, found, dtype)
-            else:
-                found, new = keep_places(earlier.indices[:, :count], found)
-                part = earlier.prepared[:, :count, :count].contiguous()
-                self.target.renew(part, references, found, new)
-            indices[rows, :count] = found
-            if prepared is None:
-                # Distances among k references have k x k entries; smaller elements use a corner.
-                prepared = part.new_zeros((n, *(k if s == count else s for s in part.shape[1:])))
-            prepared[(rows, *(slice(size) for size in part.shape[1:]))] = part
-        return Matching(indices, torch.zeros((n, 0)) if prepared is None else prepared)
+            new = torch.ones_like(found, dtype=torch.bool)
+            if known is not None:
+                found, new = keep_places(known, found)
+            matching.indices[atoms[rows], :count] = found
+            self.target.write(matching.prepared, atoms[rows], references, found, new)
 
     def evaluate(
         self, batch: Batch, matching: Matching | None = None, sight: Sight = EVERYTHING
@@ -232,9 +243,8 @@ class Objective:
             count, size = indices.shape[1], references.basis.shape[1]
             own = components.values[rows, :size]
             inverse = references.inverse_weights(indices, own.dtype)
-            among = matching.prepared[rows, :count, :count]
             vectors = references.vectors_in(own.dtype)
-            values = self.target.evaluate(own, vectors, indices, among, inverse)
+            values = self.target.evaluate(own, vectors, indices, matching.prepared, rows, inverse)
             term, factor = kernel_form(values.loss + components.rest[rows], self.degree)
             if own_weights is not None:
                 term, factor = term * own_weights[rows], factor * own_weights[rows]

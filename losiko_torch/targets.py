@@ -55,11 +55,22 @@ class Nearest:
 
     n_neighbors: ClassVar[int] = 1
 
-    def prepare(
-        self, references: Environments, indices: torch.Tensor, dtype: torch.dtype
-    ) -> torch.Tensor:
-        """That reference as a point of feature space, in ``dtype``, (n, F)."""
-        return references.vectors[indices[:, 0]].to(dtype) @ references.basis.to(dtype).T
+    def room(self, n: int, k: int, n_features: int, like: torch.Tensor) -> torch.Tensor:
+        """Where ``write`` puts each atom's reference as a point of feature space, (n, F)."""
+        return like.new_empty((n, n_features))
+
+    def write(
+        self,
+        prepared: torch.Tensor,
+        rows: torch.Tensor,
+        references: Environments,
+        indices: torch.Tensor,
+        new: torch.Tensor,
+    ) -> None:
+        """For the atoms of these rows (n,), whose references are ``indices`` (n, 1)."""
+        dtype = prepared.dtype
+        nearest = references.vectors[indices[:, 0]].to(dtype)
+        prepared[rows] = nearest @ references.basis.to(dtype).T
 
 
 @dataclass(frozen=True)
@@ -76,39 +87,41 @@ class LocallyLinear:
         whole("n_neighbors", self.n_neighbors)
         positive("reg", self.reg)
 
-    def prepare(
-        self, references: Environments, indices: torch.Tensor, dtype: torch.dtype
-    ) -> torch.Tensor:
-        """Squared distances among each atom's references (n, k), in ``dtype``, (n, k, k)."""
-        n, k = indices.shape
-        among = torch.empty((n, k, k), dtype=dtype, device=indices.device)
-        self.renew(among, references, indices, torch.ones_like(indices, dtype=torch.bool))
-        return among
+    def room(self, n: int, k: int, n_features: int, like: torch.Tensor) -> torch.Tensor:
+        """Where ``write`` puts squared distances among each atom's references, (n, k, k)."""
+        return like.new_zeros((n, k, k))
 
-    def renew(
+    def write(
         self,
-        among: torch.Tensor,
+        prepared: torch.Tensor,
+        rows: torch.Tensor,
         references: Environments,
         indices: torch.Tensor,
         new: torch.Tensor,
     ) -> None:
-        """Write those distances (n, k, k) that concern the references marked as ``new`` (n, k)."""
+        """For the atoms of these rows (n,), whose references are ``indices`` (n, k).
+
+        Only distances of those references that are ``new`` (n, k).
+        """
         kernels = kernels_for(indices.device)
         if kernels is not None and hasattr(kernels, "distances_among"):
-            vectors = references.vectors_in(among.dtype)
-            kernels.distances_among(vectors, indices, new, among)
+            vectors = references.vectors_in(prepared.dtype)
+            kernels.distances_among(vectors, indices, new, prepared, rows)
             return
+        k = indices.shape[1]
         changed = new.any(1).nonzero().squeeze(1)
-        for part in row_blocks(len(changed), indices.shape[1], references.vectors):
-            rows = changed[part]
-            among[rows] = _among(references.vectors[indices[rows]].double()).to(among.dtype)
+        for part in row_blocks(len(changed), k, references.vectors):
+            some = changed[part]
+            found = distances_among(references.vectors[indices[some]].double())
+            prepared[rows[some], :k, :k] = found.to(prepared.dtype)
 
     def evaluate(
         self,
         p: torch.Tensor,
         references: torch.Tensor,
         indices: torch.Tensor,
-        among: torch.Tensor,
+        prepared: torch.Tensor,
+        rows: torch.Tensor,
         inverse: torch.Tensor | None = None,
     ) -> TargetValues:
         """Loss and gradient for components p (n, r) and rows ``indices`` (n, k) of references.
@@ -117,20 +130,21 @@ class LocallyLinear:
             p: Components of the descriptors.
             references: All of the element, (N, r), in the dtype of p.
             indices: Those of each atom.
-            among: From ``prepare``.
+            prepared, rows: As for ``write``.
             inverse: 1/g of these references, (n, k); None: 1.
         """
         n, k = indices.shape
         ridges = p.new_full((1, 1), self.reg) if inverse is None else self.reg * inverse
         kernels = kernels_for(p.device)
         if kernels is not None and hasattr(kernels, "combine"):
-            return TargetValues(*kernels.combine(p, references, indices, among, ridges))
+            return TargetValues(*kernels.combine(p, references, indices, prepared, rows, ridges))
         values = TargetValues(p.new_empty(n), torch.empty_like(p), p.new_empty((n, k)))
-        for rows in row_blocks(n, k, references):
-            own = ridges if inverse is None else ridges[rows]
-            found = combine(p[rows], references[indices[rows]], among[rows], own)
+        for some in row_blocks(n, k, references):
+            own = ridges if inverse is None else ridges[some]
+            among = prepared[rows[some], :k, :k]
+            found = combine(p[some], references[indices[some]], among, own)
             for every, part in zip(values, found, strict=True):
-                every[rows] = part
+                every[some] = part
         return values
 
 
@@ -166,7 +180,7 @@ def combine(
     return mean / total.squeeze(1), 2 * ((1 + ridge) * p - pull.squeeze(1)), weights
 
 
-def _among(z: torch.Tensor) -> torch.Tensor:
+def distances_among(z: torch.Tensor) -> torch.Tensor:
     """|z_k - z_l|^2 of (n, k, r): (n, k, k)."""
     # Products of vectors seen from one of them keep more digits.
     z = z - z[:, :1]

@@ -3,12 +3,10 @@
 from functools import cache
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.collections import g2
 
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.database.references import Environments
 
 PARAMETERS = {"species": ["H", "C", "N", "O"], "r_cut": 3.0, "n_max": 6, "l_max": 4, "sigma": 0.3}
 # fmt: off
@@ -42,10 +40,3 @@ def rattled(name: str, seed: int = 0, width: float = 0.1) -> Atoms:
     atoms = g2[name].copy()
     atoms.positions += np.random.default_rng(seed).normal(0, width, atoms.positions.shape)
     return atoms
-
-
-def as_environments(vectors: torch.Tensor) -> Environments:
-    """References (N, r) that are their own components."""
-    count, size = vectors.shape
-    number = torch.arange(count)
-    return Environments(vectors, torch.eye(size, dtype=vectors.dtype), number, number)

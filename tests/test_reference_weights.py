@@ -10,10 +10,10 @@ from ase.build import molecule
 from ase.calculators.fd import calculate_numerical_forces
 from safetensors import safe_open
 from safetensors.torch import save_file
-from small_database import NAMES, as_environments, database, rattled, soap
+from small_database import NAMES, database, rattled, soap
 from test_calculator import crystalline, crystals, relative_error  # noqa: F401
 from test_index import scattered, unit, with_duplicates, with_near_duplicates
-from test_targets import problem, values
+from test_targets import prepare, problem, values
 
 from losiko_torch import EnvironmentDatabase, InputError, LosikoCalculator, relax, score
 from losiko_torch.cli import main
@@ -22,7 +22,7 @@ from losiko_torch.database.weighted_index import weighted_search
 from losiko_torch.mapping import environment_map
 from losiko_torch.objective import Objective
 from losiko_torch.structures import Batch
-from losiko_torch.targets import LocallyLinear, Nearest
+from losiko_torch.targets import LocallyLinear
 from losiko_torch.weights import WEIGHT
 
 # --- the search
@@ -162,16 +162,14 @@ def test_weights_of_one_change_nothing(target):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize(
-    "target", [LocallyLinear(5), LocallyLinear(5, 0.3), LocallyLinear(30)]
-)
+@pytest.mark.parametrize("target", [LocallyLinear(5), LocallyLinear(5, 0.3), LocallyLinear(30)])
 def test_gradient_is_the_derivative(target):
     p, references, indices = problem(k=target.n_neighbors)
     inverse = 1 / (0.1 + 3 * torch.rand(indices.shape, dtype=p.dtype))
-    prepared = target.prepare(as_environments(references), indices, p.dtype)
+    prepared, rows = prepare(target, references, indices, p.dtype)
 
     def at(p):
-        return target.evaluate(p, references, indices, prepared, inverse)
+        return target.evaluate(p, references, indices, prepared, rows, inverse)
 
     found, step = at(p), 1e-5
     way = torch.randn_like(p)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from small_database import as_environments
 
+from losiko_torch.database.references import Environments
 from losiko_torch.errors import InputError
 from losiko_torch.targets import LocallyLinear, Nearest, make_target
 
@@ -25,9 +25,21 @@ def problem(n=6, k=5, r=12, seed=0, spread=0.3):
     return units(n), references, indices
 
 
+def prepare(target, references, indices, dtype):
+    """What a target keeps of references (N, r) that are their own components, and its rows."""
+    n, k = indices.shape
+    own = Environments(
+        references, torch.eye(references.shape[1]), *2 * [torch.arange(len(references))]
+    )
+    prepared = target.room(n, k, references.shape[1], references.new_empty(0, dtype=dtype))
+    rows = torch.arange(n)
+    target.write(prepared, rows, own, indices, torch.ones_like(indices, dtype=torch.bool))
+    return prepared, rows
+
+
 def values(target, p, references, indices, inverse=None):
-    prepared = target.prepare(as_environments(references), indices, p.dtype)
-    return target.evaluate(p, references.to(p.dtype), indices, prepared, inverse)
+    prepared, rows = prepare(target, references, indices, p.dtype)
+    return target.evaluate(p, references.to(p.dtype), indices, prepared, rows, inverse)
 
 
 def minimum(p, z, reg):
@@ -83,7 +95,7 @@ def test_the_order_of_references_does_not_matter(target):
 
 def test_one_neighbor_is_the_nearest_apart_from_the_ridge():
     p, references, indices = problem(k=1)
-    apart = p - Nearest().prepare(as_environments(references), indices, p.dtype)
+    apart = p - prepare(Nearest(), references, indices, p.dtype)[0]
     linear = values(LocallyLinear(1, 1e-3), p, references, indices)
     torch.testing.assert_close(linear.loss, 1.001 * apart.square().sum(1))
     torch.testing.assert_close(linear.gradient, 2.002 * apart)
@@ -124,7 +136,7 @@ def test_a_descriptor_equal_to_a_reference_takes_it(dtype):
     found = values(LocallyLinear(5, 1e-6), p, references.to(dtype), indices)
     assert found.loss.max() < 1e-5
     assert found.weights.argmax(1).tolist() == [2] * len(p)
-    nearest = Nearest().prepare(as_environments(references.to(dtype)), indices[:, 2:3], dtype)
+    nearest = prepare(Nearest(), references, indices[:, 2:3], dtype)[0]
     assert torch.equal(nearest, p)
 
 

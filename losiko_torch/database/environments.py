@@ -11,6 +11,7 @@ EnvironmentDatabase(2 structures: 6 H, 1 C, 2 O; SOAP with 312 features)
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,6 +50,8 @@ from losiko_torch.weights import own_weights
 ATOMS_AT_ONCE = 1024
 #: Principal components kept of the references of an element.
 COMPONENTS = 512
+#: Restrictions to some elements that are kept at hand, of a few megabytes each.
+RESTRICTIONS = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -244,13 +247,16 @@ class EnvironmentDatabase:
     def restricted(self, numbers: Iterable[int]) -> EnvironmentDatabase:
         """The same references for structures of these elements only: cheaper, equal results.
 
-        The last one made is kept: a relaxation and a calculator ask for the same again and again.
+        The last ones made are kept: relaxations and calculators ask for the same again and again.
         """
         wanted = frozenset(numbers)
-        kept = self.__dict__.get("_restriction")
-        if kept is None or kept[0] != wanted:
-            kept = self.__dict__["_restriction"] = (wanted, self._restricted(wanted))
-        return kept[1]
+        kept = self.__dict__.setdefault("_restrictions", OrderedDict())
+        if wanted not in kept:
+            kept[wanted] = self._restricted(wanted)
+        kept.move_to_end(wanted)
+        if len(kept) > RESTRICTIONS:
+            kept.popitem(last=False)
+        return kept[wanted]
 
     def _restricted(self, numbers: Iterable[int]) -> EnvironmentDatabase:
         descriptor, columns = restriction(self.descriptor, numbers)

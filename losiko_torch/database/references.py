@@ -76,7 +76,11 @@ class Environments:
         return None if self.weight is not None else near_known_search(self.vectors)
 
     def nearest(
-        self, components: torch.Tensor, rest: torch.Tensor, k: int, known: torch.Tensor | None = None
+        self,
+        components: torch.Tensor,
+        rest: torch.Tensor,
+        k: int,
+        known: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Squared distances |p - z|^2 and indices, both (n, k), of the ``k`` nearest references.
 

@@ -31,6 +31,7 @@ def combine(
     references: torch.Tensor,
     indices: torch.Tensor,
     among: torch.Tensor,
+    rows: torch.Tensor,
     ridges: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Loss (n,), its gradient by p (n, r), and the weights (n, k).
@@ -39,25 +40,31 @@ def combine(
         p: (n, r).
         references: (N, r), of the dtype of p.
         indices: Rows of the references, (n, k).
-        among: D of each atom's references, (n, k, k).
+        among: D of the references of more atoms, which may be more, (N, K, K).
+        rows: Which of these the atoms are, (n,).
         ridges: (n, k), or one for all references (1, 1).
     """
     n, k = indices.shape
     loss, gradient, weights = p.new_empty(n), torch.empty_like(p), p.new_empty((n, k))
     ridges = ridges.expand(-1, k).contiguous()
-    arguments = (p, references, indices, among, ridges, loss, gradient, weights)
-    run(_combine, n, *(each.contiguous() for each in arguments))
+    given = (p.contiguous(), references, indices.contiguous(), among, rows, ridges)
+    run(_combine, n, *given, loss, gradient, weights)
     return loss, gradient, weights
 
 
 def distances_among(
-    references: torch.Tensor, indices: torch.Tensor, changed: torch.Tensor, out: torch.Tensor
+    references: torch.Tensor,
+    indices: torch.Tensor,
+    changed: torch.Tensor,
+    out: torch.Tensor,
+    rows: torch.Tensor,
 ) -> None:
-    """Write |z_k - z_l|^2 of the references in each row of ``indices`` (n, k) to ``out`` (n, k, k).
+    """Write |z_k - z_l|^2 of the references in each row of ``indices`` (n, k) to a row of ``out``.
 
-    Only those of the references that ``changed`` (n, k) marks, with all others.
+    Only those of the references that ``changed`` (n, k) marks, with all others. ``out`` is
+    (N, K, K), K at least k, ``rows`` (n,) tell where in it.
     """
-    run(_among, len(indices), references, indices, changed, out)
+    run(_among, len(indices), references, indices.contiguous(), changed, out, rows)
 
 
 @compiled
@@ -76,7 +83,7 @@ def _apart(a, b, count):
 
 
 @compiled
-def _among(start, stop, references, indices, changed, out):
+def _among(start, stop, references, indices, changed, out, rows):
     k, size = indices.shape[1], references.shape[1]
     for atom in range(start, stop):
         for first in range(k):
@@ -87,8 +94,8 @@ def _among(start, stop, references, indices, changed, out):
                 # Of two changed ones the first has done both.
                 if second >= first or not changed[atom, second]:
                     apart = _apart(own, references[indices[atom, second]], size)
-                    out[atom, first, second] = apart
-                    out[atom, second, first] = apart
+                    out[rows[atom], first, second] = apart
+                    out[rows[atom], second, first] = apart
 
 
 @compiled
@@ -114,7 +121,9 @@ def _solve(matrix, right, k, stride):
 
 
 @compiled
-def _combine(start, stop, p, references, indices, among, ridges, loss, gradient, weights):
+def _combine(
+    start, stop, p, references, indices, among, rows, ridges, loss, gradient, weights
+):  # fmt: skip
     kind = p.dtype.type
     k, size = indices.shape[1], p.shape[1]
     stride = padded(k)
@@ -131,7 +140,7 @@ def _combine(start, stop, p, references, indices, among, ridges, loss, gradient,
         half = kind(0.5) / mean
         ridge = ridges[atom if len(ridges) > 1 else 0]
         for i in range(k):
-            others = among[atom, i]
+            others = among[rows[atom], i]
             for j in range(i, k):
                 matrix[i * stride + j] = half * (apart[i] + apart[j] - others[j])
             matrix[i * stride + i] += ridge[i]

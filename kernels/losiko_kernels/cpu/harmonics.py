@@ -27,8 +27,9 @@ def solid_harmonics(place, steps, degrees, work, out):
         for m in range(degrees):
             if m > 0:
                 minus_im = muladd(im, spread(kind(-1)), zero)
-                re, im = muladd(x, re, muladd(y, minus_im, zero)), muladd(
-                    x, im, muladd(y, re, zero)
+                re, im = (
+                    muladd(x, re, muladd(y, minus_im, zero)),
+                    muladd(x, im, muladd(y, re, zero)),
                 )
             last, before = spread(steps[0, m, m]), zero
             for degree in range(m, degrees):

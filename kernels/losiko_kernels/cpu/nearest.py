@@ -87,9 +87,7 @@ def _nearest_within(
 def _insert(apart, index, found, number, count):
     """Into a list of ``count`` that has room for one more, by distance and then by index."""
     at = count
-    while at > 0 and (
-        apart < found[at - 1] or (apart == found[at - 1] and index < number[at - 1])
-    ):
+    while at > 0 and (apart < found[at - 1] or (apart == found[at - 1] and index < number[at - 1])):
         found[at], number[at] = found[at - 1], number[at - 1]
         at -= 1
     found[at], number[at] = apart, index

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from losiko_kernels.radial_table import RadialTable, make_radial_table
 
+from losiko_torch.descriptors.protocol import expected_neighbors
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.neighbor_list import Sight
 from losiko_torch.neighbors import find_pairs
@@ -27,6 +28,17 @@ def serves(descriptor: Any) -> bool:
         and descriptor.average == "off"
         and descriptor.compression["mode"] in ("off", "mu2")
     )
+
+
+def bytes_per_atom(soap: SOAP, item: int) -> int:
+    """Memory that an atom takes at the peak of a gradient, with numbers of ``item`` bytes.
+
+    Counted are features, gradient and what is selected of them (about four copies), coefficients
+    (two), and each pair's vectors and indices.
+    """
+    channels = soap.n_max * (1 if soap.compression["mode"] == "mu2" else len(soap.species))
+    numbers = 4 * soap.get_number_of_features() + 2 * channels * (soap.l_max + 1) ** 2
+    return int(numbers * item + expected_neighbors(soap.cutoff) * (12 * item + 64))
 
 
 class CompiledSoap:

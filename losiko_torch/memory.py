@@ -6,6 +6,9 @@ from pathlib import Path
 
 import torch
 
+from losiko_torch import compiled_soap
+from losiko_torch.accelerators import kernels_for
+from losiko_torch.compiled_soap import serves
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.protocol import bytes_of
 from losiko_torch.errors import InputError
@@ -23,8 +26,11 @@ def bytes_per_atom(database: EnvironmentDatabase, n_neighbors: int, dtype: torch
 
     What the descriptor takes, and the scalar products among the references.
     """
-    item = torch.finfo(dtype).bits // 8
-    described = bytes_of(database.descriptor, database.n_features, item)
+    item, soap = torch.finfo(dtype).bits // 8, database.descriptor
+    if kernels_for(database.device) is not None and serves(soap):
+        described = compiled_soap.bytes_per_atom(soap, item)  # type: ignore[arg-type]
+    else:
+        described = bytes_of(soap, database.n_features, item)
     return described + _bytes_of_references(n_neighbors, dtype)
 
 

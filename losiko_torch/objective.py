@@ -212,8 +212,9 @@ class Objective:
         matching: Matching,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """For points this far apart (n,): c_i F_i, its derivative by ``apart``, weights (n, 1)."""
-        share = torch.ones_like(apart)
+        apart, share = apart.clone(), torch.ones_like(apart)
         for rows, references, indices in self.by_element(numbers, matching):
+            apart[rows] += references.left_out[indices[:, 0]].to(apart.dtype)
             inverse = references.inverse_weights(indices, apart.dtype)
             if inverse is not None:
                 share[rows] = inverse[:, 0]

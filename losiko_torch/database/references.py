@@ -60,7 +60,20 @@ class Environments:
         part = replace(self, basis=self.basis[columns])
         # The vectors are the same, and so is whatever finds the nearest of them.
         part.__dict__["search"], part.__dict__["near_known"] = self.search, self.near_known
+        part.__dict__["_products"] = self._products
         return part
+
+    @cached_property
+    def _products(self) -> torch.Tensor:
+        """Scalar products of the columns of the unrestricted basis, (r, r), float64."""
+        return self.basis.double().T @ self.basis.double()
+
+    @cached_property
+    def left_out(self) -> torch.Tensor:
+        """Squared length of each reference in features that a restriction left out, (N,)."""
+        own = self.basis.double().T @ self.basis.double()
+        here = self._double
+        return ((here @ (self._products - own)) * here).sum(1).clamp(min=0)
 
     def project(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Components (n, r) of unit descriptors (n, F), and what they leave over of |p|^2, (n,).

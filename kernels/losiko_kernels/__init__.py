@@ -1,0 +1,1 @@
+"""Compiled kernels for ``losiko_torch``: density coefficients, power spectra and their distance."""

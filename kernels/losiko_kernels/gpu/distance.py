@@ -94,7 +94,7 @@ def distance_kernel(
         for tile in range(TILES):
             p = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS) * inverse
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
-            difference = p - tl.load(target + feature, mask=feature >= 0, other=0.0)
+            difference = p - tl.load(target + feature)
             total += tl.sum(tl.where(upper, difference * difference, 0))
             slope = (difference - along * p) * (2 * inverse)
             store_gradient(slope, rows, out, degree, tile, CHANNELS, ROWS, COLUMNS)

@@ -130,7 +130,7 @@ def unit_backward_kernel(
         for tile in range(TILES):
             entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, _ = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
-            s = tl.load(slope + feature, mask=feature >= 0, other=0.0)
+            s = tl.load(slope + feature)
             s = (s - entries * along) * inverse
             store_gradient(s, rows, out, degree, tile, CHANNELS, ROWS, COLUMNS)
 

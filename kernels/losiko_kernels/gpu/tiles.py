@@ -9,7 +9,10 @@ plain arithmetic in the precision of the inputs. The matrix is symmetric and the
 a tile's rows, so that a tile's columns of it are complete when the tile is done, in any order.
 
 Features are the distinct entries in DScribe's order: pairs of elements, then l, then n, n'
-(n' >= n within one element). A table, the same for every center, says which feature an entry is.
+(n' >= n within one element). A table, the same for every center, says which feature f an entry is:
+f for the first of the two entries that share it, a <= b, and -1 - f for the second. Entries outside
+the matrix, which are zero, pass for a second one of feature 0, so that what is loaded for them is
+there to load; it is multiplied by zero or not stored.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ class Tiling(NamedTuple):
     """How the matrices of C = n_elements * n_max channels are cut.
 
     Attributes:
-        features: Feature of each entry, -1 outside, (l_max + 1, rows, tiles * columns), int32.
+        features: Feature of each entry as above, (l_max + 1, rows, tiles * columns), int32.
         count: Number of features F.
         sizes: The kernels' compile-time arguments.
     """
@@ -75,8 +78,8 @@ def _feature_of_entry(
                 n, other = torch.cartesian_prod(torch.arange(n_max), torch.arange(n_max)).T
             size = degrees * len(n)
             block = torch.arange(start, start + size, dtype=torch.int32).reshape(degrees, -1)
+            table[:, b + other, a + n] = -1 - block
             table[:, a + n, b + other] = block
-            table[:, b + other, a + n] = block
             start += size
     return table.to(device)
 
@@ -111,12 +114,13 @@ def products(
 def tile_features(
     features, degree, tile, TILES: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    """Feature of each of a tile's entries, and whether the entry is the feature's first, a <= b."""
+    """Feature of each of a tile's entries (ROWS, COLUMNS), and whether the entry is its first."""
     a = tl.arange(0, ROWS)
     b = tile * COLUMNS + tl.arange(0, COLUMNS)
     place = (degree * ROWS + a)[:, None] * (TILES * COLUMNS) + b[None, :]
-    feature = tl.load(features + place)
-    return feature, (feature >= 0) & (a[:, None] <= b[None, :])
+    entry = tl.load(features + place)
+    # The hint breaks a tie in the choice of layout: threads are to lie along the columns.
+    return tl.max_contiguous(tl.maximum(entry, -1 - entry), (1, 2)), entry >= 0
 
 
 @triton.jit

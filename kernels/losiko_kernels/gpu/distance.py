@@ -84,18 +84,18 @@ def distance_kernel(
             norm2 += tl.sum(tl.where(upper, entries * entries, 0))
             overlap += tl.sum(entries * t)
 
-    inverse = inverse_root(norm2)
+    shrink = inverse_root(norm2)
     # p . (p - t). Its rounding error moves the gradient no more than that of p itself.
-    along = 1 - overlap * inverse
+    along = 1 - overlap * shrink
     total = tl.full((), 0, c.dtype.element_ty)
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         out = degree_rows(grad_c, center, degree, DEGREES, CHANNELS)
         for tile in range(TILES):
-            p = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS) * inverse
+            p = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS) * shrink
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             difference = p - tl.load(target + feature)
             total += tl.sum(tl.where(upper, difference * difference, 0))
-            slope = (difference - along * p) * (2 * inverse)
+            slope = (difference - along * p) * (2 * shrink)
             store_gradient(slope, rows, out, degree, tile, CHANNELS, ROWS, COLUMNS)
     tl.store(d + center, total)

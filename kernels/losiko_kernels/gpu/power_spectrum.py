@@ -87,14 +87,14 @@ def unit_kernel(
             entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             _, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             norm2 += tl.sum(tl.where(upper, entries * entries, 0))
-    inverse = inverse_root(norm2)
-    tl.store(length + center, norm2 * inverse)
+    shrink = inverse_root(norm2)
+    tl.store(length + center, norm2 * shrink)
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         for tile in range(TILES):
             entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
-            tl.store(p + center * FEATURES + feature, entries * inverse, mask=upper)
+            tl.store(p + center * FEATURES + feature, entries * shrink, mask=upper)
 
 
 @triton.jit
@@ -121,9 +121,8 @@ def unit_backward_kernel(
             entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             overlap += tl.sum(entries * tl.load(slope + feature, mask=upper, other=0.0))
-    norm = tl.load(length + center)
-    inverse = tl.where(norm > 0, 1 / norm, 0)
-    along = overlap * inverse * inverse
+    shrink = inverse(tl.load(length + center))
+    along = overlap * shrink * shrink
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         out = degree_rows(grad_c, center, degree, DEGREES, CHANNELS)
@@ -131,11 +130,17 @@ def unit_backward_kernel(
             entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, _ = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             s = tl.load(slope + feature)
-            s = (s - entries * along) * inverse
+            s = (s - entries * along) * shrink
             store_gradient(s, rows, out, degree, tile, CHANNELS, ROWS, COLUMNS)
 
 
 @triton.jit
 def inverse_root(square):
     """1 / sqrt(square), and 0 of 0."""
-    return tl.where(square > 0, 1 / tl.sqrt(square), 0)
+    return inverse(tl.sqrt(square))
+
+
+@triton.jit
+def inverse(number):
+    """1 / number, and 0 of 0."""
+    return tl.where(number > 0, 1 / tl.where(number > 0, number, 1), 0)

@@ -254,7 +254,7 @@ def expand_kernel(
         tl.store(place, sums[lm - LOW * LOW] * tl.load(constants + 2 + lm), mask=in_use)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def backward_kernel(
     grad_c,
     factor,

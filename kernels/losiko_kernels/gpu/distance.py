@@ -20,6 +20,7 @@ from losiko_kernels.gpu.tiles import (
     degree_rows,
     products,
     store_gradient,
+    sum_of_squares,
     tile_features,
     tiling,
 )
@@ -78,10 +79,10 @@ def distance_kernel(
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         for tile in range(TILES):
-            entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            entries, diagonal = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             t = tl.load(target + feature, mask=upper, other=0.0)
-            norm2 += tl.sum(tl.where(upper, entries * entries, 0))
+            norm2 += sum_of_squares(entries, diagonal)
             overlap += tl.sum(entries * t)
 
     shrink = inverse_root(norm2)
@@ -92,7 +93,8 @@ def distance_kernel(
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         out = degree_rows(grad_c, center, degree, DEGREES, CHANNELS)
         for tile in range(TILES):
-            p = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS) * shrink
+            entries, _ = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            p = entries * shrink
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             difference = p - tl.load(target + feature)
             total += tl.sum(tl.where(upper, difference * difference, 0))

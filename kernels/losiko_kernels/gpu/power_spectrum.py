@@ -18,6 +18,7 @@ from losiko_kernels.gpu.tiles import (
     degree_rows,
     products,
     store_gradient,
+    sum_of_squares,
     tile_features,
     tiling,
 )
@@ -84,15 +85,14 @@ def unit_kernel(
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         for tile in range(TILES):
-            entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
-            _, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
-            norm2 += tl.sum(tl.where(upper, entries * entries, 0))
+            entries, diagonal = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            norm2 += sum_of_squares(entries, diagonal)
     shrink = inverse_root(norm2)
     tl.store(length + center, norm2 * shrink)
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         for tile in range(TILES):
-            entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            entries, _ = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             tl.store(p + center * FEATURES + feature, entries * shrink, mask=upper)
 
@@ -118,7 +118,7 @@ def unit_backward_kernel(
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         for tile in range(TILES):
-            entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            entries, _ = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             overlap += tl.sum(entries * tl.load(slope + feature, mask=upper, other=0.0))
     shrink = inverse(tl.load(length + center))
@@ -127,7 +127,7 @@ def unit_backward_kernel(
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         out = degree_rows(grad_c, center, degree, DEGREES, CHANNELS)
         for tile in range(TILES):
-            entries = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            entries, _ = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, _ = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             s = tl.load(slope + feature)
             s = (s - entries * along) * shrink

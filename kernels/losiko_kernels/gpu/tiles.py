@@ -99,15 +99,23 @@ def products(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Entries (ROWS, COLUMNS) of P_l, zero outside the matrix."""
+    """Entries (ROWS, COLUMNS) of P_l, zero outside the matrix, and its diagonal (COLUMNS,)."""
     a = tl.arange(0, ROWS)
     b = tile * COLUMNS + tl.arange(0, COLUMNS)
     entries = tl.zeros((ROWS, COLUMNS), rows.dtype.element_ty)
+    diagonal = tl.zeros((COLUMNS,), rows.dtype.element_ty)
     for m in range(2 * degree + 1):
         left = tl.load(rows + m * CHANNELS + a, mask=a < CHANNELS, other=0.0)
         right = tl.load(rows + m * CHANNELS + b, mask=b < CHANNELS, other=0.0)
         entries += left[:, None] * right[None, :]
-    return entries
+        diagonal += right * right
+    return entries, diagonal
+
+
+@triton.jit
+def sum_of_squares(entries, diagonal):
+    """A tile's part of |P|^2: a feature off the diagonal is two entries."""
+    return (tl.sum(entries * entries) + tl.sum(diagonal * diagonal)) * 0.5
 
 
 @triton.jit

@@ -2,7 +2,8 @@
 
     python tests/gpu_kernel_compile.py [--all]
 
-Fails if a kernel in single precision spills registers, but for a few that cost nothing.
+Fails if a kernel in single precision spills registers, but for a few that cost nothing; or if
+features, which are scattered, are taken for neighbours in memory.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ def main() -> None:
             for kernel in kernels(dtype, *size):
                 registers, local = usage(kernel)
                 data = kernel.metadata
+                if data.name == "unit_kernel" and "st.global.v" in kernel.asm["ptx"]:
+                    sys.exit("features are stored several at once")
                 print(
                     f"{dtype:5} {size!s:12} {data.name:>20} {data.num_warps:5} {registers:9} "
                     f"{local:5} {data.shared:6}",

@@ -116,13 +116,13 @@ def expand_density_backward(
     pairs = max(1, 512 // lanes)
     with on_device(vectors):
         places = torch.arange(count, device=vectors.device)
-        center = torch.searchsorted(first, places, right=True, out_int32=True)
+        next_center = torch.searchsorted(first, places, right=True, out_int32=True)
         backward_kernel[(triton.cdiv(count, pairs),)](
             grad_c,
             vectors if factor is None else factor,
             vectors,
             vectors if weights is None else weights,
-            center,
+            next_center,
             element,
             table.coefficients,
             _parameters(table, vectors),

@@ -30,6 +30,7 @@ from losiko_kernels.gpu.harmonics import (
     times_legendre,
 )
 from losiko_kernels.gpu.launching import on_device, power_of_two
+from losiko_kernels.gpu.radial import interval, radial_value, radial_value_and_slope
 
 if TYPE_CHECKING:
     from losiko_kernels.radial_table import RadialTable
@@ -159,35 +160,6 @@ def degree_ranges(l_max: int) -> list[tuple[int, int]]:
 
 def _parameters(table: RadialTable, like: torch.Tensor) -> torch.Tensor:
     return parameters(table.l_max, table.scale, table.inverse_width, like.dtype, like.device)
-
-
-@triton.jit
-def interval(r2, inverse_width, INTERVALS: tl.constexpr):
-    """Which interval of the table r^2 lies in, and where in it, from -1 to 1."""
-    x = r2 * inverse_width
-    k = tl.minimum(x.to(tl.int32), INTERVALS - 1)
-    return k, 2 * (x - k.to(x.dtype)) - 1
-
-
-@triton.jit
-def radial_value(place, mask, t, STRIDE: tl.constexpr):
-    """sum_q coefficients_q t^q, by Horner; q's coefficients lie ``STRIDE`` apart from ``place``."""
-    value = tl.load(place + 5 * STRIDE, mask=mask, other=0.0)
-    for q in tl.static_range(5):
-        value = value * t + tl.load(place + (4 - q) * STRIDE, mask=mask, other=0.0)
-    return value
-
-
-@triton.jit
-def radial_value_and_slope(place, mask, t, STRIDE: tl.constexpr):
-    """The polynomial and its derivative by t."""
-    value = tl.load(place + 5 * STRIDE, mask=mask, other=0.0)
-    slope = value
-    for q in tl.static_range(5):
-        value = value * t + tl.load(place + (4 - q) * STRIDE, mask=mask, other=0.0)
-        if q < 4:
-            slope = slope * t + value
-    return value, slope
 
 
 @triton.jit

@@ -1,0 +1,1 @@
+r"""Triton kernels for NVIDIA GPUs; the interpreter runs them on a CPU (TRITON_INTERPRET=1)."""

@@ -1,0 +1,146 @@
+r"""Unit power spectra, and their gradient, from density coefficients.
+
+    p = P / |P|,       P the distinct entries of P_l = C_l C_l^T        (see ``tiles``)
+    dE/dP = (s - p (p . s)) / |P|                        for a slope s = dE/dp
+
+Each kernel runs through the matrices twice, first for a sum over all of them and then for what
+depends on it: to multiply again is cheaper than to store thousands of numbers and read them back.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from losiko_kernels.gpu.launching import on_device
+from losiko_kernels.gpu.tiles import (
+    degree_rows,
+    products,
+    store_gradient,
+    sum_of_squares,
+    tile_features,
+    tiling,
+)
+
+
+def unit_power_spectrum(c: torch.Tensor, n_max: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of unit length (n, F), and the length (n,) that they had.
+
+    Args:
+        c: Scaled coefficients (n, (l_max+1)^2, n_elements * n_max).
+        n_max: Radial functions of an element.
+
+    A center that sees no atom has length 0 and features 0.
+    """
+    n = c.shape[0]
+    features, count, sizes = tiling(c, n_max)
+    p, length = c.new_empty((n, count)), c.new_empty(n)
+    if n > 0:
+        with on_device(c):
+            unit_kernel[(n,)](
+                c, features, p, length, **sizes, num_warps=1, num_stages=1, enable_fp_fusion=True
+            )
+    return p, length
+
+
+def power_spectrum_backward(
+    c: torch.Tensor, length: torch.Tensor, slope: torch.Tensor, n_max: int
+) -> torch.Tensor:
+    """dE/dc, shaped as c, from ``slope`` = dE/dp (n, F), for the p of ``unit_power_spectrum``."""
+    features, _, sizes = tiling(c, n_max)
+    grad_c = torch.empty_like(c)
+    if c.shape[0] > 0:
+        with on_device(c):
+            unit_backward_kernel[(c.shape[0],)](
+                c,
+                features,
+                length,
+                slope,
+                grad_c,
+                **sizes,
+                num_warps=1,
+                num_stages=1,
+                enable_fp_fusion=True,
+            )
+    return grad_c
+
+
+@triton.jit
+def unit_kernel(
+    c,
+    features,
+    p,
+    length,
+    FEATURES: tl.constexpr,
+    DEGREES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    TILES: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """First |P|^2, then p."""
+    center = tl.program_id(0).to(tl.int64)
+    norm2 = tl.full((), 0, c.dtype.element_ty)
+    for degree in range(DEGREES):
+        rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
+        for tile in range(TILES):
+            entries, diagonal = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            norm2 += sum_of_squares(entries, diagonal)
+    shrink = inverse_root(norm2)
+    tl.store(length + center, norm2 * shrink)
+    for degree in range(DEGREES):
+        rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
+        for tile in range(TILES):
+            entries, _ = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
+            tl.store(p + center * FEATURES + feature, entries * shrink, mask=upper)
+
+
+@triton.jit
+def unit_backward_kernel(
+    c,
+    features,
+    length,
+    slope,
+    grad_c,
+    FEATURES: tl.constexpr,
+    DEGREES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    TILES: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """First P . s, then the gradient."""
+    center = tl.program_id(0).to(tl.int64)
+    slope += center * FEATURES
+    overlap = tl.full((), 0, c.dtype.element_ty)
+    for degree in range(DEGREES):
+        rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
+        for tile in range(TILES):
+            entries, _ = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
+            overlap += tl.sum(entries * tl.load(slope + feature, mask=upper, other=0.0))
+    shrink = inverse(tl.load(length + center))
+    along = overlap * shrink * shrink
+    for degree in range(DEGREES):
+        rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
+        out = degree_rows(grad_c, center, degree, DEGREES, CHANNELS)
+        for tile in range(TILES):
+            entries, _ = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
+            feature, _ = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
+            s = tl.load(slope + feature)
+            s = (s - entries * along) * shrink
+            store_gradient(s, rows, out, degree, tile, CHANNELS, ROWS, COLUMNS)
+
+
+@triton.jit
+def inverse_root(square):
+    """1 / sqrt(square), and 0 of 0."""
+    return inverse(tl.sqrt(square))
+
+
+@triton.jit
+def inverse(number):
+    """1 / number, and 0 of 0."""
+    return tl.where(number > 0, 1 / tl.where(number > 0, number, 1), 0)

@@ -1,0 +1,302 @@
+"""Triton's kernels against plain torch; ``test_gpu_kernels`` runs this in a process of its own.
+
+    TRITON_INTERPRET=1 pytest tests/gpu_kernel_checks.py          # without a GPU
+    pytest tests/gpu_kernel_checks.py                             # with one
+
+Errors are relative to the largest number of the result, or to 0.1. In double precision they are
+those of the radial table; single precision is compared with double on the same, rounded inputs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from losiko_kernels.gpu.density import degree_ranges, expand_density, expand_density_backward
+from losiko_kernels.gpu.distance import distance
+from losiko_kernels.gpu.power_spectrum import power_spectrum_backward, unit_power_spectrum
+
+from losiko_torch import SOAP, Batch
+from losiko_torch.descriptors import density
+from losiko_torch.descriptors.power_spectrum import power_spectrum, scale_degrees
+from losiko_torch.neighbors import find_pairs
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETED else "cuda"
+
+#: Largest error by precision. In single precision the interpreter's values are off by 2e-7 at most
+#: here and its gradients by 6e-7 (3e-6 of 0.1 where the gradient is zero); a GPU's quotients and
+#: roots are a little less exact.
+VALUE_ERROR = {torch.float64: 1e-10, torch.float32: 1e-6}
+GRADIENT_ERROR = {torch.float64: 1e-10, torch.float32: 1e-5}
+PRECISIONS = [torch.float64, torch.float32]
+
+
+class RadialTable(NamedTuple):
+    coefficients: torch.Tensor
+    inverse_width: float
+    n_max: int
+    l_max: int
+    scale: float
+
+
+def radial_table(soap: SOAP, dtype: torch.dtype, intervals: int = 2000) -> RadialTable:
+    """The radial functions, times the norm of their degree, interpolated at Chebyshev nodes."""
+    width = soap.cutoff**2 / intervals
+    nodes = torch.cos(torch.pi * (torch.arange(6, dtype=torch.float64) + 0.5) / 6)
+    r2 = (torch.arange(intervals)[:, None] + (nodes + 1) / 2) * width
+    values = torch.stack(scale_degrees(list(soap.basis(r2.flatten()))))
+    values = values.reshape(soap.l_max + 1, intervals, 6, soap.n_max)
+    inverse = torch.linalg.inv(nodes[:, None] ** torch.arange(6))
+    coefficients = torch.zeros(intervals, 6, soap.l_max + 1, -(-soap.n_max // 8) * 8)
+    coefficients = coefficients.to(dtype)
+    coefficients[..., : soap.n_max] = torch.einsum("qp,lkpn->kqln", inverse, values)
+    return RadialTable(coefficients.to(DEVICE), 1 / width, soap.n_max, soap.l_max, soap.cutoff)
+
+
+class Case(NamedTuple):
+    """Pairs of a structure, in double precision, and the descriptor."""
+
+    soap: SOAP
+    vectors: torch.Tensor
+    weights: torch.Tensor
+    first: torch.Tensor
+    element: torch.Tensor
+
+    @property
+    def n(self) -> int:
+        return len(self.first) - 1
+
+    @property
+    def n_elements(self) -> int:
+        return len(self.soap.species)
+
+    def inputs(self, dtype: torch.dtype, weighted: bool) -> tuple:
+        """Arguments of ``expand_density``."""
+        weights = self.weights.to(DEVICE, dtype) if weighted else None
+        vectors = self.vectors.to(DEVICE, dtype)
+        indices = self.first.to(DEVICE), self.element.to(DEVICE)
+        return vectors, weights, *indices, self.n_elements, radial_table(self.soap, dtype)
+
+    def rounded(self, dtype: torch.dtype) -> Case:
+        """What kernels get in a precision."""
+        rounded = [tensor.to(dtype).double() for tensor in (self.vectors, self.weights)]
+        return self._replace(vectors=rounded[0], weights=rounded[1])
+
+    def coefficients(self) -> list[torch.Tensor]:
+        """By plain torch."""
+        center = torch.repeat_interleave(torch.arange(self.n), self.first.diff())
+        radial = self.soap.basis(self.vectors.square().sum(1)) * self.weights[None, :, None]
+        slot = center * self.n_elements + self.element
+        size = self.n, self.n_elements, self.soap.cutoff
+        return scale_degrees(density.expand_density(self.vectors, radial, slot, *size))
+
+
+def case(atoms: Atoms, without: tuple[int, ...] = (), **parameters) -> Case:
+    """``without`` names atoms that see nothing."""
+    soap = SOAP(**{"r_cut": 3.0, "sigma": 0.5, **parameters})
+    batch = Batch.from_atoms(atoms)
+    pairs = find_pairs(batch, soap.cutoff, False)
+    pairs = pairs.keep(~torch.isin(pairs.center, torch.tensor(without, dtype=torch.long)))
+    counts = torch.bincount(pairs.center, minlength=len(atoms))
+    first = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    weights = torch.rand(len(pairs.center), generator=generator()).double() + 0.5
+    element = soap.element_of_number[batch.numbers][pairs.neighbor]
+    return Case(soap, pairs.vectors(batch), weights, first, element)
+
+
+def cluster(numbers: str, size: float = 4.0, seed: int = 0) -> Atoms:
+    """Atoms anywhere in a box, and so with few or many neighbours."""
+    points = np.random.default_rng(seed).uniform(0, size, (len(Atoms(numbers)), 3))
+    return Atoms(numbers, points)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=generator(), dtype=torch.float64)
+
+
+def stacked(blocks: list[torch.Tensor]) -> torch.Tensor:
+    """Coefficients as the kernels lay them out, (n, M, C)."""
+    return torch.cat([block.flatten(1, 2).transpose(1, 2) for block in blocks], 1)
+
+
+def blocks_of(c: torch.Tensor, n_max: int) -> list[torch.Tensor]:
+    """The opposite."""
+    degrees = round(c.shape[1] ** 0.5)
+    rows = [c[:, degree**2 : (degree + 1) ** 2] for degree in range(degrees)]
+    return [block.transpose(1, 2).unflatten(1, (-1, n_max)) for block in rows]
+
+
+def features(c: torch.Tensor, n_max: int) -> torch.Tensor:
+    """Unit power spectra by plain torch."""
+    return torch.nn.functional.normalize(power_spectrum(blocks_of(c, n_max), "off"), dim=1)
+
+
+def error(value: torch.Tensor, expected: torch.Tensor) -> float:
+    assert value.shape == expected.shape
+    if expected.numel() == 0:
+        return 0.0
+    largest = expected.abs().max().clamp(min=0.1)
+    return float((value.double().cpu() - expected).abs().max() / largest)
+
+
+CASES = {
+    "molecule": lambda: case(molecule("H2O"), species=["H", "O"], n_max=4, l_max=4),
+    "one atom": lambda: case(Atoms("C"), species=["C"], n_max=1, l_max=0),
+    "empty centers": lambda: case(
+        cluster("HCNOH2"), without=(0, 2, 5), species=["H", "C", "N", "O"], n_max=3, l_max=2
+    ),
+    "high degrees": lambda: case(molecule("CO"), species=["C", "O"], n_max=2, l_max=10),
+    "n_max above 8": lambda: case(
+        cluster("CO2", 3), species=["C", "O"], n_max=9, l_max=1, r_cut=5.0
+    ),
+    "ten elements": lambda: case(
+        cluster("HFAlP", 3), species=list(range(1, 20, 2)), n_max=4, l_max=1
+    ),
+    "polynomial": lambda: case(
+        cluster("H2O", 3), species=["H", "O"], n_max=4, l_max=3, rbf="polynomial"
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_density_and_its_gradient(name, dtype):
+    given = CASES[name]()
+    exact = given.rounded(dtype)
+    for weighted in (True, False) if name == "empty centers" else (True,):
+        if not weighted:
+            exact = exact._replace(weights=torch.ones_like(exact.weights))
+        vectors, weights = exact.vectors.requires_grad_(), exact.weights.requires_grad_()
+        expected = stacked(exact._replace(vectors=vectors, weights=weights).coefficients())
+        inputs = given.inputs(dtype, weighted)
+        c = expand_density(*inputs)
+        assert c.dtype == dtype
+        assert error(c, expected.detach()) < VALUE_ERROR[dtype]
+
+        upstream = noise(*expected.shape).to(dtype).double()
+        factor = noise(given.n).to(dtype).double() if weighted else torch.ones(given.n)
+        loss = (factor[:, None, None] * upstream * expected).sum()
+        of_vectors, of_weights = torch.autograd.grad(loss, [vectors, weights])
+        result = expand_density_backward(
+            upstream.to(DEVICE, dtype), factor.to(DEVICE, dtype) if weighted else None, *inputs
+        )
+        assert error(result[0], of_vectors) < GRADIENT_ERROR[dtype]
+        if weighted:
+            assert error(result[1], of_weights) < GRADIENT_ERROR[dtype]
+        else:
+            assert result[1] is None
+
+
+#: Elements, n_max, l_max: below a warp's width, one tile, several of them, and many elements.
+SIZES = [(1, 1, 0), (1, 3, 6), (2, 3, 2), (5, 6, 2), (5, 8, 1), (10, 5, 0), (2, 12, 1)]
+
+
+def random_coefficients(n_elements: int, n_max: int, l_max: int, dtype) -> torch.Tensor:
+    """Of two centers, the second of which sees nothing."""
+    c = noise(2, (l_max + 1) ** 2, n_elements * n_max).to(dtype).double()
+    c[1] = 0
+    return c
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_power_spectrum_and_its_gradient(size, dtype):
+    c = random_coefficients(*size, dtype).requires_grad_()
+    p, length = unit_power_spectrum(c.detach().to(DEVICE, dtype), size[1])
+    assert p.dtype == length.dtype == dtype
+    expected = features(c, size[1])
+    assert error(p, expected.detach()) < VALUE_ERROR[dtype]
+    norm = power_spectrum(blocks_of(c, size[1]), "off").norm(dim=1).detach()
+    assert error(length, norm) < VALUE_ERROR[dtype]
+
+    slope = noise(*expected.shape).to(dtype).double()
+    (gradient,) = torch.autograd.grad((slope * expected).sum(), c)
+    result = power_spectrum_backward(
+        c.detach().to(DEVICE, dtype), length, slope.to(DEVICE, dtype), size[1]
+    )
+    assert error(result, gradient) < GRADIENT_ERROR[dtype]
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_distance_and_its_gradient(size, dtype):
+    c = random_coefficients(*size, dtype).requires_grad_()
+    p = features(c, size[1])
+    target = (p.detach() + 0.1 * noise(*p.shape)).to(dtype).double()
+    expected = (p - target).square().sum(1)
+    (gradient,) = torch.autograd.grad(expected.sum(), c)
+    inputs = c.detach().to(DEVICE, dtype), target.to(DEVICE, dtype)
+    d, grad_c = distance(*inputs, size[1])
+    assert d.dtype == grad_c.dtype == dtype
+    assert error(d, expected.detach()) < VALUE_ERROR[dtype]
+    assert error(grad_c, gradient) < GRADIENT_ERROR[dtype]
+    assert not grad_c[1].any()
+
+
+def test_single_precision_sees_small_distances():
+    """1e-8 of a unit vector's square: 1 - p . t would have no digit left."""
+    c = random_coefficients(2, 4, 3, torch.float32)[:1]
+    p = features(c, 4)
+    target = (p + 1e-4 * torch.nn.functional.normalize(noise(*p.shape), dim=1)).float().double()
+    expected = (p - target).square().sum(1)
+    d, _ = distance(c.to(DEVICE, torch.float32), target.to(DEVICE, torch.float32), 4)
+    assert abs(float(d) / float(expected) - 1) < 1e-2
+
+
+@pytest.mark.parametrize("name", ["molecule", "empty centers"])
+def test_all_kernels_together(name):
+    """Distance of an atom's features from others, by atoms' positions."""
+    given = CASES[name]()
+    n_max = given.soap.n_max
+    inputs = given.inputs(torch.float64, False)
+    c = expand_density(*inputs)
+    p, _ = unit_power_spectrum(c, n_max)
+    target = p.roll(1, 0).contiguous()
+    d, grad_c = distance(c, target, n_max)
+    gradient, _ = expand_density_backward(grad_c, None, *inputs)
+
+    vectors = given.vectors.requires_grad_()
+    exact = given._replace(vectors=vectors, weights=torch.ones_like(given.weights))
+    expected = (features(stacked(exact.coefficients()), n_max) - target.cpu()).square().sum(1)
+    assert error(d, expected.detach()) < 1e-10
+    assert error(gradient, torch.autograd.grad(expected.sum(), vectors)[0]) < 1e-10
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_without_pairs(n):
+    given = CASES["molecule"]()
+    vectors, weights, _, element, *rest = given.inputs(torch.float32, True)
+    first = torch.zeros(n + 1, dtype=torch.long, device=DEVICE)
+    inputs = vectors[:0], weights[:0], first, element[:0], *rest
+    c = expand_density(*inputs)
+    assert c.shape == (n, 25, 8)
+    assert not c.any()
+    p, length = unit_power_spectrum(c, 4)
+    assert p.shape == (n, 180)
+    assert not p.any()
+    assert not length.any()
+    d, grad_c = distance(c, torch.ones_like(p), 4)
+    assert d.tolist() == [180.0] * n
+    assert not power_spectrum_backward(c, length, p, 4).any()
+    of_vectors, of_weights = expand_density_backward(grad_c, None, *inputs)
+    assert of_vectors.shape == (0, 3)
+    assert of_weights is not None
+    assert of_weights.shape == (0,)
+
+
+def test_ranges_of_degrees():
+    for l_max in range(21):
+        ranges = degree_ranges(l_max)
+        assert [low for low, _ in ranges] == [0, *(high for _, high in ranges[:-1])]
+        assert ranges[-1][1] == l_max + 1
+    assert degree_ranges(9) == [(0, 10)]

@@ -1,0 +1,102 @@
+"""Compile Triton's kernels for an H100, which takes no GPU; registers and memory of each.
+
+    python tests/gpu_kernel_compile.py [--all]
+
+Fails if a kernel in single precision spills registers, but for a few that cost nothing; or if
+features, which are scattered, are taken for neighbours in memory.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import triton
+from losiko_kernels.gpu import density, distance, power_spectrum, tiles
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+#: Local memory, in bytes a thread, that the assembler may trade for more threads at once.
+FREE_SPILLS = 32
+#: Elements, n_max, l_max.
+FEW = {"fp32": [(5, 6, 6)], "fp64": [(5, 6, 3)]}
+MANY = [(n, 6, 6) for n in (3, 4, 5)] + [(n, 8, 6) for n in (1, 2, 3, 4, 5)] + [(2, 4, 9)]
+INTEGERS = {"first": "*i64", "element": "*i64", "next_center": "*i32", "features": "*i32"}
+
+
+def compiled(kernel, dtype: str, constants: dict[str, int], warps: int):
+    """A kernel of which every pointer not listed is to numbers of ``dtype``."""
+    names = kernel.arg_names
+    types = {**dict.fromkeys(names, f"*{dtype}"), **INTEGERS, "count": "i32"}
+    signature = {name: "constexpr" if name in constants else types[name] for name in names}
+    # Torch's memory is aligned, which a launch finds out by itself.
+    aligned = [i for i, name in enumerate(names) if signature[name].startswith("*")]
+    attributes = {(i,): [["tt.divisibility", 16]] for i in aligned}
+    source = ASTSource(kernel, signature=signature, constexprs=constants, attrs=attributes)
+    options = {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": True}
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
+    """Every kernel as the wrappers launch it."""
+    n_pad, channels = -(-n_max // 8) * 8, n_elements * n_max
+    shared = {"INTERVALS": 256, "N_PAD": n_pad, "N_MAX": n_max, "CHANNELS": channels}
+    shared["DEGREES"] = l_max + 1
+    for low, high in density.degree_ranges(l_max):
+        block = density.power_of_two(channels)
+        sizes = {**shared, "LOW": low, "HIGH": high, "WEIGHTED": True, "BLOCK": block}
+        yield compiled(density.expand_kernel, dtype, sizes, max(1, min(block // 32, 8)))
+    lanes = density.power_of_two(n_pad)
+    sizes = {**shared, "FACTORED": True, "WEIGHTED": True, "PAIRS": 512 // lanes, "LANES": lanes}
+    yield compiled(density.backward_kernel, dtype, sizes, 4)
+    precision = {"fp32": torch.float32, "fp64": torch.float64}[dtype]
+    c = torch.empty(1, (l_max + 1) ** 2, channels, dtype=precision)
+    sizes = tiles.tiling(c, n_max).sizes
+    for kernel in (
+        power_spectrum.unit_kernel,
+        power_spectrum.unit_backward_kernel,
+        distance.distance_kernel,
+    ):
+        yield compiled(kernel, dtype, sizes, 1)
+
+
+def usage(kernel) -> tuple[int, int]:
+    """Registers, and bytes of local memory, of a thread."""
+    cuobjdump = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        command = [str(cuobjdump), "-res-usage", file.name]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"REG:(\d+) STACK:(\d+)", printed)
+    assert found, printed
+    return int(found[1]), int(found[2])
+
+
+def main() -> None:
+    print(f"Triton {triton.__version__}, sm_90; bytes a thread (local) and a program (shared)")
+    print(f"      elements n l {'kernel':>20} warps registers local shared")
+    spilled = False
+    for dtype in ("fp32", "fp64"):
+        for size in MANY if "--all" in sys.argv else FEW[dtype]:
+            for kernel in kernels(dtype, *size):
+                registers, local = usage(kernel)
+                data = kernel.metadata
+                if data.name == "unit_kernel" and "st.global.v" in kernel.asm["ptx"]:
+                    sys.exit("features are stored several at once")
+                print(
+                    f"{dtype:5} {size!s:12} {data.name:>20} {data.num_warps:5} {registers:9} "
+                    f"{local:5} {data.shared:6}",
+                    flush=True,
+                )
+                spilled |= dtype == "fp32" and local > FREE_SPILLS
+    if spilled:
+        sys.exit("a kernel in single precision spills registers")
+
+
+if __name__ == "__main__":
+    main()

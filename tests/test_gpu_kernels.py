@@ -1,0 +1,45 @@
+"""Triton's kernels, each set of checks in a process of its own.
+
+Triton decides when it is imported whether it compiles or interprets its kernels, and other tests
+may import it. Without a GPU its interpreter runs the kernels on a CPU, which is slow and exact.
+"""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed"),
+    pytest.mark.skipif(find_spec("losiko_kernels") is None, reason="no losiko_kernels installed"),
+]
+
+FOLDER = Path(__file__).parent
+
+
+def run(*arguments: str, **environment: str) -> None:
+    """A Python process in the project's folder; its output is what a failure shows."""
+    kept = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    kept["PYTHONPATH"] = os.pathsep.join(sys.path)
+    finished = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=FOLDER.parent,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_kernels_equal_plain_torch():
+    environment = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
+    checks = str(FOLDER / "gpu_kernel_checks.py")
+    run("-m", "pytest", checks, "-p", "no:cacheprovider", **environment)
+
+
+def test_kernels_compile_for_an_h100_without_spills():
+    run(str(FOLDER / "gpu_kernel_compile.py"))

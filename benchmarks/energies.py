@@ -104,7 +104,7 @@ class ForceField:
 
 def perceive(atoms: Atoms) -> Chem.Mol | None:
     """With the bonds that its geometry shows; None where RDKit finds no neutral molecule in it."""
-    lines = [f"{atom.symbol} {atom.x} {atom.y} {atom.z}" for atom in atoms]
+    lines = [f"{atom.symbol} {atom.x:.8f} {atom.y:.8f} {atom.z:.8f}" for atom in atoms]
     mol = Chem.MolFromXYZBlock("\n".join([str(len(atoms)), "", *lines]))
     try:
         rdDetermineBonds.DetermineBonds(mol, charge=0)

@@ -10,9 +10,10 @@ gradients with respect to positions and cell.
 References are given, so that matching is left out, and so are the systems as each package holds
 them. Every candidate finds its neighbours itself. featomic-torch (float64 only) takes the same
 number of radial functions and degrees and the same Gaussians up to the same distance, r_cut plus
-what DScribe and we pad it with, over which it spreads its radial functions; its loss is sum_i
-|p_i/|p_i| - t_i|^2 for given t_i over the dense features, differentiated through autograd, all
-systems in one call. It, and ours, work on the elements present (four of five).
+what DScribe and we pad it with, over which it spreads its radial functions (with a smooth cutoff
+where ours has one). Its loss is sum_i |p_i/|p_i| - t_i|^2 for given t_i over the dense features,
+differentiated through autograd, all systems in one call. It, and ours, work on the elements present
+(four of five).
 
 Printed for each setting is a table of atoms/s (medians over the rounds) and of ratios to other
 candidates in the same rounds (medians too), since the machine's speed drifts.

@@ -12,8 +12,8 @@ them. Every candidate finds its neighbours itself. featomic-torch (float64 only)
 number of radial functions and degrees and the same Gaussians up to the same distance, r_cut plus
 what DScribe and we pad it with, over which it spreads its radial functions (with a smooth cutoff
 where ours has one). Its loss is sum_i |p_i/|p_i| - t_i|^2 for given t_i over the dense features,
-differentiated through autograd, all systems in one call. It, and ours, work on the elements present
-(four of five).
+differentiated through autograd, all systems in one call. featomic, and our loss and gradient, work
+on the elements present (four of five); DScribe and our values on all five.
 
 Printed for each setting is a table of atoms/s (medians over the rounds) and of ratios to other
 candidates in the same rounds (medians too), since the machine's speed drifts.

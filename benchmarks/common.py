@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+# Libraries read these when they are loaded (featomic when it first works), so they come first. A
+# script that is to use more cores is started with OMP_NUM_THREADS set.
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"]
+os.environ["MKL_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"]
+os.environ["RAYON_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"]
 
 import numpy as np
 from ase import Atoms
 
-from losiko_torch import SOAP, EnvironmentDatabase
+import losiko_torch
+from losiko_torch import SOAP, EnvironmentDatabase, Result
 from losiko_torch.database.environments import COMPONENTS
 
 #: The descriptor of the embedded database, and that of the paper's QM9 case (its Table S1).
@@ -73,6 +83,36 @@ def with_noise(molecules: list[Atoms], noise: float, seed: int = 0) -> list[Atom
     for atoms in copies:
         atoms.positions += rng.normal(0, 1, atoms.positions.shape) * noise
     return copies
+
+
+def relaxed(
+    structures: Iterable[Atoms], database: EnvironmentDatabase, **options
+) -> Iterator[Result]:
+    """Results one by one: as they are ready where the package has `relax_iter`, else at the end."""
+    relax = getattr(losiko_torch, "relax_iter", losiko_torch.relax)
+    yield from relax(structures, database, **options)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def in_rounds(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds that each candidate takes in each round, after one run that does not count.
+
+    Within a round the candidates follow each other: the machine's speed drifts, and ratios within
+    a round do not see that.
+    """
+    for work in candidates.values():
+        work()
+    took: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, work in candidates.items():
+            took[name].append(seconds(work))
+    return {name: np.array(values) for name, values in took.items()}
 
 
 def one_core() -> None:

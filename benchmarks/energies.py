@@ -1,0 +1,191 @@
+"""Relaxing by similarity against relaxing by energies: GFN2-xTB and MMFF94, on one core in one run.
+
+    python benchmarks/energies.py [--molecules 200] [--rounds 3]
+
+The reporting molecules of QM9 from N(0, 0.1 A) on every coordinate (the same starts for all),
+brought back by: `relax` with the paper's 359-molecule database and the sharp descriptor (r_cut 3,
+n 8, l 6, sigma 0.3), float32, defaults, `locally-linear` and `nearest`, all molecules in one call;
+GFN2-xTB (tblite's ASE calculator, ASE's L-BFGS, fmax 0.05 eV/A, at most 500 steps), one molecule
+after the other; RDKit's MMFF94 (MMFFOptimizeMolecule, at most 1,000 iterations), with bonds
+perceived from the true geometry, which is not timed. Molecules that RDKit cannot perceive or has no
+parameters for are counted and left out of its row.
+
+Printed is a table: milliseconds a molecule (median over the rounds; the candidates alternate, after
+one call of each on a few molecules, so that nothing is loaded or compiled in the timing), how many
+times as long as `locally-linear` it takes (median of the ratios in each round), processor time over
+wall time (1: one core), RMSD after superposition on the DFT geometry, mean error of the bonds, the
+share converged, and the median number of evaluations (RDKit does not tell).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import common
+import numpy as np
+from ase import Atoms
+from ase.optimize import LBFGS
+from rdkit import Chem, RDLogger
+from rdkit.Chem import AllChem, rdDetermineBonds
+from tblite.ase import TBLite
+
+from losiko_torch import EnvironmentDatabase, relax
+from losiko_torch.comparison import bond_errors, rmsd
+
+NOISE = 0.1
+XTB_FMAX, XTB_STEPS = 0.05, 500
+MMFF_ITERATIONS = 1000
+WARM_UP = 3
+
+
+class Relaxed(NamedTuple):
+    """What became of a molecule; ``evaluations`` is NaN where they are not told."""
+
+    atoms: Atoms
+    converged: bool
+    evaluations: float
+
+
+#: From starts to what became of them.
+Candidate = Callable[[list[Atoms]], list[Relaxed]]
+
+
+def losiko(database: EnvironmentDatabase, targets: str) -> Candidate:
+    def run(starts: list[Atoms]) -> list[Relaxed]:
+        results = relax(starts, database, targets=targets)
+        return [Relaxed(result.atoms, result.converged, result.n_steps) for result in results]
+
+    return run
+
+
+def xtb(starts: list[Atoms]) -> list[Relaxed]:
+    relaxed = []
+    for start in starts:
+        atoms = start.copy()
+        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+        optimizer = LBFGS(atoms, logfile=None)
+        try:
+            converged = optimizer.run(fmax=XTB_FMAX, steps=XTB_STEPS)
+        except Exception as error:  # a self-consistent field that does not converge, for one
+            print(f"GFN2-xTB, {atoms.get_chemical_formula()}: {error}")
+            converged = False
+        relaxed.append(Relaxed(atoms, bool(converged), optimizer.nsteps + 1))
+    return relaxed
+
+
+class ForceField:
+    """MMFF94 for the molecules that RDKit makes out in these geometries, in their order."""
+
+    def __init__(self, molecules: list[Atoms]) -> None:
+        RDLogger.DisableLog("rdApp.*")
+        perceived = [perceive(atoms) for atoms in molecules]
+        self.unperceived = sum(mol is None for mol in perceived)
+        self.usable = np.array([mol is not None and has_parameters(mol) for mol in perceived])
+        self.mols = [mol for mol, usable in zip(perceived, self.usable, strict=True) if usable]
+
+    @property
+    def unparametrised(self) -> int:
+        return len(self.usable) - self.unperceived - len(self.mols)
+
+    def run(self, starts: list[Atoms]) -> list[Relaxed]:
+        """Relax starts, those of the usable molecules in order (or the first few of them)."""
+        relaxed = []
+        for mol, start in zip(self.mols, starts, strict=False):
+            conformer = mol.GetConformer()
+            conformer.SetPositions(start.positions)
+            more = AllChem.MMFFOptimizeMolecule(mol, maxIters=MMFF_ITERATIONS)
+            atoms = Atoms(start.numbers, conformer.GetPositions())
+            relaxed.append(Relaxed(atoms, more == 0, np.nan))
+        return relaxed
+
+
+def perceive(atoms: Atoms) -> Chem.Mol | None:
+    """With the bonds that its geometry shows; None where RDKit finds no neutral molecule in it."""
+    lines = [f"{atom.symbol} {atom.x:.8f} {atom.y:.8f} {atom.z:.8f}" for atom in atoms]
+    mol = Chem.MolFromXYZBlock("\n".join([str(len(atoms)), "", *lines]))
+    try:
+        rdDetermineBonds.DetermineBonds(mol, charge=0)
+        Chem.SanitizeMol(mol)
+    except (ValueError, RuntimeError):
+        return None
+    return mol
+
+
+def has_parameters(mol: Chem.Mol) -> bool:
+    return AllChem.MMFFHasAllMoleculeParams(mol)
+
+
+def row(
+    name: str,
+    relaxed: list[Relaxed],
+    molecules: list[Atoms],
+    wall: np.ndarray,
+    processor: np.ndarray,
+    times: np.ndarray,
+) -> str:
+    pairs = [(one.atoms, molecule) for one, molecule in zip(relaxed, molecules, strict=True)]
+    distances = np.array([rmsd(*pair) for pair in pairs])
+    bonds = np.concatenate([bond_errors(*pair) for pair in pairs])
+    evaluations = np.median([one.evaluations for one in relaxed])
+    return (
+        f"| {name} | {len(relaxed)} | {1000 * np.median(wall):.1f} | {np.median(times):.3g} "
+        f"| {np.median(processor / wall):.2f} "
+        f"| {distances.mean():.3f} | {np.median(distances):.3f} | {distances.max():.3f} "
+        f"| {bonds.mean():.4f} | {np.mean([one.converged for one in relaxed]):.1%} "
+        f"| {'-' if np.isnan(evaluations) else f'{evaluations:.0f}'} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--molecules", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    common.one_core()
+    qm9 = common.QM9()
+    database = qm9.paper_database(**common.SHARP)
+    molecules = qm9.reporting(arguments.molecules)
+    starts = common.with_noise(molecules, NOISE)
+    field = ForceField(molecules)
+    everything = np.ones(len(molecules), dtype=bool)
+    candidates: dict[str, tuple[Candidate, np.ndarray]] = {
+        "losiko, locally-linear": (losiko(database, "locally-linear"), everything),
+        "losiko, nearest": (losiko(database, "nearest"), everything),
+        "GFN2-xTB": (xtb, everything),
+        "MMFF94": (field.run, field.usable),
+    }
+    given = {
+        name: [starts[k] for k in np.flatnonzero(usable)]
+        for name, (_, usable) in candidates.items()
+    }
+    for name, (run, _) in candidates.items():
+        run(given[name][:WARM_UP])
+    wall: dict[str, list[float]] = {name: [] for name in candidates}
+    processor: dict[str, list[float]] = {name: [] for name in candidates}
+    relaxed: dict[str, list[Relaxed]] = {}
+    for _ in range(arguments.rounds):
+        for name, (run, _) in candidates.items():
+            began, used = time.perf_counter(), time.process_time()
+            relaxed[name] = run(given[name])
+            wall[name].append((time.perf_counter() - began) / len(given[name]))
+            processor[name].append((time.process_time() - used) / len(given[name]))
+
+    print(f"{database}\n{len(molecules)} molecules, {arguments.rounds} rounds, one core")
+    print(
+        f"MMFF94: {field.unperceived} molecules not perceived by RDKit, {field.unparametrised} "
+        "without parameters\n\n"
+        "| | molecules | ms a molecule | / losiko | CPU/wall | mean RMSD (A) | median | largest "
+        "| mean bond error (A) | converged | evaluations |\n" + "|---" * 11 + "|"
+    )
+    ours = np.array(wall["losiko, locally-linear"])
+    for name, (_, usable) in candidates.items():
+        truth = [molecules[k] for k in np.flatnonzero(usable)]
+        times = np.array(wall[name])
+        print(row(name, relaxed[name], truth, times, np.array(processor[name]), times / ours))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What a step must cost at least: operations and bytes of its parts over what the machine can do.
+
+The counts are those of the formulas as the package evaluates them, each input read and each result
+written once, intermediate results kept in caches; an exponential counts as ten operations. They are
+for SOAP with the gto basis and the targets of the package, in float32, for a search among all
+references. No program reaches the sum of the parts' times, but a part far above its own has
+something left to gain.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+
+from losiko_torch import EnvironmentDatabase
+
+#: Bytes of a number and of an index.
+ITEM, INDEX = 4, 8
+EXPONENTIAL = 10
+#: Steps that L-BFGS remembers; distance (Angstrom) by which lists of pairs reach beyond the cutoff;
+#: candidates that a search looks at again beyond those asked for.
+HISTORY, SKIN, EXTRA = 20, 0.5, 16
+#: Operations for a pair: its vector and distance; for one of the harmonics.
+PAIR, HARMONIC = 8, 8
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Measured rates: float32 operations and bytes a second."""
+
+    flops: float
+    bytes: float
+
+    @classmethod
+    def measure(cls, device: str = "cpu") -> Machine:
+        """By a product of two square matrices, and by a copy (read and written)."""
+        cuda = torch.device(device).type == "cuda"
+        n, size = (8192, 2**28) if cuda else (1024, 2**26)
+        a, b = torch.rand(n, n, device=device), torch.rand(n, n, device=device)
+        source = torch.rand(size, device=device)
+        target = torch.empty_like(source)
+        product = _fastest(lambda: torch.mm(a, b), cuda)
+        copy = _fastest(lambda: target.copy_(source), cuda)
+        return cls(2 * n**3 / product, 2 * ITEM * size / copy)
+
+    def __str__(self) -> str:
+        product, copy = self.flops / 1e9, self.bytes / 1e9
+        return f"{product:,.0f} GFLOP/s (float32 product), {copy:,.1f} GB/s (copy)"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one part, in operations and bytes."""
+
+    flops: float = 0.0
+    bytes: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
+    def __mul__(self, times: float) -> Cost:
+        return Cost(self.flops * times, self.bytes * times)
+
+    def seconds(self, machine: Machine) -> float:
+        return max(self.flops / machine.flops, self.bytes / machine.bytes)
+
+
+#: Names of the parts that costs are counted for.
+PAIRS, DENSITY, SPECTRUM = "neighbour lists", "density", "power spectrum"
+PROJECTION, TARGET, BACKWARD = "projection on components", "references' combination", "backward"
+SEARCH, OPTIMIZER = "search for references", "optimizer"
+PARTS = (PAIRS, DENSITY, SPECTRUM, PROJECTION, TARGET, BACKWARD, SEARCH, OPTIMIZER)
+
+
+def floor(
+    database: EnvironmentDatabase,
+    structures: list[Atoms],
+    n_neighbors: int,
+    evaluations: float,
+    searches: float,
+) -> dict[str, Cost]:
+    """Of each part of a relaxation.
+
+    Args:
+        database: Its descriptor is SOAP.
+        structures: What is relaxed; the neighbours are those of these geometries.
+        n_neighbors: References an atom's target combines; 1: `nearest`.
+        evaluations, searches: Of atoms, in all.
+    """
+    numbers = np.concatenate([atoms.numbers for atoms in structures])
+    soap = database.restricted(np.unique(numbers).tolist()).descriptor
+    degrees, n_max, elements = soap.l_max + 1, soap.n_max, len(soap.species)
+    seen, listed = (_pairs_per_atom(structures, soap.cutoff + more) for more in (0.0, SKIN))
+    channels, harmonics = elements * n_max, degrees**2
+    features = soap.get_number_of_features()
+    coefficients = channels * harmonics
+
+    radial = seen * degrees * n_max * (EXPONENTIAL + 2 * n_max)
+    outer = seen * harmonics * (HARMONIC + 2 * n_max)
+    half = channels * (channels + 1) * harmonics
+    by_atom = {
+        PAIRS: Cost(listed * PAIR, listed * 2 * INDEX),
+        DENSITY: Cost(radial + outer, seen * 2 * INDEX + ITEM * coefficients),
+        SPECTRUM: Cost(half + 3 * features, ITEM * (coefficients + features)),
+        # Of the spectrum: its length, a symmetric matrix times the coefficients; of the density:
+        # the radial functions' and the harmonics' gradients, from the same outer products.
+        BACKWARD: Cost(
+            3 * features + 2 * channels * coefficients + 2 * (radial + outer),
+            ITEM * (2 * features + 2 * coefficients),
+        ),
+        OPTIMIZER: Cost(8 * 3 * HISTORY, 4 * 3 * HISTORY * ITEM),
+    }
+    costs = {part: cost * evaluations for part, cost in by_atom.items()}
+    nothing = Cost()
+    projection, target, search = nothing, nothing, nothing
+    for number, count in zip(*np.unique(numbers, return_counts=True), strict=True):
+        references = database.references_of(int(number))
+        r, n_references = references.vectors.shape[1], len(references)
+        k = min(n_neighbors, n_references)
+        share = count / len(numbers)
+        # There and back; the basis itself is read once for many atoms, and left out.
+        project = Cost(4 * features * r, ITEM * (2 * features + 2 * r))
+        projection += project * (share * evaluations)
+        target += _combination(k, r) * (share * evaluations)
+        candidates = min(k + EXTRA, n_references)
+        find = Cost(2 * n_references * r + 3 * candidates * r, ITEM * (r + candidates * r))
+        gram = Cost(k * k * r, ITEM * k * k) if n_neighbors > 1 else nothing
+        search += (find + gram) * (share * searches)
+    costs |= {PROJECTION: projection, TARGET: target, SEARCH: search}
+    return {part: costs[part] for part in PARTS}
+
+
+def _pairs_per_atom(structures: list[Atoms], cutoff: float) -> float:
+    """Atoms within the cutoff of an atom, itself among them."""
+    pairs = sum(len(neighbor_list("i", atoms, cutoff)) for atoms in structures)
+    return 1 + pairs / sum(map(len, structures))
+
+
+def _combination(k: int, r: int) -> Cost:
+    """Of k references in r components: read, multiplied twice, and a k by k system solved."""
+    if k == 1:
+        return Cost(4 * r, 3 * ITEM * r)
+    return Cost(2 * k * r + 4 * k * r + 4 * k * k + k**3 / 3, ITEM * (k * r + k * k + 2 * r))
+
+
+def _fastest(work: Callable[[], object], cuda: bool, times: int = 7) -> float:
+    """Seconds of the fastest of a few runs."""
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        if cuda:
+            torch.cuda.synchronize()
+        took.append(time.perf_counter() - began)
+    return min(took)

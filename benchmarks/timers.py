@@ -1,0 +1,109 @@
+"""Timers around the package's functions: where a relaxation spends its time.
+
+Each part is measured without the parts inside of it. The names of functions stand in one table; one
+that the package does not have (any more) is told of, and its time falls to what calls it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import floor
+
+#: Part, module, and the name in it.
+TIMED = (
+    (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.make"),
+    (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.at"),
+    (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.sight"),
+    (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.keep"),
+    (floor.PAIRS, "losiko_torch.descriptors.soap", "find_pairs"),
+    (floor.DENSITY, "losiko_torch.descriptors.soap", "SOAP._coefficients"),
+    (floor.SPECTRUM, "losiko_torch.objective", "unit_features"),
+    (floor.PROJECTION, "losiko_torch.database.references", "Environments.project"),
+    (floor.PROJECTION, "losiko_torch.database.references", "Environments.gradient"),
+    (floor.TARGET, "losiko_torch.targets", "LocallyLinear.evaluate"),
+    (floor.TARGET, "losiko_torch.targets", "Nearest.evaluate"),
+    (floor.BACKWARD, "torch.autograd", "grad"),
+    (floor.SEARCH, "losiko_torch.objective", "Objective.match"),
+    (floor.OPTIMIZER, "losiko_torch.optimizers.lbfgs", "LBFGS.tell"),
+)
+#: Functions whose results tell for how many atoms they worked, and where.
+COUNTED = {"Objective.evaluate": "distances", "Objective.match": "indices"}
+REST = "rest"
+
+
+@dataclass
+class Timers:
+    """Seconds of each part, and atoms that functions of ``COUNTED`` worked for."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    atoms: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    missing: list[str] = field(default_factory=list)
+    _inside: list[float] = field(default_factory=list)
+
+    def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, its time added to that of the part."""
+
+        @functools.wraps(work)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            self._inside.append(0.0)
+            try:
+                return work(*args, **kwargs)
+            finally:
+                took = time.perf_counter() - began
+                self.seconds[part] += took - self._inside.pop()
+                if self._inside:
+                    self._inside[-1] += took
+
+        return wrapper
+
+    def counted(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, the atoms it worked for added up."""
+
+        @functools.wraps(work)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            result = work(*args, **kwargs)
+            self.atoms[name] += len(getattr(result, COUNTED[name]))
+            return result
+
+        return wrapper
+
+
+@contextmanager
+def watching(parts: bool = True) -> Iterator[Timers]:
+    """Timers of all that runs inside; without ``parts`` atoms are counted only."""
+    timers, before = Timers(), []
+    wrappers = [
+        (module, name, functools.partial(timers.timed, part)) for part, module, name in TIMED
+    ]
+    counters = [
+        ("losiko_torch.objective", name, functools.partial(timers.counted, name))
+        for name in COUNTED
+    ]
+    try:
+        for module, name, wrap in (wrappers if parts else []) + counters:
+            owner: Any = importlib.import_module(module)
+            *path, last = name.split(".")
+            for step in path:
+                owner = getattr(owner, step, None)
+            if last not in vars(owner or object):
+                timers.missing.append(f"{module}.{name}")
+                continue
+            # As it is kept: a class method is an object around its function.
+            kept = vars(owner)[last]
+            before.append((owner, last, kept))
+            inner = kept.__func__ if isinstance(kept, classmethod) else kept
+            wrapped = wrap(inner)
+            setattr(owner, last, classmethod(wrapped) if isinstance(kept, classmethod) else wrapped)
+        yield timers
+    finally:
+        for owner, last, kept in reversed(before):
+            setattr(owner, last, kept)

@@ -13,7 +13,7 @@ from losiko_torch.descriptors.acsf import ACSF
 from losiko_torch.descriptors.protocol import Descriptor
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, LosikoError, StructureError
-from losiko_torch.relaxation import relax
+from losiko_torch.relaxation import relax, relax_iter
 from losiko_torch.results import Matches, Result, Score
 from losiko_torch.schedule import Stage, annealed
 from losiko_torch.scoring import score
@@ -42,6 +42,7 @@ __all__ = [
     "near_plane",
     "read_structures",
     "relax",
+    "relax_iter",
     "score",
     "within",
 ]

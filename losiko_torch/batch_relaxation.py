@@ -1,11 +1,13 @@
 """The loop that relaxes one batch: evaluate, step, search references again, let the finished go.
 
 The references of an atom stay the same while it moves little, so that its structure descends a
-smooth function; they are searched again once an atom of the structure has moved by
-``SEARCH_DISTANCE``, and whenever the gradient has become small. A structure has converged when its
-gradient is still small right after a search. Some structures wander between two sets of
-references, the minimum of each lying in the other's realm: after ``SEARCHES_WHEN_SMALL`` such
-searches a structure keeps the references it has and converges on those.
+smooth function. They are searched again at a trial that has taken an atom of the structure farther
+than ``SEARCH_DISTANCE`` from where they were searched last; such a trial is accepted, since the
+loss before was that of other references. And they are searched whenever the gradient has become
+small: a structure has converged when its gradient is still small right after a search. Some
+structures wander between two sets of references, the minimum of each lying in the other's realm:
+after ``SEARCHES_WHEN_SMALL`` such searches a structure keeps the references it has and converges
+on those.
 """
 
 from __future__ import annotations
@@ -155,7 +157,13 @@ def _step(
     if now.neighbors is not None:
         neighbors = now.neighbors.at(here)
         sight = neighbors.sight(here)
-    evaluation = objective.evaluate(here, now.matching.seen(sight), sight)
+    keeps_references = now.searches >= SEARCHES_WHEN_SMALL
+    moved = (here.positions - now.matched_at).norm(dim=1)
+    far = max_by_system(moved, atom_idx, n_systems) > SEARCH_DISTANCE
+    far = far & ~keeps_references & ~now.fresh
+    stale = far[atom_idx] if far.any() else None
+    evaluation = objective.evaluate(here, now.matching, sight, stale)
+    fresh = now.fresh | far
     terms = sight.put(now.terms, evaluation.distances)
     loss = sum_by_system(terms, atom_idx, n_systems)
     gradient = coordinates.gradient(trial, evaluation)
@@ -165,44 +173,30 @@ def _step(
     ended.broken[now.system] |= broken
     ended.collapsed[now.system] |= collapsed
 
-    better = now.fresh & (loss < now.best_loss)
+    better = fresh & (loss < now.best_loss)
     best = torch.where(better[idx, None], trial, now.best)
     best_loss = torch.where(better, loss, now.best_loss)
-    state, accepted = optimizer.tell(now.state, loss, gradient, idx, now.fresh)
+    state, accepted = optimizer.tell(now.state, loss, gradient, idx, fresh)
 
     small = accepted & (size <= fmax)
-    keeps_references = now.searches >= SEARCHES_WHEN_SMALL
-    converged = small & (now.fresh | keeps_references)
+    converged = small & (fresh | keeps_references)
     ended.converged[now.system] |= converged
     # Where a trial was accepted, the structure is where it was just evaluated.
-    moved = (here.positions - now.matched_at).norm(dim=1)
-    far = max_by_system(moved, atom_idx, n_systems) > SEARCH_DISTANCE
-    search = accepted & ~keeps_references & ~converged & (small | far)
-    matching, matched_at = now.matching, now.matched_at
+    search = small & ~converged
     if search.any():
-        seen = search[sight.of(atom_idx)]
-        atoms = sight.of(torch.arange(len(atom_idx), device=idx.device))[seen]
-        numbers = here.numbers[atoms]
-        rows = seen.nonzero().squeeze(1)
-        if evaluation.components is None:
-            features = evaluation.surroundings.features(rows)
-            components = objective.project(features, numbers)
-        else:
-            components = evaluation.components.of(rows)
-        objective.search_again(matching, atoms, components, numbers)
-        matched_at = torch.where(search[atom_idx, None], here.positions, matched_at)
+        objective.search_again(now.matching, evaluation, here, sight, search[atom_idx])
         state = hold(state, search, idx)
+    searched = (far | search)[atom_idx, None]
     following = replace(
         now,
         state=state,
-        matching=matching,
-        matched_at=matched_at,
+        matched_at=torch.where(searched, here.positions, now.matched_at),
         terms=terms,
         neighbors=neighbors,
         best=best,
         best_loss=best_loss,
         fresh=search,
-        searches=now.searches + (search & small).long(),
+        searches=now.searches + search.long(),
     )
     return following, converged | broken | collapsed
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from losiko_torch.neighbor_list import Sight
+from losiko_torch.accelerators import kernels_for
 
 
 class Components(NamedTuple):
@@ -37,9 +37,6 @@ class Matching:
     indices: torch.Tensor
     prepared: torch.Tensor
 
-    def seen(self, sight: Sight) -> Matching:
-        return Matching(sight.of(self.indices), sight.of(self.prepared))
-
     def keep(self, atoms: torch.Tensor) -> Matching:
         return Matching(self.indices[atoms], self.prepared[atoms])
 
@@ -60,6 +57,9 @@ def keep_places(before: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor
     Returns:
         The indices, (n, k), and which of them are new, (n, k).
     """
+    kernels = kernels_for(before.device)
+    if kernels is not None and hasattr(kernels, "keep_places"):
+        return kernels.keep_places(before, found)
     stays = (before[:, :, None] == found[:, None, :]).any(2)
     known = (found[:, :, None] == before[:, None, :]).any(2)
     # The new ones, in their order, go where others left.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 
@@ -48,6 +49,24 @@ class Evaluation:
     weights: torch.Tensor
     surroundings: Surroundings
     components: Components | None
+
+
+class Looked(NamedTuple):
+    """The n atoms looked at: their numbers, which of the batch they are, what each counts."""
+
+    numbers: torch.Tensor
+    atoms: torch.Tensor
+    weights: torch.Tensor | None
+
+    @classmethod
+    def at(cls, batch: Batch, sight: Sight) -> Looked:
+        atoms = torch.arange(batch.n_atoms, device=batch.numbers.device)
+        weights = None if batch.weights is None else sight.of(batch.weights)
+        return cls(sight.of(batch.numbers), sight.of(atoms), weights)
+
+    def counted(self, values: torch.Tensor) -> torch.Tensor:
+        """Values (n,) times what the atoms count."""
+        return values if self.weights is None else values * self.weights
 
 
 @dataclass(frozen=True)
@@ -103,134 +122,167 @@ class Objective:
 
     def match(self, features: torch.Tensor, numbers: torch.Tensor) -> Matching:
         """Search the references of atoms with these unit descriptors (n, F) and numbers (n,)."""
-        return self.search(self.project(features, numbers), numbers)
-
-    def search(self, components: Components, numbers: torch.Tensor) -> Matching:
-        """The references of atoms (n,) with these components, nearest first."""
-        n, k = len(numbers), self.most_neighbors
-        indices = torch.full((n, k), -1, dtype=torch.long, device=numbers.device)
-        room = self.target.room(n, k, self.database.n_features, components.values)
-        matching = Matching(indices, room)
-        self._search(matching, torch.arange(n, device=numbers.device), components, numbers, False)
-        return matching
-
-    def search_again(
-        self,
-        matching: Matching,
-        atoms: torch.Tensor,
-        components: Components,
-        numbers: torch.Tensor,
-    ) -> None:
-        """Bring the references of some ``atoms`` (indices, (n,)) in ``matching`` up to date.
-
-        Those that stay keep their places and what the target knows of them.
-        """
-        self._search(matching, atoms, components, numbers, True)
+        return self.search(self.project(features, numbers), numbers)[0]
 
     @torch.no_grad()
-    def _search(
-        self,
-        matching: Matching,
-        atoms: torch.Tensor,
-        components: Components,
-        numbers: torch.Tensor,
-        again: bool,
-    ) -> None:
+    def search(
+        self, components: Components, numbers: torch.Tensor, known: torch.Tensor | None = None
+    ) -> tuple[Matching, torch.Tensor]:
+        """The references of atoms (n,) with these components, nearest first.
+
+        ``known`` are references (n, k) of each that may be near, from an earlier search.
+
+        Returns:
+            They, and their squared distances (n, k), zero where there are fewer.
+        """
+        n, k = len(numbers), self.most_neighbors
+        indices = torch.full((n, k), -1, dtype=torch.long, device=numbers.device)
+        values = components.values
+        matching = Matching(indices, self.target.room(n, k, self.database.n_features, values))
+        apart = values.new_zeros((n, k))
+        for rows, references, own in self._by_element(numbers, components):
+            count = min(k, references.usable)
+            near = None if known is None else known[rows, :count]
+            found = references.nearest(own.values, own.rest, count, near)
+            apart[rows, :count], indices[rows, :count] = found
+            new = torch.ones_like(found[1], dtype=torch.bool)
+            self.target.write(matching.prepared, rows, references, found[1], new)
+        return matching, apart
+
+    def _by_element(
+        self, numbers: torch.Tensor, components: Components
+    ) -> Iterator[tuple[torch.Tensor, Environments, Components]]:
+        """For each element its atoms' rows, its references, and the atoms' components."""
         for number in numbers.unique().tolist():
             rows = (numbers == number).nonzero().squeeze(1)
             references = self.database.references_of(number)
-            count = min(self.target.n_neighbors, references.usable)
             own = components.values[rows, : references.basis.shape[1]]
-            known = matching.indices[atoms[rows], :count] if again else None
-            _, found = references.nearest(own, components.rest[rows], count, known)
-            new = torch.ones_like(found, dtype=torch.bool)
-            if known is not None:
-                found, new = keep_places(known, found)
-            matching.indices[atoms[rows], :count] = found
-            self.target.write(matching.prepared, atoms[rows], references, found, new)
+            yield rows, references, Components(own, components.rest[rows])
 
     def evaluate(
-        self, batch: Batch, matching: Matching | None = None, sight: Sight = EVERYTHING
+        self,
+        batch: Batch,
+        matching: Matching | None = None,
+        sight: Sight = EVERYTHING,
+        stale: torch.Tensor | None = None,
     ) -> Evaluation:
         """Loss and gradient for these references, or for those that a search finds here.
 
-        ``sight`` says which atoms are looked at: the loss is that of these n, and ``matching`` has
-        a row for each.
+        Args:
+            batch: N atoms.
+            matching: Their references; None: those found here.
+            sight: Which n of them are looked at; the loss is theirs.
+            stale: Atoms (N,) whose references are searched again here, and written to ``matching``.
         """
         surroundings = look(self.database.descriptor, batch, sight)
-        numbers = sight.of(batch.numbers)
-        own = None if batch.weights is None else sight.of(batch.weights)
+        looked = Looked.at(batch, sight)
         components = None
         if matching is None or isinstance(self.target, LocallyLinear):
-            components = self.project(surroundings.features(), numbers)
+            components = self.project(surroundings.features(), looked.numbers)
         if matching is None:
-            matching = self.search(components, numbers)
+            assert components is not None
+            matching, _ = self.search(components, looked.numbers)
+            looked = looked._replace(atoms=torch.arange(len(looked.atoms), device=batch.pbc.device))
+        elif stale is not None:
+            rows = stale[looked.atoms].nonzero().squeeze(1)
+            self._look_again(matching, looked, rows, surroundings, components)
         if isinstance(self.target, Nearest):
-            apart = surroundings.distances(matching.prepared)
-            terms, factor, weights = self._of_points(apart, numbers, own, matching)
+            whole = len(looked.atoms) == len(matching.prepared)
+            points = matching.prepared if whole else matching.prepared[looked.atoms]
+            apart = surroundings.distances(points)
+            terms, factor, weights = self._of_points(apart, looked, matching)
             gradient, virial = surroundings.trace_back_distances(factor)
         else:
-            terms, pull, weights = self._of_manifolds(components, numbers, own, matching)
-            slope = self._as_features(pull, numbers)
-            gradient, virial = surroundings.trace_back(slope)
+            assert components is not None
+            terms, pull, weights = self._of_manifolds(components, looked, matching)
+            gradient, virial = surroundings.trace_back(self._as_features(pull, looked.numbers))
         loss = sum_by_system(terms, sight.of(batch.system_idx), batch.n_systems)
         virial = virial * batch.pbc.any(1)[:, None, None]
         return Evaluation(loss, gradient, virial, terms, weights, surroundings, components)
 
+    def search_again(
+        self, matching: Matching, here: Evaluation, batch: Batch, sight: Sight, stale: torch.Tensor
+    ) -> torch.Tensor:
+        """Renew the references of the atoms ``stale`` (N,) where they were just evaluated.
+
+        Returns:
+            Atoms (N,) that have others now.
+        """
+        looked = Looked.at(batch, sight)
+        rows = stale[looked.atoms].nonzero().squeeze(1)
+        found = self._look_again(matching, looked, rows, here.surroundings, here.components)
+        changed = torch.zeros_like(stale)
+        changed[looked.atoms[rows]] = found
+        return changed
+
     @torch.no_grad()
     def terms(
-        self,
-        features: torch.Tensor,
-        components: Components,
-        numbers: torch.Tensor,
-        own_weights: torch.Tensor | None,
-        matching: Matching,
+        self, features: torch.Tensor, components: Components, looked: Looked, matching: Matching
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """c_i F_i (n,), and the weights of the references (n, k), without any gradient."""
         if isinstance(self.target, Nearest):
-            apart = (features - matching.prepared).square().sum(1)
-            terms, _, weights = self._of_points(apart, numbers, own_weights, matching)
+            apart = (features - matching.prepared[looked.atoms]).square().sum(1)
+            terms, _, weights = self._of_points(apart, looked, matching)
         else:
-            terms, _, weights = self._of_manifolds(components, numbers, own_weights, matching)
+            terms, _, weights = self._of_manifolds(components, looked, matching)
         return terms, weights
 
     def by_element(
-        self, numbers: torch.Tensor, matching: Matching
+        self, looked: Looked, matching: Matching
     ) -> Iterator[tuple[torch.Tensor, Environments, torch.Tensor]]:
         """For each element its atoms' rows, its references, and the atoms' (n, k) among them."""
-        for number in numbers.unique().tolist():
-            rows = (numbers == number).nonzero().squeeze(1)
+        for number in looked.numbers.unique().tolist():
+            rows = (looked.numbers == number).nonzero().squeeze(1)
             references = self.database.references_of(number)
             count = min(self.target.n_neighbors, references.usable)
-            yield rows, references, matching.indices[rows, :count]
+            yield rows, references, matching.indices[looked.atoms[rows], :count]
+
+    @torch.no_grad()
+    def _look_again(
+        self,
+        matching: Matching,
+        looked: Looked,
+        rows: torch.Tensor,
+        surroundings: Surroundings,
+        components: Components | None,
+    ) -> torch.Tensor:
+        """Renew the references of these rows of the atoms looked at; which have others now.
+
+        References that stay keep their places and what the target knows of them.
+        """
+        numbers, atoms = looked.numbers[rows], looked.atoms[rows]
+        if components is None:
+            some = self.project(surroundings.features(rows), numbers)
+        else:
+            some = components.of(rows)
+        changed = torch.empty_like(atoms, dtype=torch.bool)
+        for part, references, own in self._by_element(numbers, some):
+            count = min(self.target.n_neighbors, references.usable)
+            known = matching.indices[atoms[part], :count]
+            _, found = references.nearest(own.values, own.rest, count, known)
+            found, new = keep_places(known, found)
+            matching.indices[atoms[part], :count] = found
+            self.target.write(matching.prepared, atoms[part], references, found, new)
+            changed[part] = new.any(1)
+        return changed
 
     def _of_points(
-        self,
-        apart: torch.Tensor,
-        numbers: torch.Tensor,
-        own_weights: torch.Tensor | None,
-        matching: Matching,
+        self, apart: torch.Tensor, looked: Looked, matching: Matching
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """For points this far apart (n,): c_i F_i, its derivative by ``apart``, weights (n, 1)."""
         apart, share = apart.clone(), torch.ones_like(apart)
-        for rows, references, indices in self.by_element(numbers, matching):
+        for rows, references, indices in self.by_element(looked, matching):
             apart[rows] += references.left_out[indices[:, 0]].to(apart.dtype)
             inverse = references.inverse_weights(indices, apart.dtype)
             if inverse is not None:
                 share[rows] = inverse[:, 0]
         terms, slope = kernel_form(apart * share, self.degree)
-        factor = slope * share
-        if own_weights is not None:
-            terms, factor = terms * own_weights, factor * own_weights
-        return terms, factor, torch.ones_like(matching.indices, dtype=apart.dtype)
+        terms, factor = looked.counted(terms), looked.counted(slope * share)
+        return terms, factor, torch.ones_like(terms)[:, None]
 
     @torch.no_grad()
     def _of_manifolds(
-        self,
-        components: Components,
-        numbers: torch.Tensor,
-        own_weights: torch.Tensor | None,
-        matching: Matching,
+        self, components: Components, looked: Looked, matching: Matching
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """c_i F_i (n,), its gradient by the descriptors, in components (n, r), and weights (n, k).
 
@@ -239,20 +291,19 @@ class Objective:
         """
         assert isinstance(self.target, LocallyLinear)
         terms, pull = torch.empty_like(components.rest), torch.zeros_like(components.values)
-        weights = terms.new_zeros(matching.indices.shape)
-        for rows, references, indices in self.by_element(numbers, matching):
-            count, size = indices.shape[1], references.basis.shape[1]
-            own = components.values[rows, :size]
+        factor = torch.empty_like(terms)
+        weights = terms.new_zeros((len(terms), matching.indices.shape[1]))
+        for rows, references, (own, rest) in self._by_element(looked.numbers, components):
+            atoms = looked.atoms[rows]
+            indices = matching.indices[atoms, : min(self.target.n_neighbors, references.usable)]
             inverse = references.inverse_weights(indices, own.dtype)
             vectors = references.vectors_in(own.dtype)
-            values = self.target.evaluate(own, vectors, indices, matching.prepared, rows, inverse)
-            term, factor = kernel_form(values.loss + components.rest[rows], self.degree)
-            if own_weights is not None:
-                term, factor = term * own_weights[rows], factor * own_weights[rows]
-            terms[rows], weights[rows, :count] = term, values.weights
+            values = self.target.evaluate(own, vectors, indices, matching.prepared, atoms, inverse)
+            terms[rows], factor[rows] = kernel_form(values.loss + rest, self.degree)
+            weights[rows, : indices.shape[1]] = values.weights
             # The rest adds 2 p minus twice its own components.
-            pull[rows, :size] = (values.gradient - 2 * own) * factor[:, None]
-        return terms, pull, weights
+            pull[rows, : own.shape[1]] = values.gradient - 2 * own
+        return looked.counted(terms), pull * looked.counted(factor)[:, None], weights
 
     def _as_features(self, pull: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """Gradients in components, (n, r), as gradients by the features, (n, F)."""

@@ -14,12 +14,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from inspect import signature
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 
+from losiko_torch.batching import WINDOW, batches
 from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.method import START_NOISE, Method
@@ -115,40 +118,69 @@ def relax(
     Raises:
         InputError: For arguments that make no sense.
     """
+    return list(_stream(**locals()))
+
+
+def relax_iter(
+    structures: AnyStructure | Iterable[AnyStructure],
+    database: EnvironmentDatabase | None = None,
+    **options: Any,
+) -> Iterator[Result]:
+    """``relax`` for more structures than lie in memory at once; ``options`` are its own.
+
+    Results come in input order as they are made, some batches at a time, and ``structures`` are
+    read no faster than that.
+
+    Raises:
+        InputError: At once, for arguments that make no sense.
+    """
+    arguments = signature(relax).bind(structures, database, **options)
+    arguments.apply_defaults()
+    return _stream(**arguments.arguments)
+
+
+def _stream(
+    structures: AnyStructure | Iterable[AnyStructure],
+    database: EnvironmentDatabase | None,
+    targets: str,
+    n_neighbors: int | None,
+    reg: float | None,
+    degree: float,
+    weights: Mapping[str, float] | None,
+    movable: Any,
+    device: torch.device | str | None,
+    dtype: torch.dtype | str | None,
+    batch_atoms: int | None,
+    progress: Callable[[int], None] | None,
+    **how: Any,
+) -> Iterator[Result]:
     similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
-    method = Method.make(
-        optimizer,
-        targets,
-        n_neighbors,
-        reg,
-        max_steps,
-        fmax,
-        cell,
-        strain_mask,
-        hydrostatic_strain,
-        constant_volume,
-        symprec,
-        schedule,
-        noise,
-        n_starts,
-        start_noise,
-        seed,
-    )
+    method = Method.make(targets=targets, n_neighbors=n_neighbors, reg=reg, **how)
     work = Workplace.make(database, similarity, device, dtype, batch_atoms)
-    finished = _in_inputs(progress, n_starts)
-    results: list[Result] = []
-    for group in work.groups(structures, selections(movable, structures), n_starts):
-        copies = [
-            item if copy == 0 else item.shaken(copy, start_noise, seed)
-            for item in group
-            for copy in range(n_starts)
-        ]
-        relaxed = _relax(copies, work, method, finished)
-        if n_starts > 1:
-            starts = range(0, len(relaxed), n_starts)
-            relaxed = [best_of(relaxed[start : start + n_starts]) for start in starts]
-        results.extend(relaxed)
-    return results
+    finished = _in_inputs(progress, method.n_starts)
+    select = selections(movable, structures)
+    groups = work.groups(structures, select, method.n_starts, WINDOW)
+    return chain.from_iterable(_relax_group(group, work, method, finished) for group in groups)
+
+
+def _relax_group(
+    group: list[Prepared], work: Workplace, method: Method, finished: Callable[[int], None]
+) -> list[Result]:
+    """In input order, like structures side by side."""
+    n_starts = method.n_starts
+    copies = [
+        item if copy == 0 else item.shaken(copy, method.start_noise, method.seed)
+        for item in group
+        for copy in range(n_starts)
+    ]
+    results: dict[int, Result] = {}
+    for places in batches([item.atoms.numbers for item in copies], work.batch_atoms):
+        relaxed = _relax([copies[place] for place in places], work, method, finished)
+        results.update(zip(places, relaxed, strict=True))
+    starts = [results[place] for place in range(len(copies))]
+    if n_starts == 1:
+        return starts
+    return [best_of(starts[first : first + n_starts]) for first in range(0, len(starts), n_starts)]
 
 
 def _relax(

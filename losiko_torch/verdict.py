@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from losiko_torch.database.index import squared_distances
 from losiko_torch.matching import Matching
 from losiko_torch.neighbor_list import EVERYTHING, Sight, atoms_that_see
 from losiko_torch.neighbors import find_pairs
-from losiko_torch.objective import Objective
+from losiko_torch.objective import Looked, Objective
 from losiko_torch.results import Judgement, Matches
 from losiko_torch.structures import Batch, sum_by_system
 
@@ -69,15 +68,12 @@ def judge(objective: Objective, batch: Batch, since: Verdict | None = None) -> V
     numbers = sight.of(batch.numbers)
     features = objective.features(batch, sight)
     components = objective.project(features, numbers)
-    matching = objective.search(components, numbers)
-    counted = None if batch.weights is None else sight.of(batch.weights)
-    terms, weights = objective.terms(features, components, numbers, counted, matching)
-    apart = torch.zeros_like(weights)
-    for rows, references, indices in objective.by_element(numbers, matching):
-        own = components.of(rows)
-        size = references.basis.shape[1]
-        found = squared_distances(own.values[:, :size], references.vectors, indices)
-        apart[rows, : indices.shape[1]] = found + own.rest[:, None]
+    known = None if since is None else sight.of(since.matching.indices)
+    matching, apart = objective.search(components, numbers, known)
+    looked = Looked.at(batch, sight)._replace(
+        atoms=torch.arange(len(numbers), device=numbers.device)
+    )
+    terms, weights = objective.terms(features, components, looked, matching)
     if since is None or sight.centers is None:
         return Verdict(batch, terms, matching, weights, apart)
     return Verdict(
@@ -94,7 +90,8 @@ def judgements(objective: Objective, verdict: Verdict) -> list[Judgement]:
     batch, matching = verdict.batch, verdict.matching
     structure = torch.full_like(matching.indices, -1, dtype=torch.int32)
     atom = torch.full_like(structure, -1)
-    for rows, references, indices in objective.by_element(batch.numbers, matching):
+    looked = Looked.at(batch, EVERYTHING)
+    for rows, references, indices in objective.by_element(looked, matching):
         structure[rows, : indices.shape[1]] = references.structure[indices]
         atom[rows, : indices.shape[1]] = references.atom[indices]
     ends = np.cumsum(batch.counts.tolist())[:-1]

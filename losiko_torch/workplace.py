@@ -89,20 +89,22 @@ class Workplace:
         structures: AnyStructure | Iterable[AnyStructure],
         selection_of: Callable[[int], Selection] | None = None,
         copies: int = 1,
+        batches: int = 1,
     ) -> Iterator[list[Prepared]]:
-        """Structures in input order, cut so that the atoms of a group fit into memory.
+        """Structures in input order, cut so that the atoms of a group fill at most so many batches.
 
         Args:
             structures: As for ``relax``.
             selection_of: From a structure's number to which of its atoms move; None: nothing does.
             copies: How many of each structure the caller will make of it.
+            batches: How many.
         """
         group: list[Prepared] = []
         n_atoms = 0
         for number, given in enumerate(one_by_one(structures)):
             check_type(given, number)
             size = len(given) * copies
-            if group and n_atoms + size > self.batch_atoms:
+            if group and n_atoms + size > batches * self.batch_atoms:
                 yield group
                 group, n_atoms = [], 0
             select = None if selection_of is None else selection_of(number)

@@ -81,7 +81,8 @@ class Environments:
         For references z = basis y the distance is |p - z|^2 = |components - y|^2 + rest.
         """
         components = p @ self.basis.to(p.dtype)
-        return components, (p.square().sum(1) - components.square().sum(1)).clamp(min=0)
+        length, kept = (torch.linalg.vector_norm(each, dim=1) for each in (p, components))
+        return components, (length.square() - kept.square()).clamp(min=0)
 
     @cached_property
     def near_known(self) -> NearKnown | None:

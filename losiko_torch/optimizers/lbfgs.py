@@ -104,7 +104,7 @@ class LBFGS:
         rounding = torch.finfo(loss.dtype).eps * (10 * state.loss.abs() + 2 * n_atoms)
         promised = ARMIJO * state.length * state.slope
         accepted = fresh | (loss <= state.loss + promised + rounding)
-        state = _remember(state, gradient, accepted & ~fresh, system_idx, n_systems)
+        state = _remember(state, gradient, accepted, system_idx, n_systems)
         taken = accepted[system_idx, None]
         position = torch.where(taken, state.trial, state.position)
         new_gradient = torch.where(taken, gradient, state.gradient)

@@ -50,7 +50,7 @@ class Optimizer(Protocol):
 
         Args:
             fresh: Structures (B,) whose objective changed since the last trial, or which had none:
-                the trial is their accepted point, whatever its loss.
+                the trial is accepted, whatever its loss.
 
         Returns:
             The state with the next trial, and the mask (B,) of structures whose trial was accepted.

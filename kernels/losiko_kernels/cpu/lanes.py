@@ -174,7 +174,7 @@ def _loaded(context, builder, array, values, at, stride):
 
 @intrinsic
 def transpose(typing, array, source, target, stride):
-    """Write the 8 x 8 block at ``source``, whose rows are ``stride`` apart, mirrored to ``target``."""
+    """Write the 8 x 8 block at ``source``, its rows ``stride`` apart, mirrored to ``target``."""
 
     def generate(context, builder, signature, arguments):
         values, begin, end, step = arguments

@@ -53,6 +53,40 @@ def nearest_within(
     return distances, indices
 
 
+def keep_places(before: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The references ``found`` (n, k), those that were there ``before`` (n, k) in their places.
+
+    Returns:
+        The indices, (n, k), and which of them are new, (n, k).
+    """
+    arranged, new = before.clone(), torch.empty_like(before, dtype=torch.bool)
+    run(_keep_places, len(before), found.contiguous(), arranged, new)
+    return arranged, new
+
+
+@compiled
+def _keep_places(start, stop, found, arranged, new):
+    k = found.shape[1]
+    for atom in range(start, stop):
+        here, now = np.sort(arranged[atom]), np.sort(found[atom])
+        for place in range(k):
+            new[atom, place] = not _among(now, arranged[atom, place])
+        place = 0
+        for index in found[atom]:
+            # The new ones, in their order, go where others left.
+            if not _among(here, index):
+                while not new[atom, place]:
+                    place += 1
+                arranged[atom, place] = index
+                place += 1
+
+
+@compiled
+def _among(ordered, number):
+    place = np.searchsorted(ordered, number)
+    return place < len(ordered) and ordered[place] == number
+
+
 @compiled
 def _nearest_within(
     start, stop, queries, references, lower, known, slack, distances, indices

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -33,9 +34,6 @@ def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
     # Several parts a thread even out centers of different cost.
     edges = [count * part // (4 * threads) for part in range(4 * threads + 1)]
     pool = _pool(torch.get_num_threads())
-    parts = [
-        pool.submit(kernel, start, stop, *arguments)
-        for start, stop in zip(edges, edges[1:], strict=False)
-    ]
+    parts = [pool.submit(kernel, start, stop, *arguments) for start, stop in pairwise(edges)]
     for part in parts:
         part.result()

@@ -1,0 +1,48 @@
+"""Which structures are relaxed side by side: those of the same elements, where there are enough.
+
+A descriptor has features for every pair of elements of its batch; those of elements that a
+structure lacks are zero, and work on them is wasted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+#: Batches from which structures are chosen at a time.
+WINDOW = 8
+#: Share of a batch that structures of the same elements have to fill to get one of their own.
+WORTH_A_BATCH = 0.2
+
+
+def batches(numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
+    """Batches of structures, by their places in the sequence.
+
+    Args:
+        numbers: Atomic numbers of each.
+        batch_atoms: The most atoms in a batch, unless a single structure has more.
+    """
+    alike: dict[frozenset[int], list[int]] = {}
+    for place, own in enumerate(numbers):
+        alike.setdefault(frozenset(np.unique(own).tolist()), []).append(place)
+    mixed: list[int] = []
+    made: list[list[int]] = []
+    for places in alike.values():
+        if sum(len(numbers[place]) for place in places) < WORTH_A_BATCH * batch_atoms:
+            mixed += places
+        else:
+            made += _cut(places, numbers, batch_atoms)
+    return made + _cut(sorted(mixed), numbers, batch_atoms)
+
+
+def _cut(places: list[int], numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
+    parts: list[list[int]] = []
+    filled = 0
+    for place in places:
+        if not parts or filled + len(numbers[place]) > batch_atoms:
+            parts.append([])
+            filled = 0
+        parts[-1].append(place)
+        filled += len(numbers[place])
+    return parts

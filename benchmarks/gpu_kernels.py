@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 
 from losiko_torch import SOAP, Batch
-from losiko_torch.descriptors.power_spectrum import scale_degrees
+from losiko_torch.compiled_soap import table_of
 from losiko_torch.neighbors import Pairs, find_pairs
 
 SPECIES = ["H", "C", "N", "O", "F"]
@@ -30,28 +30,6 @@ SETTINGS = [
     {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.5},
     {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3},
 ]
-INTERVALS = 256
-
-
-class RadialTable(NamedTuple):
-    coefficients: torch.Tensor
-    inverse_width: float
-    n_max: int
-    l_max: int
-    scale: float
-
-
-def radial_table(soap: SOAP, device: torch.device) -> RadialTable:
-    """Quintics through the radial functions at six Chebyshev nodes of each interval."""
-    width = soap.cutoff**2 / INTERVALS
-    nodes = torch.cos(torch.pi * (torch.arange(6, dtype=torch.float64) + 0.5) / 6)
-    r2 = (torch.arange(INTERVALS)[:, None] + (nodes + 1) / 2) * width
-    values = torch.stack(scale_degrees(list(soap.basis(r2.flatten()))))
-    values = values.reshape(soap.l_max + 1, INTERVALS, 6, soap.n_max)
-    inverse = torch.linalg.inv(nodes[:, None] ** torch.arange(6))
-    coefficients = torch.zeros(INTERVALS, 6, soap.l_max + 1, -(-soap.n_max // 8) * 8)
-    coefficients[..., : soap.n_max] = torch.einsum("qp,lkpn->kqln", inverse, values)
-    return RadialTable(coefficients.to(device), 1 / width, soap.n_max, soap.l_max, soap.cutoff)
 
 
 def clusters(n_atoms: int, device: torch.device) -> Batch:
@@ -83,7 +61,7 @@ def kernel_works(soap: SOAP, batch: Batch, pairs: Pairs, target: torch.Tensor) -
     from losiko_kernels.gpu.distance import distance
     from losiko_kernels.gpu.power_spectrum import power_spectrum_backward, unit_power_spectrum
 
-    table = radial_table(soap, batch.positions.device)
+    table = table_of(soap, batch.positions)
     vectors = pairs.vectors(batch)
     element = soap.element_of_number[batch.numbers][pairs.neighbor]
     counts = torch.bincount(pairs.center, minlength=batch.n_atoms)

@@ -1,16 +1,23 @@
 """Which compiled kernels serve a device, if any: those of ``losiko_kernels``.
 
-Without them plain torch computes the same, slower.
+Without them plain torch computes the same, slower. Before kernels are used for the first time they
+solve a small problem whose answer is known; if they fail, a warning says so, and torch takes over.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
 import torch
+from losiko_kernels.radial_table import LANES, TERMS, RadialTable
+
+#: For each kind of device what compiles its kernels, and where they are.
+COMPILERS = {"cpu": ("numba", "losiko_kernels.cpu"), "cuda": ("triton", "losiko_kernels.gpu")}
 
 
 def kernels_for(device: torch.device) -> ModuleType | None:
@@ -20,8 +27,50 @@ def kernels_for(device: torch.device) -> ModuleType | None:
 
 @lru_cache
 def _kernels(device: str) -> ModuleType | None:
-    if device == "cpu" and find_spec("numba") is not None:
-        return import_module("losiko_kernels.cpu")
-    if device == "cuda" and find_spec("triton") is not None:
-        return import_module("losiko_kernels.gpu")
+    compiler, name = COMPILERS.get(device, ("", ""))
+    if not compiler or find_spec(compiler) is None:
+        return None
+    try:
+        kernels = import_module(name)
+        problem = None if _solve(kernels, device) else "they give wrong numbers"
+    except Exception as error:
+        problem = f"{type(error).__name__}: {str(error).strip().splitlines()[-1:] or ''}"
+    if problem is None:
+        return kernels
+    warnings.warn(
+        f"the compiled kernels for {device} cannot be used ({problem}): plain torch computes "
+        "instead, slower",
+        stacklevel=4,
+    )
     return None
+
+
+def _solve(kernels: ModuleType, device: str) -> bool:
+    """Whether they find what is known of a center with a neighbour at distance 1 above it.
+
+    With the radial function 1 up to degree 1, c is the sum of the harmonics: 2 Y_00 and Y_10.
+    """
+    coefficients = torch.zeros(1, TERMS, 2, LANES, device=device)
+    coefficients[:, 0, :, 0] = 1
+    table = RadialTable(coefficients, inverse_width=0.25, n_max=1, l_max=1, scale=1.0)
+    vectors = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]], device=device)
+    first, element = (torch.tensor(each, device=device) for each in ([0, 2], [0, 0]))
+    shape = (vectors, None, first, element, 1, table)
+    c = kernels.expand_density(*shape)
+    p, length = kernels.unit_power_spectrum(c, 1)
+    apart, by_c = kernels.distance(c, torch.zeros_like(p), 1)
+    along, _ = kernels.expand_density_backward(c, None, *shape)
+    back = kernels.power_spectrum_backward(c, length, p, 1)
+    s, z = math.sqrt(1 / math.pi), math.sqrt(3 / (4 * math.pi))
+    known = (
+        (c.flatten(), [s, 0.0, z, 0.0]),
+        (length, [math.hypot(s * s, z * z)]),
+        (p.flatten(), [s * s / math.hypot(s * s, z * z), z * z / math.hypot(s * s, z * z)]),
+        (apart, [1.0]),
+        (along[1], [0.0, 0.0, z * z]),
+        (by_c.flatten(), [0.0] * 4),
+        (back.flatten(), [0.0] * 4),
+    )
+    return all(
+        torch.allclose(found.cpu(), torch.tensor(expected), atol=1e-5) for found, expected in known
+    )

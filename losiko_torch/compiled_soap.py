@@ -33,11 +33,11 @@ def serves(descriptor: Any) -> bool:
 def bytes_per_atom(soap: SOAP, item: int) -> int:
     """Memory that an atom takes at the peak of a gradient, with numbers of ``item`` bytes.
 
-    Counted are features, gradient and what is selected of them (about four copies), coefficients
-    (two), and each pair's vectors and indices.
+    Counted are features, their gradient (one at a time, and half a copy of an element's part),
+    coefficients (two copies), and each pair's vectors and indices.
     """
     channels = soap.n_max * (1 if soap.compression["mode"] == "mu2" else len(soap.species))
-    numbers = 4 * soap.get_number_of_features() + 2 * channels * (soap.l_max + 1) ** 2
+    numbers = 1.5 * soap.get_number_of_features() + 2 * channels * (soap.l_max + 1) ** 2
     return int(numbers * item + expected_neighbors(soap.cutoff) * (12 * item + 64))
 
 
@@ -66,7 +66,7 @@ class CompiledSoap:
         with torch.enable_grad():
             self.weights = soap.pair_weights(self.r2, batch.numbers[pairs.neighbor])
         weights = None if self.weights is None else self.weights.detach()
-        self.shape = (vectors, weights, first, element, n_elements, table_of(soap, batch))
+        self.shape = (vectors, weights, first, element, n_elements, table_of(soap, vectors))
         self.coefficients = kernels.expand_density(*self.shape)
         self.lengths: torch.Tensor | None = None
 
@@ -99,7 +99,7 @@ class CompiledSoap:
             by_coefficients, factor, *self.shape
         )
         vectors = self.shape[0]
-        if self.weights is not None:
+        if self.weights is not None and self.weights.requires_grad:
             (by_r2,) = torch.autograd.grad(self.weights, self.r2, by_weights, retain_graph=True)
             pull = torch.addcmul(pull, vectors, by_r2[:, None], value=2)
         batch, pairs = self.batch, self.pairs
@@ -113,10 +113,10 @@ class CompiledSoap:
         return gradient, virial
 
 
-def table_of(soap: SOAP, batch: Batch) -> RadialTable:
-    """The radial functions of a descriptor, for the batch's precision and device."""
-    place = batch.positions
-    return _table(type(soap.basis), *soap.basis_arguments, place.dtype, place.device)
+def table_of(soap: SOAP, like: torch.Tensor) -> RadialTable:
+    """The radial functions of a descriptor, in the precision and on the device of a tensor."""
+    kind: Any = type(soap.basis)
+    return _table(kind, *soap.basis_arguments, like.dtype, like.device)
 
 
 @lru_cache(maxsize=32)

@@ -16,7 +16,7 @@ from losiko_torch.errors import InputError
 #: Largest share of the free memory that a batch may take.
 SHARE = 0.25
 #: On a CPU a batch beyond this size (bytes) gains no speed.
-CPU_LIMIT = 2**29
+CPU_LIMIT = 2**27
 #: A molecule of this many atoms must fit, or references are too many.
 SMALL_MOLECULE = 20
 
@@ -31,7 +31,7 @@ def bytes_per_atom(database: EnvironmentDatabase, n_neighbors: int, dtype: torch
         described = compiled_soap.bytes_per_atom(soap, item)  # type: ignore[arg-type]
     else:
         described = bytes_of(soap, database.n_features, item)
-    return described + _bytes_of_references(n_neighbors, dtype)
+    return described + _bytes_of_references(n_neighbors, dtype, database.device)
 
 
 def atoms_that_fit(database: EnvironmentDatabase, n_neighbors: int, dtype: torch.dtype) -> int:
@@ -44,7 +44,7 @@ def atoms_that_fit(database: EnvironmentDatabase, n_neighbors: int, dtype: torch
 
 def check_neighbors(n_neighbors: int, dtype: torch.dtype, device: torch.device) -> None:
     """Raise ``InputError`` where the references of a small molecule would not fit."""
-    needed = SMALL_MOLECULE * _bytes_of_references(n_neighbors, dtype)
+    needed = SMALL_MOLECULE * _bytes_of_references(n_neighbors, dtype, device)
     if needed > SHARE * _free_on(device):
         raise InputError(
             f"{n_neighbors:,} references an atom take {needed / 2**30:,.1f} GiB for a molecule of "
@@ -52,9 +52,14 @@ def check_neighbors(n_neighbors: int, dtype: torch.dtype, device: torch.device) 
         )
 
 
-def _bytes_of_references(n_neighbors: int, dtype: torch.dtype) -> int:
-    """For an atom: scalar products among its references, and two matrices made of them."""
-    return n_neighbors**2 * (8 + 2 * torch.finfo(dtype).bits // 8)
+def _bytes_of_references(n_neighbors: int, dtype: torch.dtype, device: torch.device) -> int:
+    """For an atom: distances among its references, those at the start and those now.
+
+    Without a kernel that combines references also three matrices made of them.
+    """
+    item = torch.finfo(dtype).bits // 8
+    combined = hasattr(kernels_for(device), "combine")
+    return n_neighbors**2 * (2 * item + (0 if combined else 8 + 2 * item))
 
 
 def _free_on(device: torch.device) -> float:

@@ -12,13 +12,19 @@ import re
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import torch
 import triton
-from losiko_kernels.gpu import density, distance, power_spectrum, tiles
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+
+# Not by `from`, which finds the functions of these names.
+density, distance, power_spectrum, tiles = (
+    import_module(f"losiko_kernels.gpu.{name}")
+    for name in ("density", "distance", "power_spectrum", "tiles")
+)
 
 #: Local memory, in bytes a thread, that the assembler may trade for more threads at once.
 FREE_SPILLS = 32

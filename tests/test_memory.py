@@ -13,6 +13,7 @@ from losiko_torch.memory import atoms_that_fit, bytes_per_atom, check_neighbors
 
 #: Peak of the process, in a fresh one: tools inside Python do not see what torch allocates.
 MEASURE = """
+import gc
 from pathlib import Path
 import torch
 from ase.collections import g2
@@ -33,10 +34,10 @@ database = EnvironmentDatabase.build(molecules, soap)
 molecules = [atoms for atoms in molecules if len(atoms) >= 10]
 objective = Objective(database, LocallyLinear())
 
-def peak():
+def memory(name):
     # Not ru_maxrss: that starts from the peak of the parent.
     status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    return 1024 * int(status.split(name + ":")[1].split()[0])
 
 def run(n_atoms):
     structures = []
@@ -49,10 +50,14 @@ def run(n_atoms):
     return batch.n_atoms
 
 run(10)
-before = peak()
-for wanted in (200, 800):
+for wanted in (800, 1600):
+    gc.collect()
+    # Forget the peak there was.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
     n_atoms = run(wanted)
-    print((peak() - before) / (n_atoms * bytes_per_atom(database, 64, torch.float32)))
+    growth = memory("VmHWM") - before
+    print(growth / (n_atoms * bytes_per_atom(database, 64, torch.float32)))
 """
 
 

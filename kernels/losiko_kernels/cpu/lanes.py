@@ -4,13 +4,8 @@ numba leaves short loops to LLVM, which does not turn those of eight steps into 
 instructions; here these are spelled out. Arrays are one-dimensional and contiguous, and indices are
 not checked.
 
->>> import numpy as np
->>> @compiled
-... def scaled(x, factor):
-...     store(muladd(load(x, 0), spread(factor), spread(x.dtype.type(0))), x, 0)
-...     return total(load(x, 0))
->>> scaled(np.arange(8.0), 2.0)
-56.0
+``store(muladd(load(x, 0), spread(factor), load(y, 0)), y, 0)`` adds factor times the first eight
+numbers of x to those of y.
 """
 
 from __future__ import annotations

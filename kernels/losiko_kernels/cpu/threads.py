@@ -26,7 +26,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
     """Call the kernel for all of ``count`` centers; torch tensors are passed as NumPy arrays."""
-    arguments = tuple(a.numpy() if isinstance(a, torch.Tensor) else a for a in arguments)
+    arguments = tuple(a.detach().numpy() if isinstance(a, torch.Tensor) else a for a in arguments)
     threads = min(torch.get_num_threads(), count // WORTH_A_THREAD)
     if threads < 2:
         kernel(0, count, *arguments)

@@ -1,1 +1,13 @@
-r"""Triton kernels for NVIDIA GPUs; the interpreter runs them on a CPU (TRITON_INTERPRET=1)."""
+"""Triton kernels for NVIDIA GPUs; the interpreter runs them on a CPU (TRITON_INTERPRET=1)."""
+
+from losiko_kernels.gpu.density import expand_density, expand_density_backward
+from losiko_kernels.gpu.distance import distance
+from losiko_kernels.gpu.power_spectrum import power_spectrum_backward, unit_power_spectrum
+
+__all__ = [
+    "distance",
+    "expand_density",
+    "expand_density_backward",
+    "power_spectrum_backward",
+    "unit_power_spectrum",
+]

@@ -1,7 +1,8 @@
-"""Triton's kernels against plain torch; ``test_gpu_kernels`` runs this in a process of its own.
+"""Compiled kernels against plain torch; ``test_kernels`` runs this in a process of its own.
 
-    TRITON_INTERPRET=1 pytest tests/gpu_kernel_checks.py          # without a GPU
-    pytest tests/gpu_kernel_checks.py                             # with one
+    LOSIKO_KERNELS=losiko_kernels.cpu pytest tests/kernel_checks.py    # numba's
+    TRITON_INTERPRET=1 pytest tests/kernel_checks.py                   # Triton's without a GPU
+    pytest tests/kernel_checks.py                                      # with one
 
 Errors are relative to the largest number of the result, or to 0.1. In double precision they are
 those of the radial table; single precision is compared with double on the same, rounded inputs.
@@ -10,6 +11,7 @@ those of the radial table; single precision is compared with double on the same,
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -17,17 +19,23 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from losiko_kernels.gpu.density import degree_ranges, expand_density, expand_density_backward
-from losiko_kernels.gpu.distance import distance
-from losiko_kernels.gpu.power_spectrum import power_spectrum_backward, unit_power_spectrum
 
-from losiko_torch import SOAP, Batch
+from losiko_torch import SOAP, Batch, EnvironmentDatabase, accelerators
+from losiko_torch.compiled_soap import table_of
 from losiko_torch.descriptors import density
 from losiko_torch.descriptors.power_spectrum import power_spectrum, scale_degrees
 from losiko_torch.neighbors import find_pairs
+from losiko_torch.objective import Objective
+from losiko_torch.targets import LocallyLinear, Nearest
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cpu" if INTERPRETED else "cuda"
+NAME = os.environ.get("LOSIKO_KERNELS", "losiko_kernels.gpu")
+DEVICE = "cpu" if NAME.endswith("cpu") or os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+
+KERNELS = import_module(NAME)
+expand_density, distance = KERNELS.expand_density, KERNELS.distance
+expand_density_backward = KERNELS.expand_density_backward
+unit_power_spectrum = KERNELS.unit_power_spectrum
+power_spectrum_backward = KERNELS.power_spectrum_backward
 
 #: Largest error by precision. In single precision the interpreter's values are off by 2e-7 at most
 #: here and its gradients by 6e-7 (3e-6 of 0.1 where the gradient is zero); a GPU's quotients and
@@ -35,28 +43,6 @@ DEVICE = "cpu" if INTERPRETED else "cuda"
 VALUE_ERROR = {torch.float64: 1e-10, torch.float32: 1e-6}
 GRADIENT_ERROR = {torch.float64: 1e-10, torch.float32: 1e-5}
 PRECISIONS = [torch.float64, torch.float32]
-
-
-class RadialTable(NamedTuple):
-    coefficients: torch.Tensor
-    inverse_width: float
-    n_max: int
-    l_max: int
-    scale: float
-
-
-def radial_table(soap: SOAP, dtype: torch.dtype, intervals: int = 2000) -> RadialTable:
-    """The radial functions, times the norm of their degree, interpolated at Chebyshev nodes."""
-    width = soap.cutoff**2 / intervals
-    nodes = torch.cos(torch.pi * (torch.arange(6, dtype=torch.float64) + 0.5) / 6)
-    r2 = (torch.arange(intervals)[:, None] + (nodes + 1) / 2) * width
-    values = torch.stack(scale_degrees(list(soap.basis(r2.flatten()))))
-    values = values.reshape(soap.l_max + 1, intervals, 6, soap.n_max)
-    inverse = torch.linalg.inv(nodes[:, None] ** torch.arange(6))
-    coefficients = torch.zeros(intervals, 6, soap.l_max + 1, -(-soap.n_max // 8) * 8)
-    coefficients = coefficients.to(dtype)
-    coefficients[..., : soap.n_max] = torch.einsum("qp,lkpn->kqln", inverse, values)
-    return RadialTable(coefficients.to(DEVICE), 1 / width, soap.n_max, soap.l_max, soap.cutoff)
 
 
 class Case(NamedTuple):
@@ -81,7 +67,7 @@ class Case(NamedTuple):
         weights = self.weights.to(DEVICE, dtype) if weighted else None
         vectors = self.vectors.to(DEVICE, dtype)
         indices = self.first.to(DEVICE), self.element.to(DEVICE)
-        return vectors, weights, *indices, self.n_elements, radial_table(self.soap, dtype)
+        return vectors, weights, *indices, self.n_elements, table_of(self.soap, vectors)
 
     def rounded(self, dtype: torch.dtype) -> Case:
         """What kernels get in a precision."""
@@ -294,9 +280,41 @@ def test_without_pairs(n):
     assert of_weights.shape == (0,)
 
 
+@pytest.mark.skipif(NAME.endswith("cpu"), reason="they take all degrees at once")
 def test_ranges_of_degrees():
+    from losiko_kernels.gpu.density import degree_ranges
+
     for l_max in range(21):
         ranges = degree_ranges(l_max)
         assert [low for low, _ in ranges] == [0, *(high for _, high in ranges[:-1])]
         assert ranges[-1][1] == l_max + 1
     assert degree_ranges(9) == [(0, 10)]
+
+
+def test_the_known_problem_is_solved():
+    assert accelerators._solve(KERNELS, DEVICE)
+
+
+def test_wrong_numbers_are_noticed(monkeypatch):
+    right = KERNELS.expand_density
+    monkeypatch.setattr(KERNELS, "expand_density", lambda *given: 1.01 * right(*given))
+    assert not accelerators._solve(KERNELS, DEVICE)
+
+
+@pytest.mark.parametrize("target", [Nearest(), LocallyLinear(4)], ids=["nearest", "linear"])
+def test_the_loss_and_its_gradient(target, monkeypatch):
+    """Of a molecule against a few others, by these kernels and by autograd."""
+    parameters = {"r_cut": 3.0, "n_max": 3, "l_max": 2, "sigma": 0.4, "smooth_width": 0.5}
+    soap = SOAP(species=["H", "C", "O"], **parameters)
+    found = []
+    for kernels in (KERNELS, None):
+        monkeypatch.setattr(accelerators, "_kernels", lambda device, chosen=kernels: chosen)
+        references = [molecule(name) for name in ("H2O", "CH3OH", "H2CO")]
+        database = EnvironmentDatabase.build(references, soap).to(DEVICE)
+        atoms = molecule("CH3OH")
+        atoms.rattle(0.1, seed=1)
+        objective = Objective(database, target)
+        found.append(objective.evaluate(Batch.from_atoms(atoms, device=DEVICE)))
+    for name in ("loss", "gradient", "distances", "weights"):
+        ours, plain = (getattr(each, name).cpu() for each in found)
+        torch.testing.assert_close(ours, plain, rtol=1e-6, atol=1e-8)

@@ -1,4 +1,4 @@
-"""Triton's kernels, each set of checks in a process of its own.
+"""Compiled kernels, each set of checks in a process of its own.
 
 Triton decides when it is imported whether it compiles or interprets its kernels, and other tests
 may import it. Without a GPU its interpreter runs the kernels on a CPU, which is slow and exact.
@@ -13,10 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-pytestmark = [
-    pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed"),
-    pytest.mark.skipif(find_spec("losiko_kernels") is None, reason="no losiko_kernels installed"),
-]
+with_numba = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
+with_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 
 FOLDER = Path(__file__).parent
 
@@ -35,11 +33,20 @@ def run(*arguments: str, **environment: str) -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
-def test_kernels_equal_plain_torch():
-    environment = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
-    checks = str(FOLDER / "gpu_kernel_checks.py")
-    run("-m", "pytest", checks, "-p", "no:cacheprovider", **environment)
+def check(**environment: str) -> None:
+    run("-m", "pytest", str(FOLDER / "kernel_checks.py"), "-p", "no:cacheprovider", **environment)
 
 
+@with_numba
+def test_processor_kernels_equal_plain_torch():
+    check(LOSIKO_KERNELS="losiko_kernels.cpu")
+
+
+@with_triton
+def test_gpu_kernels_equal_plain_torch():
+    check(**({} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}))
+
+
+@with_triton
 def test_kernels_compile_for_an_h100_without_spills():
     run(str(FOLDER / "gpu_kernel_compile.py"))

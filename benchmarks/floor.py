@@ -1,10 +1,11 @@
 """What a step must cost at least: operations and bytes of its parts over what the machine can do.
 
 The counts are those of the formulas as the package evaluates them, each input read and each result
-written once, intermediate results kept in caches; an exponential counts as ten operations. They are
-for SOAP with the gto basis and the targets of the package, in float32, for a search among all
-references. No program reaches the sum of the parts' times, but a part far above its own has
-something left to gain.
+written once, intermediate results kept in caches. They are
+for SOAP and the targets of the package, in float32; radial functions are looked up in a table; a
+search goes by a lower bound in few components, and looks at twice as many references as are
+asked for; all distances among these are taken to be new. No program reaches the sum of the parts'
+times, but a part far above its own has something left to gain.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from losiko_torch import EnvironmentDatabase
+from losiko_torch.database.near_known import LEADING
 
 #: Bytes of a number and of an index.
 ITEM, INDEX = 4, 8
-EXPONENTIAL = 10
-#: Steps that L-BFGS remembers; distance (Angstrom) by which lists of pairs reach beyond the cutoff;
-#: candidates that a search looks at again beyond those asked for.
-HISTORY, SKIN, EXTRA = 20, 0.5, 16
+#: Steps that L-BFGS remembers; distance (Angstrom) by which lists of pairs reach beyond the cutoff.
+HISTORY, SKIN = 20, 0.5
+#: Operations of a table's polynomial and its slope.
+LOOKUP = 20
 #: Operations for a pair: its vector and distance; for one of the harmonics.
 PAIR, HARMONIC = 8, 8
 
@@ -94,6 +96,15 @@ def floor(
         evaluations, searches: Of atoms, in all.
     """
     numbers = np.concatenate([atoms.numbers for atoms in structures])
+    alike: dict[frozenset[int], list[Atoms]] = {}
+    for atoms in structures:
+        alike.setdefault(frozenset(atoms.numbers.tolist()), []).append(atoms)
+    if len(alike) > 1:
+        parts = []
+        for group in alike.values():
+            share = sum(map(len, group)) / len(numbers)
+            parts.append(floor(database, group, n_neighbors, evaluations * share, searches * share))
+        return {part: sum((each[part] for each in parts), Cost()) for part in PARTS}
     soap = database.restricted(np.unique(numbers).tolist()).descriptor
     degrees, n_max, elements = soap.l_max + 1, soap.n_max, len(soap.species)
     seen, listed = (_pairs_per_atom(structures, soap.cutoff + more) for more in (0.0, SKIN))
@@ -101,7 +112,7 @@ def floor(
     features = soap.get_number_of_features()
     coefficients = channels * harmonics
 
-    radial = seen * degrees * n_max * (EXPONENTIAL + 2 * n_max)
+    radial = seen * degrees * n_max * LOOKUP
     outer = seen * harmonics * (HARMONIC + 2 * n_max)
     half = channels * (channels + 1) * harmonics
     by_atom = {
@@ -128,8 +139,10 @@ def floor(
         project = Cost(4 * features * r, ITEM * (2 * features + 2 * r))
         projection += project * (share * evaluations)
         target += _combination(k, r) * (share * evaluations)
-        candidates = min(k + EXTRA, n_references)
-        find = Cost(2 * n_references * r + 3 * candidates * r, ITEM * (r + candidates * r))
+        candidates = min(2 * k, n_references)
+        find = Cost(
+            2 * n_references * (LEADING + 1) + 3 * candidates * r, ITEM * (r + candidates * r)
+        )
         gram = Cost(k * k * r, ITEM * k * k) if n_neighbors > 1 else nothing
         search += (find + gram) * (share * searches)
     costs |= {PROJECTION: projection, TARGET: target, SEARCH: search}

@@ -168,7 +168,7 @@ def main() -> None:
     print(f", {np.mean(tally.converged):.2%} |\n{errors(tally.sample)}")
     if device.startswith("cuda"):
         print(f"| peak GPU memory (GB) | {torch.cuda.max_memory_allocated() / 1e9:.1f} |")
-    searches = watch.atoms["Objective.match"]
+    searches = watch.atoms["Environments.nearest"]
     seconds, machine = least(tally, searches, database, device)
     print(f"| the relaxation at least (s), share of what it took at {machine} ", end="")
     print(f"| {seconds:.1f}, {seconds / clock.relaxing:.1%} |")

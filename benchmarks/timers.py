@@ -23,19 +23,24 @@ TIMED = (
     (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.at"),
     (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.sight"),
     (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.keep"),
-    (floor.PAIRS, "losiko_torch.descriptors.soap", "find_pairs"),
-    (floor.DENSITY, "losiko_torch.descriptors.soap", "SOAP._coefficients"),
-    (floor.SPECTRUM, "losiko_torch.objective", "unit_features"),
-    (floor.PROJECTION, "losiko_torch.database.references", "Environments.project"),
-    (floor.PROJECTION, "losiko_torch.database.references", "Environments.gradient"),
+    (floor.PAIRS, "losiko_torch.compiled_soap", "find_pairs"),
+    (floor.DENSITY, "losiko_torch.compiled_soap", "CompiledSoap.__init__"),
+    (floor.SPECTRUM, "losiko_torch.compiled_soap", "CompiledSoap.features"),
+    (floor.PROJECTION, "losiko_torch.objective", "Objective.project"),
+    (floor.PROJECTION, "losiko_torch.objective", "Objective._as_features"),
     (floor.TARGET, "losiko_torch.targets", "LocallyLinear.evaluate"),
-    (floor.TARGET, "losiko_torch.targets", "Nearest.evaluate"),
-    (floor.BACKWARD, "torch.autograd", "grad"),
-    (floor.SEARCH, "losiko_torch.objective", "Objective.match"),
+    (floor.TARGET, "losiko_torch.compiled_soap", "CompiledSoap.distances"),
+    (floor.BACKWARD, "losiko_torch.compiled_soap", "CompiledSoap.trace_back"),
+    (floor.BACKWARD, "losiko_torch.compiled_soap", "CompiledSoap.trace_back_distances"),
+    (floor.SEARCH, "losiko_torch.objective", "Objective.search"),
+    (floor.SEARCH, "losiko_torch.objective", "Objective._look_again"),
     (floor.OPTIMIZER, "losiko_torch.optimizers.lbfgs", "LBFGS.tell"),
 )
-#: Functions whose results tell for how many atoms they worked, and where.
-COUNTED = {"Objective.evaluate": "distances", "Objective.match": "indices"}
+#: Functions whose results tell for how many atoms they worked, where they are, and how.
+COUNTED: dict[str, tuple[str, Callable[[Any], int]]] = {
+    "Objective.evaluate": ("losiko_torch.objective", lambda found: len(found.distances)),
+    "Environments.nearest": ("losiko_torch.database.references", lambda found: len(found[1])),
+}
 REST = "rest"
 
 
@@ -71,7 +76,7 @@ class Timers:
         @functools.wraps(work)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             result = work(*args, **kwargs)
-            self.atoms[name] += len(getattr(result, COUNTED[name]))
+            self.atoms[name] += COUNTED[name][1](result)
             return result
 
         return wrapper
@@ -85,8 +90,8 @@ def watching(parts: bool = True) -> Iterator[Timers]:
         (module, name, functools.partial(timers.timed, part)) for part, module, name in TIMED
     ]
     counters = [
-        ("losiko_torch.objective", name, functools.partial(timers.counted, name))
-        for name in COUNTED
+        (module, name, functools.partial(timers.counted, name))
+        for name, (module, _) in COUNTED.items()
     ]
     try:
         for module, name, wrap in (wrappers if parts else []) + counters:

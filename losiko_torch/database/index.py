@@ -23,8 +23,9 @@ FLOAT32_ERROR = 4e-6
 FLOAT64_ERROR = 1e-12
 #: Candidates fetched beyond those asked for.
 EXTRA = 16
-#: Bytes of gathered reference vectors worked on at once.
-BLOCK_BYTES = 16 * 2**20
+#: Bytes of gathered reference vectors worked on at once: what a processor keeps at hand, or what
+#: keeps a GPU busy.
+BLOCK_BYTES, GPU_BLOCK_BYTES = 16 * 2**20, 2**30
 #: Entries of a matrix of distances worked on at once.
 MATRIX_ENTRIES = 2**25
 
@@ -88,8 +89,9 @@ def squared_distances(
 
 
 def row_blocks(n_rows: int, k: int, references: torch.Tensor) -> list[slice]:
-    """Slices of the rows whose gathered references fit into ``BLOCK_BYTES``."""
-    size = max(1, BLOCK_BYTES // (max(k, 1) * references.shape[1] * 8))
+    """Slices of the rows whose gathered references fit into a block."""
+    block = BLOCK_BYTES if references.device.type == "cpu" else GPU_BLOCK_BYTES
+    size = max(1, block // (max(k, 1) * references.shape[1] * 8))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 

@@ -83,19 +83,58 @@ def _apart(a, b, count):
 
 
 @compiled
+def _apart_from_four(a, b0, b1, b2, b3, count, out):
+    """|a - b|^2 of one array and four; ``count`` is their length."""
+    kind = a.dtype.type
+    zero, minus = spread(kind(0)), spread(kind(-1))
+    s0, s1, s2, s3 = zero, zero, zero, zero
+    for k in range(0, count - 7, 8):
+        here = load(a, k)
+        d0, d1 = muladd(load(b0, k), minus, here), muladd(load(b1, k), minus, here)
+        d2, d3 = muladd(load(b2, k), minus, here), muladd(load(b3, k), minus, here)
+        s0, s1 = muladd(d0, d0, s0), muladd(d1, d1, s1)
+        s2, s3 = muladd(d2, d2, s2), muladd(d3, d3, s3)
+    out[0], out[1], out[2], out[3] = total(s0), total(s1), total(s2), total(s3)
+    for k in range(count // 8 * 8, count):
+        out[0] += (a[k] - b0[k]) * (a[k] - b0[k])
+        out[1] += (a[k] - b1[k]) * (a[k] - b1[k])
+        out[2] += (a[k] - b2[k]) * (a[k] - b2[k])
+        out[3] += (a[k] - b3[k]) * (a[k] - b3[k])
+
+
+@compiled
 def _among(start, stop, references, indices, changed, out, rows):
     k, size = indices.shape[1], references.shape[1]
+    others = np.empty(k + 3, np.int64)
+    apart = np.empty(4, references.dtype)
     for atom in range(start, stop):
+        chosen = indices[atom]
         for first in range(k):
             if not changed[atom, first]:
                 continue
-            own = references[indices[atom, first]]
+            count = 0
             for second in range(k):
                 # Of two changed ones the first has done both.
                 if second >= first or not changed[atom, second]:
-                    apart = _apart(own, references[indices[atom, second]], size)
-                    out[rows[atom], first, second] = apart
-                    out[rows[atom], second, first] = apart
+                    others[count] = second
+                    count += 1
+            # Four at a time; what fills up is computed again.
+            others[count : count + 3] = first
+            own = references[chosen[first]]
+            for at in range(0, count, 4):
+                _apart_from_four(
+                    own,
+                    references[chosen[others[at]]],
+                    references[chosen[others[at + 1]]],
+                    references[chosen[others[at + 2]]],
+                    references[chosen[others[at + 3]]],
+                    size,
+                    apart,
+                )
+                for j in range(4):
+                    second = others[at + j]
+                    out[rows[atom], first, second] = apart[j]
+                    out[rows[atom], second, first] = apart[j]
 
 
 @compiled

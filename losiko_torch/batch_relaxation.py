@@ -173,19 +173,23 @@ def _step(
     ended.broken[now.system] |= broken
     ended.collapsed[now.system] |= collapsed
 
-    better = fresh & (loss < now.best_loss)
-    best = torch.where(better[idx, None], trial, now.best)
-    best_loss = torch.where(better, loss, now.best_loss)
     state, accepted = optimizer.tell(now.state, loss, gradient, idx, fresh)
 
     small = accepted & (size <= fmax)
     converged = small & (fresh | keeps_references)
-    ended.converged[now.system] |= converged
     # Where a trial was accepted, the structure is where it was just evaluated.
     search = small & ~converged
     if search.any():
-        objective.search_again(now.matching, evaluation, here, sight, search[atom_idx])
+        changed = objective.search_again(now.matching, evaluation, here, sight, search[atom_idx])
+        others = max_by_system(changed.to(loss.dtype), atom_idx, n_systems) > 0
+        # What finds the references that it has is where a search would leave it.
+        settled = search & ~others
+        converged, fresh, search = converged | settled, fresh | settled, search & others
         state = hold(state, search, idx)
+    ended.converged[now.system] |= converged
+    better = fresh & (loss < now.best_loss)
+    best = torch.where(better[idx, None], trial, now.best)
+    best_loss = torch.where(better, loss, now.best_loss)
     searched = (far | search)[atom_idx, None]
     following = replace(
         now,

@@ -67,10 +67,10 @@ class Nearest:
         indices: torch.Tensor,
         new: torch.Tensor,
     ) -> None:
-        """For the atoms of these rows (n,), whose references are ``indices`` (n, 1)."""
-        dtype = prepared.dtype
-        nearest = references.vectors[indices[:, 0]].to(dtype)
-        prepared[rows] = nearest @ references.basis.to(dtype).T
+        """For the atoms of these rows (n,), whose references are ``indices`` (n, 1), if ``new``."""
+        some, dtype = new[:, 0].nonzero().squeeze(1), prepared.dtype
+        nearest = references.vectors[indices[some, 0]].to(dtype)
+        prepared[rows[some]] = nearest @ references.basis.to(dtype).T
 
 
 @dataclass(frozen=True)

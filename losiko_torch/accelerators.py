@@ -34,7 +34,8 @@ def _kernels(device: str) -> ModuleType | None:
         kernels = import_module(name)
         problem = None if _solve(kernels, device) else "they give wrong numbers"
     except Exception as error:
-        problem = f"{type(error).__name__}: {str(error).strip().splitlines()[-1:] or ''}"
+        lines = str(error).strip().splitlines() or [""]
+        problem = f"{type(error).__name__}: {lines[-1]}"
     if problem is None:
         return kernels
     warnings.warn(

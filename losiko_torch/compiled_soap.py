@@ -21,12 +21,13 @@ from losiko_torch.neighbors import find_pairs
 from losiko_torch.structures import Batch, sum_by_system
 
 
-def serves(descriptor: Any) -> bool:
-    """Whether the kernels know this descriptor."""
+def serves(descriptor: Any, like: torch.Tensor) -> bool:
+    """Whether the kernels know this descriptor, in the precision and on the device of a tensor."""
     return (
         type(descriptor) is SOAP
         and descriptor.average == "off"
         and descriptor.compression["mode"] in ("off", "mu2")
+        and table_of(descriptor, like) is not None
     )
 
 
@@ -113,8 +114,11 @@ class CompiledSoap:
         return gradient, virial
 
 
-def table_of(soap: SOAP, like: torch.Tensor) -> RadialTable:
-    """The radial functions of a descriptor, in the precision and on the device of a tensor."""
+def table_of(soap: SOAP, like: torch.Tensor) -> RadialTable | None:
+    """The radial functions of a descriptor, in the precision and on the device of a tensor.
+
+    None if they are too narrow for a table.
+    """
     kind: Any = type(soap.basis)
     return _table(kind, *soap.basis_arguments, like.dtype, like.device)
 
@@ -129,7 +133,7 @@ def _table(
     cutoff: float,
     dtype: torch.dtype,
     device: torch.device,
-) -> RadialTable:
+) -> RadialTable | None:
     basis = basis_class(r_cut, n_max, l_max, sigma, cutoff)
     degrees = torch.arange(l_max + 1, dtype=torch.float64)
     factors = torch.sqrt(math.pi * torch.sqrt(8 / (2 * degrees + 1)))[:, None, None]
@@ -137,4 +141,5 @@ def _table(
     def radial(r2: torch.Tensor) -> torch.Tensor:
         return basis(r2) * factors
 
-    return make_radial_table(radial, cutoff, dtype).to(device)
+    table = make_radial_table(radial, cutoff, dtype)
+    return None if table is None else table.to(device)

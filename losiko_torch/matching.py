@@ -32,22 +32,25 @@ class Matching:
     Attributes:
         indices: Shape (N, k); -1 fills up where an element has fewer than k references.
         prepared: What the target keeps of them, shape (N, ...).
+        left_out: Squared length that ``nearest`` points have in features that are not here, (N,).
     """
 
     indices: torch.Tensor
     prepared: torch.Tensor
+    left_out: torch.Tensor
 
     def keep(self, atoms: torch.Tensor) -> Matching:
-        return Matching(self.indices[atoms], self.prepared[atoms])
+        return Matching(self.indices[atoms], self.prepared[atoms], self.left_out[atoms])
 
     def copy(self) -> Matching:
         """One that can be written to."""
-        return Matching(self.indices.clone(), self.prepared.clone())
+        return Matching(self.indices.clone(), self.prepared.clone(), self.left_out.clone())
 
     def updated(self, atoms: torch.Tensor, newer: Matching) -> Matching:
         """With the rows of these atoms (indices) replaced by those of ``newer``."""
         both = self.copy()
         both.indices[atoms], both.prepared[atoms] = newer.indices, newer.prepared
+        both.left_out[atoms] = newer.left_out
         return both
 
 

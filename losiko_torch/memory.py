@@ -27,7 +27,8 @@ def bytes_per_atom(database: EnvironmentDatabase, n_neighbors: int, dtype: torch
     What the descriptor takes, and the scalar products among the references.
     """
     item, soap = torch.finfo(dtype).bits // 8, database.descriptor
-    if kernels_for(database.device) is not None and serves(soap):
+    like = torch.empty(0, dtype=dtype, device=database.device)
+    if kernels_for(database.device) is not None and serves(soap, like):
         described = compiled_soap.bytes_per_atom(soap, item)  # type: ignore[arg-type]
     else:
         described = bytes_of(soap, database.n_features, item)

@@ -138,15 +138,16 @@ class Objective:
         n, k = len(numbers), self.most_neighbors
         indices = torch.full((n, k), -1, dtype=torch.long, device=numbers.device)
         values = components.values
-        matching = Matching(indices, self.target.room(n, k, self.database.n_features, values))
+        room = self.target.room(n, k, self.database.n_features, values)
+        matching = Matching(indices, room, values.new_zeros(n))
         apart = values.new_zeros((n, k))
         for rows, references, own in self._by_element(numbers, components):
             count = min(k, references.usable)
             near = None if known is None else known[rows, :count]
             found = references.nearest(own.values, own.rest, count, near)
-            apart[rows, :count], indices[rows, :count] = found
+            apart[rows, :count] = found[0]
             new = torch.ones_like(found[1], dtype=torch.bool)
-            self.target.write(matching.prepared, rows, references, found[1], new)
+            self._write(matching, rows, references, found[1], new)
         return matching, apart
 
     def _by_element(
@@ -261,18 +262,32 @@ class Objective:
             known = matching.indices[atoms[part], :count]
             _, found = references.nearest(own.values, own.rest, count, known)
             found, new = keep_places(known, found)
-            matching.indices[atoms[part], :count] = found
-            self.target.write(matching.prepared, atoms[part], references, found, new)
+            self._write(matching, atoms[part], references, found, new)
             changed[part] = new.any(1)
         return changed
+
+    def _write(
+        self,
+        matching: Matching,
+        atoms: torch.Tensor,
+        references: Environments,
+        found: torch.Tensor,
+        new: torch.Tensor,
+    ) -> None:
+        """Note the references (n, k) of atoms (n,), of which some are ``new`` (n, k)."""
+        matching.indices[atoms, : found.shape[1]] = found
+        self.target.write(matching.prepared, atoms, references, found, new)
+        if isinstance(self.target, Nearest):
+            some = new[:, 0]
+            left_out = references.left_out(found[some, 0])
+            matching.left_out[atoms[some]] = left_out.to(matching.left_out.dtype)
 
     def _of_points(
         self, apart: torch.Tensor, looked: Looked, matching: Matching
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """For points this far apart (n,): c_i F_i, its derivative by ``apart``, weights (n, 1)."""
-        apart, share = apart.clone(), torch.ones_like(apart)
+        apart, share = apart + matching.left_out[looked.atoms], torch.ones_like(apart)
         for rows, references, indices in self.by_element(looked, matching):
-            apart[rows] += references.left_out[indices[:, 0]].to(apart.dtype)
             inverse = references.inverse_weights(indices, apart.dtype)
             if inverse is not None:
                 share[rows] = inverse[:, 0]

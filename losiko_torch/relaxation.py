@@ -129,7 +129,7 @@ def relax_iter(
     """``relax`` for more structures than lie in memory at once; ``options`` are its own.
 
     Results come in input order as they are made, some batches at a time, and ``structures`` are
-    read no faster than that.
+    read no faster than that: should reading them fail, those read since the last results are lost.
 
     Raises:
         InputError: At once, for arguments that make no sense.

@@ -47,7 +47,7 @@ class Surroundings(Protocol):
 def look(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> Surroundings:
     """The surroundings of the atoms looked at, by kernels where there are some."""
     kernels = kernels_for(batch.positions.device)
-    if kernels is not None and serves(descriptor):
+    if kernels is not None and serves(descriptor, batch.positions):
         return CompiledSoap(descriptor, batch, sight, kernels)  # type: ignore[arg-type]
     return Plain(descriptor, batch, sight)
 
@@ -55,7 +55,7 @@ def look(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> Surr
 @torch.no_grad()
 def unit_features(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> torch.Tensor:
     """Descriptors of the n atoms looked at, of unit length, (n, F)."""
-    if kernels_for(batch.positions.device) is not None and serves(descriptor):
+    if kernels_for(batch.positions.device) is not None and serves(descriptor, batch.positions):
         return look(descriptor, batch, sight).features()
     return _unit(features_of(descriptor, batch, sight))
 

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ import torch
 from ase.build import bulk
 from small_database import NAMES, database, rattled, soap
 
-from losiko_torch import SOAP, EnvironmentDatabase, accelerators, matching, relax, relax_iter
+from losiko_torch import (
+    SOAP,
+    EnvironmentDatabase,
+    InputError,
+    accelerators,
+    matching,
+    relax,
+    relax_iter,
+)
 from losiko_torch.accelerators import kernels_for
 from losiko_torch.batching import batches
 from losiko_torch.compiled_soap import CompiledSoap
@@ -20,8 +29,13 @@ from losiko_torch.structures import Batch
 from losiko_torch.surroundings import Plain, look
 from losiko_torch.targets import LocallyLinear, Nearest, combine, distances_among
 
+pytestmark = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
 kernels = kernels_for(torch.device("cpu"))
-pytestmark = pytest.mark.skipif(kernels is None, reason="numba is not installed")
+
+
+def test_kernels_are_used():
+    assert kernels is not None
+
 
 PRECISIONS = [torch.float64, torch.float32]
 #: Without products, which lose digits.
@@ -324,3 +338,64 @@ def test_a_stream_refuses_at_once():
         relax_iter([], database(), speed=3)
     with pytest.raises(ValueError, match="fmax"):
         relax_iter([], database(), fmax=-1)
+
+
+# --- at the edges
+
+
+@pytest.mark.parametrize("sigma", [0.03, 0.1])
+def test_functions_too_narrow_for_a_table_are_left_to_autograd(sigma):
+    """Or the table is as good as they are."""
+    made = {"rbf": "polynomial", "r_cut": 5.0, "sigma": sigma, "n_max": 6, "l_max": 3}
+    descriptor, batch = described([rattled("H2O")], **made)
+    ours = look(descriptor, batch)
+    assert isinstance(ours, Plain) == (sigma == 0.03)
+    plain = Plain(descriptor, batch, EVERYTHING).features()
+    torch.testing.assert_close(ours.features(), plain, rtol=0, atol=1e-9)
+
+
+def test_a_restriction_of_a_restriction_is_one():
+    """However it was made, and with weights or fewer structures afterwards."""
+    atoms, whole = rattled("H2O"), database()
+    batch = Batch.from_atoms(atoms)
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(whole.structures))
+    for change in (
+        lambda made: made,
+        lambda made: made.weighted(weights),
+        lambda made: made.without([NAMES.index("H2O")]),
+        lambda made: made.restricted([1, 8]),
+    ):
+        expected = Objective(change(whole), Nearest()).evaluate(batch)
+        found = Objective(change(whole.restricted([1, 6, 8])), Nearest()).evaluate(batch)
+        assert float(expected.loss) > 0.01
+        torch.testing.assert_close(found.loss, expected.loss)
+        torch.testing.assert_close(found.gradient, expected.gradient)
+
+
+def test_a_restricted_database_is_not_saved(tmp_path):
+    with pytest.raises(InputError, match="restricted database cannot be saved"):
+        database().restricted([1, 8]).save(tmp_path / "some.losiko")
+
+
+def test_queries_that_are_not_finite_have_some_references():
+    p, references = cloud()
+    p[3] = torch.nan
+    known = torch.arange(5).repeat(len(p), 1)
+    _, indices = near_known_search(references.float())(p, known)
+    assert ((indices >= 0) & (indices < len(references))).all()
+    _, indices = kernels.nearest_of(p, references, known, 3)
+    assert ((indices >= 0) & (indices < 5)).all()
+
+
+def test_repeated_references_do_no_harm():
+    before, found = torch.tensor([[1, 1, 2], [-1, -1, -1]]), torch.tensor([[1, 3, 4], [-1, 3, 4]])
+    arranged, _ = kernels.keep_places(before, found)
+    assert set(arranged.flatten().tolist()) <= {-1, 1, 2, 3, 4}
+
+
+def test_many_equal_references_are_taken_by_index():
+    p, references = cloud(n=2, count=20)
+    same = references[:1].repeat(3000, 1)
+    order = torch.randperm(3000, generator=torch.Generator().manual_seed(0)).repeat(2, 1)
+    _, indices = kernels.nearest_of(p, same, order, 7)
+    assert indices.tolist() == [list(range(7))] * 2

@@ -20,8 +20,10 @@ TERMS = 6
 LANES = 8
 #: Error allowed, of the largest value of a function's degree.
 TOLERANCE = {torch.float32: 3e-8, torch.float64: 1e-13}
-#: Intervals of the first table that is tried.
-FEWEST = 128
+#: Error from which on no halving of the intervals need help any more: it may be that of rounding.
+RESOLVED = 1e-8
+#: Intervals of the first table that is tried, and of the last.
+FEWEST, MOST = 128, 8192
 
 
 class RadialTable(NamedTuple):
@@ -46,16 +48,21 @@ class RadialTable(NamedTuple):
 
 def make_radial_table(
     radial: Callable[[torch.Tensor], torch.Tensor], cutoff: float, dtype: torch.dtype
-) -> RadialTable:
-    """Tabulate ``radial``, (E,) squared distances to (l_max + 1, E, n_max), up to ``cutoff``."""
+) -> RadialTable | None:
+    """Tabulate ``radial``, (E,) squared distances to (l_max + 1, E, n_max), up to ``cutoff``.
+
+    None where even the narrowest intervals do not resolve it.
+    """
     intervals, before = FEWEST, float("inf")
     while True:
         values, error = _interpolated(radial, cutoff**2, intervals)
         # Halving the intervals divides the error by 64, until it is that of rounding: narrower
         # ones would only make slopes of it.
-        if error <= TOLERANCE[dtype] or error > before / 8:
+        if error <= TOLERANCE[dtype] or before / 8 < error < RESOLVED:
             break
         intervals, before = 2 * intervals, error
+        if intervals > MOST:
+            return None
     n_max = values.shape[3]
     padded = values.new_zeros((*values.shape[:3], -(-n_max // LANES) * LANES))
     padded[..., :n_max] = values

@@ -11,7 +11,6 @@ EnvironmentDatabase(2 structures: 6 H, 1 C, 2 O; SOAP with 312 features)
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,7 +49,7 @@ from losiko_torch.weights import own_weights
 ATOMS_AT_ONCE = 1024
 #: Principal components kept of the references of an element.
 COMPONENTS = 512
-#: Restrictions to some elements that are kept at hand, of a few megabytes each.
+#: Restrictions to some elements that are kept at hand: a basis for each element, some 10 MB.
 RESTRICTIONS = 8
 
 
@@ -151,7 +150,13 @@ class EnvironmentDatabase:
         return made._checked_weights()
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
-        """Write one safetensors file, all or nothing; an existing file only if ``overwrite``."""
+        """Write one safetensors file, all or nothing; an existing file only if ``overwrite``.
+
+        Raises:
+            InputError: For a database restricted to some elements.
+        """
+        if any(part.products is not None for part in self.environments.values()):
+            raise InputError("a restricted database cannot be saved: save the one it was made from")
         storage.save(self, Path(path), overwrite)
 
     @classmethod
@@ -250,13 +255,14 @@ class EnvironmentDatabase:
         The last ones made are kept: relaxations and calculators ask for the same again and again.
         """
         wanted = frozenset(numbers)
-        kept = self.__dict__.setdefault("_restrictions", OrderedDict())
-        if wanted not in kept:
-            kept[wanted] = self._restricted(wanted)
-        kept.move_to_end(wanted)
-        if len(kept) > RESTRICTIONS:
-            kept.popitem(last=False)
-        return kept[wanted]
+        kept = self.__dict__.setdefault("_restrictions", {})
+        made = kept.get(wanted)
+        if made is None:
+            made = kept[wanted] = self._restricted(wanted)
+            # Threads may do this at once: each drops what it sees.
+            for oldest in list(kept)[:-RESTRICTIONS]:
+                kept.pop(oldest, None)
+        return made
 
     def _restricted(self, numbers: Iterable[int]) -> EnvironmentDatabase:
         descriptor, columns = restriction(self.descriptor, numbers)

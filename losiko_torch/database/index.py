@@ -53,6 +53,8 @@ def nearest_references(
     """
     fetched = min(k + EXTRA, len(references))
     approximate, indices = candidates(queries, fetched)
+    # FAISS has no answer for queries that are not finite.
+    indices = indices.clamp(min=0)
     distances, indices = _nearest_of(queries, references, indices, k)
     if fetched < len(references):
         # Nothing left out can be nearer than the farthest candidate, up to rounding.

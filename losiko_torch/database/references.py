@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -24,6 +24,8 @@ class Environments:
         atom: Index of the atom within that structure, shape (N,).
         weight: Of each, shape (N,), float32: its squared distance D counts as D / weight, and 0
             leaves it out. None: 1 each.
+        products: Of a restriction to some features: the scalar products of the columns of the
+            whole basis, (r, r), float64. None: it is whole.
     """
 
     vectors: torch.Tensor
@@ -31,6 +33,7 @@ class Environments:
     structure: torch.Tensor
     atom: torch.Tensor
     weight: torch.Tensor | None = None
+    products: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -48,32 +51,38 @@ class Environments:
         return weighted_search(self.vectors, self.weight)
 
     @cached_property
-    def _double(self) -> torch.Tensor:
-        return self.vectors.double()
+    def _converted(self) -> dict[torch.dtype, torch.Tensor]:
+        """``vectors`` in other precisions; all restrictions share them."""
+        return {}
 
     def vectors_in(self, dtype: torch.dtype) -> torch.Tensor:
         """``vectors`` in float32 or float64."""
-        return self._double if dtype == torch.float64 else self.vectors.to(dtype)
+        if dtype == self.vectors.dtype:
+            return self.vectors
+        if dtype not in self._converted:
+            self._converted[dtype] = self.vectors.to(dtype)
+        return self._converted[dtype]
 
     def restricted(self, columns: torch.Tensor) -> Environments:
         """For descriptors of which only these features, shape (f,), can differ from zero."""
-        part = replace(self, basis=self.basis[columns])
+        products = self._products if self.products is None else self.products
+        part = replace(self, basis=self.basis[columns], products=products)
         # The vectors are the same, and so is whatever finds the nearest of them.
-        part.__dict__["search"], part.__dict__["near_known"] = self.search, self.near_known
-        part.__dict__["_products"] = self._products
+        for shared in ("search", "near_known", "_converted"):
+            part.__dict__[shared] = getattr(self, shared)
         return part
 
     @cached_property
     def _products(self) -> torch.Tensor:
-        """Scalar products of the columns of the unrestricted basis, (r, r), float64."""
+        """Scalar products of the basis' columns, (r, r), float64."""
         return self.basis.double().T @ self.basis.double()
 
-    @cached_property
-    def left_out(self) -> torch.Tensor:
-        """Squared length of each reference in features that a restriction left out, (N,)."""
-        own = self.basis.double().T @ self.basis.double()
-        here = self._double
-        return ((here @ (self._products - own)) * here).sum(1).clamp(min=0)
+    def left_out(self, indices: torch.Tensor) -> torch.Tensor:
+        """Squared length of references (n,) in features that a restriction left out, (n,)."""
+        if self.products is None:
+            return self.vectors.new_zeros(len(indices))
+        some = self.vectors[indices].double()
+        return ((some @ (self.products - self._products)) * some).sum(1).clamp(min=0)
 
     def project(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Components (n, r) of unit descriptors (n, F), and what they leave over of |p|^2, (n,).
@@ -114,20 +123,23 @@ class Environments:
     def kept(self, rows: torch.Tensor) -> Environments:
         """Those where the mask (N,) is true."""
         weight = None if self.weight is None else as_weight(self.weight[rows])
-        return Environments(
-            self.vectors[rows], self.basis, self.structure[rows], self.atom[rows], weight
+        return replace(
+            self,
+            vectors=self.vectors[rows],
+            structure=self.structure[rows],
+            atom=self.atom[rows],
+            weight=weight,
         )
 
     def to(self, device: torch.device | str) -> Environments:
         if self.vectors.device == full_name(device):
             return self
-        return Environments(
-            self.vectors.to(device),
-            self.basis.to(device),
-            self.structure.to(device),
-            self.atom.to(device),
-            None if self.weight is None else self.weight.to(device),
-        )
+        moved = {
+            each.name: value.to(device)
+            for each in fields(self)
+            if (value := getattr(self, each.name)) is not None
+        }
+        return replace(self, **moved)
 
 
 def full_name(device: torch.device | str) -> torch.device:

@@ -23,7 +23,17 @@ def distance(
     degrees = math.isqrt(rows)
     offsets = of.feature_offsets(channels // n_max, n_max, degrees)
     out, gradient = c.new_empty(n), torch.empty_like(c)
-    run(_distance, n, c.flatten(), target, n_max, degrees, offsets, out, gradient.view(-1))
+    run(
+        _distance,
+        n,
+        c.flatten(),
+        target.contiguous(),
+        n_max,
+        degrees,
+        offsets,
+        out,
+        gradient.view(-1),
+    )
     return out, gradient
 
 

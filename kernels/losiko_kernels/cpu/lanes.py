@@ -19,8 +19,14 @@ WIDTH = 8
 #: Sums may be reordered and fused; NaN and infinity stay what they are, they tell of broken input.
 FAST = ("reassoc", "contract", "nsz", "arcp")
 
-#: For functions that kernels are made of.
-compiled = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=set(FAST))
+
+def compiled(function):
+    """For functions that kernels are made of; what they are compiled to is kept on disk."""
+    options = {"nogil": True, "error_model": "numpy", "fastmath": set(FAST)}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder can be written to
+        return numba.njit(**options)(function)
 
 
 class Lanes(types.Type):

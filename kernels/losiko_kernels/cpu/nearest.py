@@ -49,7 +49,9 @@ def nearest_within(
     distances = queries.new_empty((n, k), dtype=torch.float64)
     indices = known.new_empty((n, k))
     given = (queries.contiguous(), references, lower, known.contiguous(), np.float64(slack))
-    run(_nearest_within, n, *given, distances, indices)
+    # The more references, the fewer queries keep a thread busy.
+    worth = max(1, 32 * 2000 // max(len(references), 1))
+    run(_nearest_within, n, *given, distances, indices, worth_a_thread=worth)
     return distances, indices
 
 
@@ -75,8 +77,10 @@ def _keep_places(start, stop, found, arranged, new):
         for index in found[atom]:
             # The new ones, in their order, go where others left.
             if not _among(here, index):
-                while not new[atom, place]:
+                while place < k and not new[atom, place]:
                     place += 1
+                if place == k:  # there was one twice
+                    break
                 arranged[atom, place] = index
                 place += 1
 
@@ -113,6 +117,9 @@ def _nearest_within(
             if count == k and found[k - 1] < farthest:
                 farthest = found[k - 1]
                 reach = bounds.dtype.type(farthest + slack)
+        # Not finite queries have no nearest ones.
+        for place in range(count, k):
+            found[place], number[place] = np.nan, known[atom, place]
         for place in range(k):
             distances[atom, place], indices[atom, place] = found[place], number[place]
 
@@ -131,7 +138,7 @@ def _insert(apart, index, found, number, count):
 def _nearest_of(start, stop, queries, references, candidates, distances, indices):
     size, m, k = queries.shape[1], candidates.shape[1], distances.shape[1]
     query = np.zeros(size, np.float64)
-    found, number = np.empty(m, np.float64), np.empty(m, np.int64)
+    found, number = np.empty(k + 1, np.float64), np.empty(k + 1, np.int64)
     for atom in range(start, stop):
         for j in range(size):
             query[j] = queries[atom, j]
@@ -139,7 +146,8 @@ def _nearest_of(start, stop, queries, references, candidates, distances, indices
             index = candidates[atom, place]
             apart = _apart(query, references[index], size)
             # Candidates come almost in order, so that few have to move.
-            _insert(apart, index, found, number, place)
+            if place < k or not apart > found[k - 1]:
+                _insert(apart, index, found, number, min(place, k))
         for place in range(k):
             distances[atom, place], indices[atom, place] = found[place], number[place]
 

@@ -34,7 +34,9 @@ def power_spectrum_backward(
     degrees = math.isqrt(rows)
     offsets = of.feature_offsets(channels // n_max, n_max, degrees)
     out = torch.empty_like(c)
-    run(_backward, n, c.flatten(), length, slope, n_max, degrees, offsets, out.view(-1))
+    run(
+        _backward, n, c.flatten(), length, slope.contiguous(), n_max, degrees, offsets, out.view(-1)
+    )
     return out
 
 

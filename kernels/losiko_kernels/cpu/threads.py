@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-#: Centers for which a further thread pays.
+#: Centers for which a further thread pays, as a rule.
 WORTH_A_THREAD = 32
 
 
@@ -24,10 +24,15 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
+def run(
+    kernel: Callable[..., None],
+    count: int,
+    *arguments: Any,
+    worth_a_thread: int = WORTH_A_THREAD,
+) -> None:
     """Call the kernel for all of ``count`` centers; torch tensors are passed as NumPy arrays."""
     arguments = tuple(a.detach().numpy() if isinstance(a, torch.Tensor) else a for a in arguments)
-    threads = min(torch.get_num_threads(), count // WORTH_A_THREAD)
+    threads = min(torch.get_num_threads(), count // worth_a_thread)
     if threads < 2:
         kernel(0, count, *arguments)
         return

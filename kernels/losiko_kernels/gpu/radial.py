@@ -18,7 +18,7 @@ import triton.language as tl
 def interval(r2, inverse_width, INTERVALS: tl.constexpr):
     """Which interval of the table r^2 lies in, and where in it, from -1 to 1."""
     x = r2 * inverse_width
-    k = tl.minimum(x.to(tl.int32), INTERVALS - 1)
+    k = tl.maximum(tl.minimum(x.to(tl.int32), INTERVALS - 1), 0)
     return k, 2 * (x - k.to(x.dtype)) - 1
 
 

@@ -2,12 +2,12 @@
 
 The references of an atom stay the same while it moves little, so that its structure descends a
 smooth function. They are searched again at a trial that has taken an atom of the structure farther
-than ``SEARCH_DISTANCE`` from where they were searched last; such a trial is accepted, since the
-loss before was that of other references. And they are searched whenever the gradient has become
-small: a structure has converged when its gradient is still small right after a search. Some
-structures wander between two sets of references, the minimum of each lying in the other's realm:
-after ``SEARCHES_WHEN_SMALL`` such searches a structure keeps the references it has and converges
-on those.
+than ``SEARCH_DISTANCE`` from where they were searched last. Such a trial is accepted unless it
+raises the loss; if it does, the next, shorter one is, whatever its loss: the one before was that of
+other references. And they are searched whenever the gradient has become small: a structure has
+converged when its gradient is still small right after a search. Some structures wander between two
+sets of references, the minimum of each lying in the other's realm: after ``SEARCHES_WHEN_SMALL``
+such searches a structure keeps the references it has and converges on those.
 """
 
 from __future__ import annotations
@@ -66,8 +66,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class _Progress:
-    """The structures still in the batch, with ``fresh`` those whose references are just found.
+    """The structures still in the batch.
 
+    ``fresh`` are those whose next trial is accepted whatever its loss: their references are just
+    found, or they are ``retreating`` from a trial that went far; ``loss`` is that of the last
+    accepted one.
     ``state`` and ``best`` are rows of ``coordinates``; ``terms`` are what each atom adds to the
     loss, known of all and computed anew for those whose surroundings change; ``neighbors`` is None
     where the descriptor does not tell how far it sees. ``system`` and ``atom`` number structures
@@ -83,6 +86,8 @@ class _Progress:
     best: torch.Tensor
     best_loss: torch.Tensor
     fresh: torch.Tensor
+    retreating: torch.Tensor
+    loss: torch.Tensor
     searches: torch.Tensor
     system: torch.Tensor
     atom: torch.Tensor
@@ -100,6 +105,8 @@ class _Progress:
             best=self.best[rows],
             best_loss=self.best_loss[systems],
             fresh=self.fresh[systems],
+            retreating=self.retreating[systems],
+            loss=self.loss[systems],
             searches=self.searches[systems],
             system=self.system[systems],
             atom=self.atom[atoms],
@@ -160,10 +167,9 @@ def _step(
     keeps_references = now.searches >= SEARCHES_WHEN_SMALL
     moved = (here.positions - now.matched_at).norm(dim=1)
     far = max_by_system(moved, atom_idx, n_systems) > SEARCH_DISTANCE
-    far = far & ~keeps_references & ~now.fresh
+    far = (now.retreating | (far & ~now.fresh)) & ~keeps_references
     stale = far[atom_idx] if far.any() else None
     evaluation = objective.evaluate(here, now.matching, sight, stale)
-    fresh = now.fresh | far
     terms = sight.put(now.terms, evaluation.distances)
     loss = sum_by_system(terms, atom_idx, n_systems)
     gradient = coordinates.gradient(trial, evaluation)
@@ -173,7 +179,9 @@ def _step(
     ended.broken[now.system] |= broken
     ended.collapsed[now.system] |= collapsed
 
+    fresh = now.fresh | (far & (loss <= now.loss))
     state, accepted = optimizer.tell(now.state, loss, gradient, idx, fresh)
+    retreating = far & ~accepted
 
     small = accepted & (size <= fmax)
     converged = small & (fresh | keeps_references)
@@ -199,7 +207,9 @@ def _step(
         neighbors=neighbors,
         best=best,
         best_loss=best_loss,
-        fresh=search,
+        fresh=search | retreating,
+        retreating=retreating,
+        loss=torch.where(accepted, loss, now.loss),
         searches=now.searches + search.long(),
     )
     return following, converged | broken | collapsed
@@ -221,6 +231,8 @@ def _begin(
         best=rows,
         best_loss=rows.new_full((n_systems,), torch.inf),
         fresh=torch.ones(n_systems, dtype=torch.bool, device=device),
+        retreating=torch.zeros(n_systems, dtype=torch.bool, device=device),
+        loss=rows.new_full((n_systems,), torch.inf),
         searches=torch.zeros(n_systems, dtype=torch.long, device=device),
         system=torch.arange(n_systems, device=device),
         atom=torch.arange(batch.n_atoms, device=device),

@@ -20,7 +20,7 @@ TERMS = 6
 LANES = 8
 #: Error allowed, of the largest value of a function's degree.
 TOLERANCE = {torch.float32: 3e-8, torch.float64: 1e-13}
-#: Error from which on no halving of the intervals need help any more: it may be that of rounding.
+#: Error below which it may be that of rounding, and good enough where intervals cannot be narrower.
 RESOLVED = 1e-8
 #: Intervals of the first table that is tried, and of the last.
 FEWEST, MOST = 128, 8192
@@ -60,9 +60,11 @@ def make_radial_table(
         # ones would only make slopes of it.
         if error <= TOLERANCE[dtype] or before / 8 < error < RESOLVED:
             break
+        if intervals == MOST:
+            if not error < RESOLVED:
+                return None
+            break
         intervals, before = 2 * intervals, error
-        if intervals > MOST:
-            return None
     n_max = values.shape[3]
     padded = values.new_zeros((*values.shape[:3], -(-n_max // LANES) * LANES))
     padded[..., :n_max] = values

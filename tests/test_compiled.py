@@ -224,8 +224,8 @@ def test_what_is_known_never_changes_the_answer(dtype, k, components):
     )
     search = near_known_search(references)
     farthest = squared.argsort(1, descending=True)[:, :k]
-    for known in (expected, farthest, expected.roll(1, 0)):
-        distances, indices = search(p, known)
+    for known in (expected, farthest, expected.roll(1, 0), None):
+        distances, indices = search(p, k, known)
         assert torch.equal(indices, expected)
         torch.testing.assert_close(
             distances.double(), squared.gather(1, indices), rtol=0, atol=ERROR[dtype]
@@ -381,8 +381,9 @@ def test_queries_that_are_not_finite_have_some_references():
     p, references = cloud()
     p[3] = torch.nan
     known = torch.arange(5).repeat(len(p), 1)
-    _, indices = near_known_search(references.float())(p, known)
-    assert ((indices >= 0) & (indices < len(references))).all()
+    for given in (known, None):
+        _, indices = near_known_search(references.float())(p, 5, given)
+        assert ((indices >= 0) & (indices < len(references))).all()
     _, indices = kernels.nearest_of(p, references, known, 3)
     assert ((indices >= 0) & (indices < 5)).all()
 

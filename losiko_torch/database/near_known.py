@@ -8,6 +8,7 @@ descriptors' first principal components a and the length t of what these leave o
 
 a matrix product in few dimensions. What is left are hardly more than the k themselves; exact
 distances decide among them, and the answer is that of going through all references in float64.
+Where no references are known yet, those of a sample that come first by the lower bound serve.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from losiko_torch.accelerators import kernels_for
 from losiko_torch.database.index import FLOAT32_ERROR
 
 #: Principal components of the lower bound.
-LEADING = 64
+LEADING = 32
 #: Entries of a matrix of bounds worked on at once: as many as a processor keeps at hand.
-ENTRIES = 2**20
+ENTRIES = 2**22
 
-#: ``(components (n, r), known references (n, k)) -> (squared distances, indices)``, both (n, k).
-NearKnown = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+#: References of a sample from which the first are taken, and how many for each asked for.
+SAMPLE, SAMPLE_EACH = 2048, 16
+
+#: ``(components (n, r), k, known references (n, k)) -> (squared distances, indices)``, both (n, k).
+NearKnown = Callable[[torch.Tensor, int, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]]
 
 
 def near_known_search(references: torch.Tensor) -> NearKnown | None:
@@ -36,17 +40,26 @@ def near_known_search(references: torch.Tensor) -> NearKnown | None:
     leading = _leading(references)
     squares = leading.square().sum(1)
 
-    def search(components: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        distances = torch.empty(known.shape, dtype=components.dtype)
-        indices = torch.empty_like(known)
+    def search(
+        components: torch.Tensor, k: int, known: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        n = len(components)
+        distances, indices = components.new_empty((n, k)), torch.empty((n, k), dtype=torch.long)
+        step = max(1, len(references) // max(SAMPLE, SAMPLE_EACH * k))
         queries = _leading(components)
         own = queries.square().sum(1, keepdim=True)
         at_once = max(1, ENTRIES // len(references))
-        for begin in range(0, len(known), at_once):
+        for begin in range(0, n, at_once):
             rows = slice(begin, begin + at_once)
             lower = torch.addmm(squares, queries[rows], leading.T, alpha=-2).add_(own[rows])
+            if known is None:
+                # Queries that are not finite compare with nothing, but have to find something.
+                sample = lower[:, ::step].nan_to_num(nan=torch.inf)
+                first = step * sample.topk(k, dim=1, largest=False, sorted=False).indices
+            else:
+                first = known[rows]
             distances[rows], indices[rows] = kernels.nearest_within(
-                components[rows], references, lower, known[rows], FLOAT32_ERROR
+                components[rows], references, lower, first, FLOAT32_ERROR
             )
         return distances, indices
 

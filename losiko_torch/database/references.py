@@ -95,7 +95,7 @@ class Environments:
 
     @cached_property
     def near_known(self) -> NearKnown | None:
-        """What finds the nearest of them from others that are near; None if nothing does."""
+        """What finds the nearest of them, faster from others that are near; None: ``search``."""
         return None if self.weight is not None else near_known_search(self.vectors)
 
     def nearest(
@@ -111,8 +111,8 @@ class Environments:
         gives them, ``k`` at most ``usable``. To know k references that are near (n, k) may make it
         faster; it never changes the answer.
         """
-        if known is not None and self.near_known is not None:
-            distances, indices = self.near_known(components, known)
+        if self.near_known is not None:
+            distances, indices = self.near_known(components, k, known)
             return distances + rest[:, None], indices
         return self.search(components, rest, k)
 

@@ -62,6 +62,21 @@ def load(typing, array, index):
 
 
 @intrinsic
+def all_above(typing, array, index, limit):
+    """Whether the eight numbers of ``array`` from ``index`` on are all larger; NaN is not."""
+
+    def generate(context, builder, signature, arguments):
+        values, place, bound = arguments
+        pointer = _address(context, builder, signature.args[0], values, place)
+        eight = builder.load(pointer, align=array.dtype.bitwidth // 8)
+        above = builder.fcmp_ordered(">", eight, _eight_times(builder, bound))
+        every = builder.bitcast(above, ir.IntType(WIDTH))
+        return builder.icmp_unsigned("==", every, ir.Constant(every.type, 2**WIDTH - 1))
+
+    return types.boolean(array, types.intp, array.dtype), generate
+
+
+@intrinsic
 def load_double(typing, array, index):
     """As ``load``, in float64 whatever the array's type."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from losiko_kernels.cpu.lanes import compiled, load, load_double, muladd, spread, total
+from losiko_kernels.cpu.lanes import all_above, compiled, load, load_double, muladd, spread, total
 from losiko_kernels.cpu.threads import run
 
 
@@ -109,14 +109,19 @@ def _nearest_within(
         bounds = lower[atom]
         count = 0
         reach = bounds.dtype.type(farthest + slack)
-        for index in range(len(bounds)):
-            if bounds[index] > reach:
+        for begin in range(0, len(bounds), 8):
+            end = min(begin + 8, len(bounds))
+            # Most are out of reach, eight at a time.
+            if end == begin + 8 and all_above(bounds, begin, reach):
                 continue
-            _insert(_apart(query, references[index], size), index, found, number, count)
-            count = min(count + 1, k)
-            if count == k and found[k - 1] < farthest:
-                farthest = found[k - 1]
-                reach = bounds.dtype.type(farthest + slack)
+            for index in range(begin, end):
+                if bounds[index] > reach:
+                    continue
+                _insert(_apart(query, references[index], size), index, found, number, count)
+                count = min(count + 1, k)
+                if count == k and found[k - 1] < farthest:
+                    farthest = found[k - 1]
+                    reach = bounds.dtype.type(farthest + slack)
         # Not finite queries have no nearest ones.
         for place in range(count, k):
             found[place], number[place] = np.nan, known[atom, place]

@@ -110,12 +110,10 @@ class Objective:
     @torch.no_grad()
     def project(self, features: torch.Tensor, numbers: torch.Tensor) -> Components:
         """Unit descriptors (n, F) of atoms (n,) in the components of their elements' references."""
-        elements = numbers.unique().tolist()
-        parts = [self.database.references_of(number) for number in elements]
-        most = max((part.basis.shape[1] for part in parts), default=0)
+        elements = list(self._elements(numbers))
+        most = max((part.basis.shape[1] for _, part in elements), default=0)
         values, rest = features.new_zeros((len(numbers), most)), features.new_empty(len(numbers))
-        for number, references in zip(elements, parts, strict=True):
-            rows = (numbers == number).nonzero().squeeze(1)
+        for rows, references in elements:
             own, rest[rows] = references.project(features[rows])
             values[rows, : own.shape[1]] = own
         return Components(values, rest)
@@ -150,13 +148,16 @@ class Objective:
             self._write(matching, rows, references, found[1], new)
         return matching, apart
 
+    def _elements(self, numbers: torch.Tensor) -> Iterator[tuple[torch.Tensor, Environments]]:
+        """For each element of atoms (n,) its atoms' rows and its references."""
+        for number in numbers.unique().tolist():
+            yield (numbers == number).nonzero().squeeze(1), self.database.references_of(number)
+
     def _by_element(
         self, numbers: torch.Tensor, components: Components
     ) -> Iterator[tuple[torch.Tensor, Environments, Components]]:
         """For each element its atoms' rows, its references, and the atoms' components."""
-        for number in numbers.unique().tolist():
-            rows = (numbers == number).nonzero().squeeze(1)
-            references = self.database.references_of(number)
+        for rows, references in self._elements(numbers):
             own = components.values[rows, : references.basis.shape[1]]
             yield rows, references, Components(own, components.rest[rows])
 
@@ -232,9 +233,7 @@ class Objective:
         self, looked: Looked, matching: Matching
     ) -> Iterator[tuple[torch.Tensor, Environments, torch.Tensor]]:
         """For each element its atoms' rows, its references, and the atoms' (n, k) among them."""
-        for number in looked.numbers.unique().tolist():
-            rows = (looked.numbers == number).nonzero().squeeze(1)
-            references = self.database.references_of(number)
+        for rows, references in self._elements(looked.numbers):
             count = min(self.target.n_neighbors, references.usable)
             yield rows, references, matching.indices[looked.atoms[rows], :count]
 
@@ -323,8 +322,7 @@ class Objective:
     def _as_features(self, pull: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """Gradients in components, (n, r), as gradients by the features, (n, F)."""
         slope = pull.new_empty((len(pull), self.database.n_features))
-        for number in numbers.unique().tolist():
-            basis = self.database.references_of(number).basis.to(pull.dtype)
-            rows = (numbers == number).nonzero().squeeze(1)
+        for rows, references in self._elements(numbers):
+            basis = references.basis.to(pull.dtype)
             slope[rows] = pull[rows, : basis.shape[1]] @ basis.T
         return slope

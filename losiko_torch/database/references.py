@@ -67,8 +67,10 @@ class Environments:
         """For descriptors of which only these features, shape (f,), can differ from zero."""
         products = self._products if self.products is None else self.products
         part = replace(self, basis=self.basis[columns], products=products)
-        # The vectors are the same, and so is whatever finds the nearest of them.
-        for shared in ("search", "near_known", "_converted"):
+        # The vectors are the same, and so is whatever finds the nearest of them; ``search`` is not
+        # made where it is not used.
+        finder = ("search",) if self.near_known is None else ()
+        for shared in ("near_known", "_converted", *finder):
             part.__dict__[shared] = getattr(self, shared)
         return part
 

@@ -21,6 +21,7 @@ import torch
 from losiko_kernels.cpu.lanes import compiled, load, muladd, spread, store, total
 from losiko_kernels.cpu.products import padded
 from losiko_kernels.cpu.threads import run
+from losiko_kernels.cpu.vectors import apart
 
 #: Mean squared distance below which an atom is on its references.
 SMALLEST = 1e-12
@@ -68,21 +69,6 @@ def distances_among(
 
 
 @compiled
-def _apart(a, b, count):
-    """|a - b|^2 of two arrays; ``count`` is their length."""
-    zero, minus = spread(a.dtype.type(0)), spread(a.dtype.type(-1))
-    s0, s1 = zero, zero
-    for k in range(0, count - 15, 16):
-        d0 = muladd(load(b, k), minus, load(a, k))
-        d1 = muladd(load(b, k + 8), minus, load(a, k + 8))
-        s0, s1 = muladd(d0, d0, s0), muladd(d1, d1, s1)
-    found = total(s0) + total(s1)
-    for k in range(count // 16 * 16, count):
-        found += (a[k] - b[k]) * (a[k] - b[k])
-    return found
-
-
-@compiled
 def _apart_from_four(a, b0, b1, b2, b3, count, out):
     """|a - b|^2 of one array and four; ``count`` is their length."""
     kind = a.dtype.type
@@ -106,7 +92,7 @@ def _apart_from_four(a, b0, b1, b2, b3, count, out):
 def _among(start, stop, references, indices, changed, out, rows):
     k, size = indices.shape[1], references.shape[1]
     others = np.empty(k + 3, np.int64)
-    apart = np.empty(4, references.dtype)
+    four = np.empty(4, references.dtype)
     for atom in range(start, stop):
         chosen = indices[atom]
         for first in range(k):
@@ -129,12 +115,12 @@ def _among(start, stop, references, indices, changed, out, rows):
                     references[chosen[others[at + 2]]],
                     references[chosen[others[at + 3]]],
                     size,
-                    apart,
+                    four,
                 )
                 for j in range(4):
                     second = others[at + j]
-                    out[rows[atom], first, second] = apart[j]
-                    out[rows[atom], second, first] = apart[j]
+                    out[rows[atom], first, second] = four[j]
+                    out[rows[atom], second, first] = four[j]
 
 
 @compiled
@@ -167,13 +153,13 @@ def _combine(
     k, size = indices.shape[1], p.shape[1]
     stride = padded(k)
     matrix, right = np.zeros(k * stride, p.dtype), np.empty(stride, p.dtype)
-    apart = np.zeros(stride, p.dtype)
+    squared = np.zeros(stride, p.dtype)
     for atom in range(start, stop):
         here = p[atom]
         mean = kind(0)
         for j in range(k):
-            apart[j] = _apart(here, references[indices[atom, j]], size)
-            mean += apart[j]
+            squared[j] = apart(here, references[indices[atom, j]])
+            mean += squared[j]
         # Written so that NaN comes through.
         mean = kind(SMALLEST) if mean < k * kind(SMALLEST) else mean / kind(k)
         half = kind(0.5) / mean
@@ -181,7 +167,7 @@ def _combine(
         for i in range(k):
             others = among[rows[atom], i]
             for j in range(i, k):
-                matrix[i * stride + j] = half * (apart[i] + apart[j] - others[j])
+                matrix[i * stride + j] = half * (squared[i] + squared[j] - others[j])
             matrix[i * stride + i] += ridge[i]
             right[i] = 1
         _solve(matrix, right, k, stride)

@@ -135,7 +135,7 @@ def _forward(
     kind = vectors.dtype.type
     rows, size = degrees * degrees, degrees * n_pad
     place = np.zeros(3 * BLOCK, vectors.dtype)
-    harmonics, work = np.empty(rows * BLOCK, place.dtype), np.empty(6 * BLOCK, place.dtype)
+    harmonics = np.empty(rows * BLOCK, place.dtype)
     radial, no_slopes = np.empty(size, place.dtype), np.empty(0, place.dtype)
     summed = np.empty(n_elements * rows * n_pad, place.dtype)
     for center in range(start, stop):
@@ -143,7 +143,7 @@ def _forward(
         for begin in range(first[center], first[center + 1], BLOCK):
             count = min(BLOCK, first[center + 1] - begin)
             _place_block(vectors, begin, count, inverse_scale, place)
-            solid_harmonics(place, steps, degrees, work, harmonics)
+            solid_harmonics(place, steps, degrees, harmonics)
             for j in range(count):
                 pair = begin + j
                 x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
@@ -173,7 +173,7 @@ def _backward(
     kind = vectors.dtype.type
     rows, size = degrees * degrees, degrees * n_pad
     place = np.zeros(3 * BLOCK, vectors.dtype)
-    harmonics, work = np.empty(rows * BLOCK, place.dtype), np.empty(6 * BLOCK, place.dtype)
+    harmonics = np.empty(rows * BLOCK, place.dtype)
     angular, pull = np.zeros(rows * BLOCK, place.dtype), np.empty(3 * BLOCK, place.dtype)
     along = np.zeros(BLOCK, place.dtype)
     radial, slopes = np.empty(size, place.dtype), np.empty(size, place.dtype)
@@ -189,7 +189,7 @@ def _backward(
         for begin in range(first[center], first[center + 1], BLOCK):
             count = min(BLOCK, first[center + 1] - begin)
             _place_block(vectors, begin, count, inverse_scale, place)
-            solid_harmonics(place, steps, degrees, work, harmonics)
+            solid_harmonics(place, steps, degrees, harmonics)
             for j in range(count):
                 pair = begin + j
                 x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]

@@ -10,6 +10,7 @@ import torch
 from losiko_kernels.cpu import products as of
 from losiko_kernels.cpu.lanes import compiled
 from losiko_kernels.cpu.threads import run
+from losiko_kernels.cpu.vectors import combine, dot
 
 
 def distance(
@@ -48,20 +49,17 @@ def _distance(start, stop, c, target, n_max, degrees, offsets, out, gradient):
     difference = np.empty(target.shape[1], c.dtype)
     present = np.empty(len(offsets), np.int64)
     for center in range(start, stop):
-        count = of.gather(c, center, len(offsets), n_max, present, rows)
-        stride = of.padded(count * n_max)
-        of.multiply_out(rows, degrees, stride, products)
-        of.pack(products, degrees, stride, n_max, present, count, offsets, p)
-        squared = of.dot(p, p)
+        count = of.describe(c, center, n_max, degrees, offsets, present, rows, products, p)
+        squared = dot(p, p)
         # NaN has to come through; only a center that sees nothing has no direction.
         inverse = kind(0) if squared == 0 else kind(1) / np.sqrt(squared)
         t = target[center]
         # Of nearly equal vectors, the difference keeps digits that the scalar product loses.
-        of.combine(inverse, p, kind(-1), t, difference)
-        out[center] = of.dot(difference, difference)
-        along = of.dot(difference, p) * inverse
+        combine(inverse, p, kind(-1), t, difference)
+        out[center] = dot(difference, difference)
+        along = dot(difference, p) * inverse
         twice = kind(2) * inverse
-        of.combine(-twice * along * inverse, p, twice, difference, p)
-        of.unpack(p, degrees, stride, n_max, present, count, offsets, products)
-        of.multiply_back(products, rows, degrees, stride, count * n_max, back)
-        of.scatter(back, center, len(offsets), n_max, present, count, gradient)
+        combine(-twice * along * inverse, p, twice, difference, p)
+        of.trace_back(
+            p, center, n_max, degrees, offsets, present, count, rows, products, back, gradient
+        )

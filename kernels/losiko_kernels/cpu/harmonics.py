@@ -11,11 +11,11 @@ BLOCK = 16
 
 
 @compiled
-def solid_harmonics(place, steps, degrees, work, out):
+def solid_harmonics(place, steps, degrees, out):
     """R_lm of the block's points.
 
-    ``place`` (3 * 16) are their coordinates, ``steps`` the numbers of ``recursion``, ``work``
-    (6 * 16) is overwritten, ``out`` ((l_max + 1)^2 * 16) takes the result.
+    ``place`` (3 * 16) are their coordinates, ``steps`` the numbers of ``recursion``, ``out``
+    ((l_max + 1)^2 * 16) takes the result.
     """
     kind = out.dtype.type
     root2, zero, one = spread(kind(np.sqrt(2.0))), spread(kind(0)), spread(kind(1))

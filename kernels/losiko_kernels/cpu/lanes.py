@@ -77,16 +77,16 @@ def all_above(typing, array, index, limit):
 
 
 @intrinsic
-def load_double(typing, array, index):
-    """As ``load``, in float64 whatever the array's type."""
+def load_as(typing, array, index, like):
+    """As ``load``, in the precision of the array ``like``, that of ``array`` or higher."""
 
     def generate(context, builder, signature, arguments):
-        pointer = _address(context, builder, signature.args[0], *arguments)
+        pointer = _address(context, builder, signature.args[0], *arguments[:2])
         value = builder.load(pointer, align=array.dtype.bitwidth // 8)
-        wide = ir.VectorType(ir.DoubleType(), WIDTH)
+        wide = context.get_value_type(signature.return_type)
         return value if value.type == wide else builder.fpext(value, wide)
 
-    return Lanes(types.float64)(array, types.intp), generate
+    return Lanes(like.dtype)(array, types.intp, like), generate
 
 
 @intrinsic

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from losiko_kernels.cpu.lanes import all_above, compiled, load, load_double, muladd, spread, total
+from losiko_kernels.cpu.lanes import all_above, compiled
 from losiko_kernels.cpu.threads import run
+from losiko_kernels.cpu.vectors import apart
 
 
 def nearest_of(
@@ -103,9 +104,9 @@ def _nearest_within(
             query[j] = queries[atom, j]
         farthest = 0.0
         for place in range(k):
-            apart = _apart(query, references[known[atom, place]], size)
+            squared = apart(query, references[known[atom, place]])
             # A query that is not finite finds everything.
-            farthest = apart if not apart <= farthest else farthest
+            farthest = squared if not squared <= farthest else farthest
         bounds = lower[atom]
         count = 0
         reach = bounds.dtype.type(farthest + slack)
@@ -117,7 +118,7 @@ def _nearest_within(
             for index in range(begin, end):
                 if bounds[index] > reach:
                     continue
-                _insert(_apart(query, references[index], size), index, found, number, count)
+                _insert(apart(query, references[index]), index, found, number, count)
                 count = min(count + 1, k)
                 if count == k and found[k - 1] < farthest:
                     farthest = found[k - 1]
@@ -130,13 +131,15 @@ def _nearest_within(
 
 
 @compiled
-def _insert(apart, index, found, number, count):
+def _insert(squared, index, found, number, count):
     """Into a list of ``count`` that has room for one more, by distance and then by index."""
     at = count
-    while at > 0 and (apart < found[at - 1] or (apart == found[at - 1] and index < number[at - 1])):
+    while at > 0 and (
+        squared < found[at - 1] or (squared == found[at - 1] and index < number[at - 1])
+    ):
         found[at], number[at] = found[at - 1], number[at - 1]
         at -= 1
-    found[at], number[at] = apart, index
+    found[at], number[at] = squared, index
 
 
 @compiled
@@ -149,24 +152,9 @@ def _nearest_of(start, stop, queries, references, candidates, distances, indices
             query[j] = queries[atom, j]
         for place in range(m):
             index = candidates[atom, place]
-            apart = _apart(query, references[index], size)
+            squared = apart(query, references[index])
             # Candidates come almost in order, so that few have to move.
-            if place < k or not apart > found[k - 1]:
-                _insert(apart, index, found, number, min(place, k))
+            if place < k or not squared > found[k - 1]:
+                _insert(squared, index, found, number, min(place, k))
         for place in range(k):
             distances[atom, place], indices[atom, place] = found[place], number[place]
-
-
-@compiled
-def _apart(query, reference, size):
-    zero, minus = spread(0.0), spread(-1.0)
-    s0, s1 = zero, zero
-    for k in range(0, size - 15, 16):
-        d0 = muladd(load(query, k), minus, load_double(reference, k))
-        d1 = muladd(load(query, k + 8), minus, load_double(reference, k + 8))
-        s0, s1 = muladd(d0, d0, s0), muladd(d1, d1, s1)
-    found = total(s0) + total(s1)
-    for k in range(size // 16 * 16, size):
-        difference = query[k] - reference[k]
-        found += difference * difference
-    return found

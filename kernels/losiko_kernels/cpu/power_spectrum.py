@@ -10,6 +10,7 @@ import torch
 from losiko_kernels.cpu import products as of
 from losiko_kernels.cpu.lanes import compiled
 from losiko_kernels.cpu.threads import run
+from losiko_kernels.cpu.vectors import combine, dot
 
 
 def unit_power_spectrum(c: torch.Tensor, n_max: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,14 +50,11 @@ def _values(start, stop, c, n_max, degrees, offsets, features, length):
     p = np.empty(features.shape[1] + 8, c.dtype)
     present = np.empty(len(offsets), np.int64)
     for center in range(start, stop):
-        count = of.gather(c, center, len(offsets), n_max, present, rows)
-        stride = of.padded(count * n_max)
-        of.multiply_out(rows, degrees, stride, products)
-        of.pack(products, degrees, stride, n_max, present, count, offsets, p)
-        length[center] = np.sqrt(of.dot(p, p))
+        of.describe(c, center, n_max, degrees, offsets, present, rows, products, p)
+        length[center] = np.sqrt(dot(p, p))
         # A center without neighbours has no features.
         inverse = kind(0) if length[center] == 0 else kind(1) / length[center]
-        of.combine(inverse, p, kind(0), p, features[center])
+        combine(inverse, p, kind(0), p, features[center])
 
 
 @compiled
@@ -69,14 +67,9 @@ def _backward(start, stop, c, length, slope, n_max, degrees, offsets, out):
     p = np.empty(slope.shape[1] + 8, c.dtype)
     present = np.empty(len(offsets), np.int64)
     for center in range(start, stop):
-        count = of.gather(c, center, len(offsets), n_max, present, rows)
-        stride = of.padded(count * n_max)
-        of.multiply_out(rows, degrees, stride, products)
-        of.pack(products, degrees, stride, n_max, present, count, offsets, p)
+        count = of.describe(c, center, n_max, degrees, offsets, present, rows, products, p)
         inverse = kind(0) if length[center] == 0 else kind(1) / length[center]
         given = slope[center]
-        along = of.dot(p, given) * inverse * inverse
-        of.combine(-along * inverse, p, inverse, given, p)
-        of.unpack(p, degrees, stride, n_max, present, count, offsets, products)
-        of.multiply_back(products, rows, degrees, stride, count * n_max, back)
-        of.scatter(back, center, len(offsets), n_max, present, count, out)
+        along = dot(p, given) * inverse * inverse
+        combine(-along * inverse, p, inverse, given, p)
+        of.trace_back(p, center, n_max, degrees, offsets, present, count, rows, products, back, out)

@@ -16,7 +16,6 @@ from losiko_kernels.cpu.lanes import (
     spread,
     store,
     symmetrize,
-    total,
     transpose,
 )
 
@@ -160,6 +159,25 @@ def multiply_back(matrices, rows, degrees, stride, channels, out):
 
 
 @compiled
+def describe(c, center, n_max, degrees, offsets, present, rows, products, features):
+    """From a center's coefficients to its features, not of unit length; elements seen, counted."""
+    count = gather(c, center, len(offsets), n_max, present, rows)
+    stride = padded(count * n_max)
+    multiply_out(rows, degrees, stride, products)
+    pack(products, degrees, stride, n_max, present, count, offsets, features)
+    return count
+
+
+@compiled
+def trace_back(slope, center, n_max, degrees, offsets, present, count, rows, products, back, out):
+    """From a gradient by those features to that by the coefficients, in ``out``."""
+    stride = padded(count * n_max)
+    unpack(slope, degrees, stride, n_max, present, count, offsets, products)
+    multiply_back(products, rows, degrees, stride, count * n_max, back)
+    scatter(back, center, len(offsets), n_max, present, count, out)
+
+
+@compiled
 def scatter(rows, center, n_elements, n_max, present, count, out):
     """Rows of seen elements into flat (n, rows, channels); zero for unseen ones."""
     channels, stride = n_elements * n_max, padded(count * n_max)
@@ -180,33 +198,3 @@ def copy(source, begin, target, at, count):
         store(load(source, begin + k), target, at + k)
     for k in range(count // 8 * 8, count):
         target[at + k] = source[begin + k]
-
-
-@compiled
-def dot(a, b):
-    """Scalar product of two arrays, as far as the shorter one goes."""
-    zero, size = spread(a.dtype.type(0)), min(len(a), len(b))
-    # Four sums side by side: one alone would wait for itself at every step.
-    s0, s1, s2, s3 = zero, zero, zero, zero
-    for k in range(0, size - 31, 32):
-        s0 = muladd(load(a, k), load(b, k), s0)
-        s1 = muladd(load(a, k + 8), load(b, k + 8), s1)
-        s2 = muladd(load(a, k + 16), load(b, k + 16), s2)
-        s3 = muladd(load(a, k + 24), load(b, k + 24), s3)
-    found = total(s0) + total(s1) + total(s2) + total(s3)
-    for k in range(size // 32 * 32, size):
-        found += a[k] * b[k]
-    return found
-
-
-@compiled
-def combine(factor, a, other, b, out):
-    """factor a + other b into ``out``, which may be one of them, as far as the shortest goes."""
-    zero, size = spread(a.dtype.type(0)), min(len(a), len(b), len(out))
-    kind = a.dtype.type
-    first, second = spread(kind(factor)), spread(kind(other))
-    for k in range(0, size - 7, 8):
-        product = muladd(second, load(b, k), zero)
-        store(muladd(first, load(a, k), product), out, k)
-    for k in range(size // 8 * 8, size):
-        out[k] = factor * a[k] + other * b[k]

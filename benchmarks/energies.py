@@ -23,31 +23,17 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import common
 import numpy as np
 from ase import Atoms
-from ase.optimize import LBFGS
-from rdkit import Chem, RDLogger
-from rdkit.Chem import AllChem, rdDetermineBonds
-from tblite.ase import TBLite
+from cases.energies import ForceField, Relaxed, xtb_relaxed
 
 from losiko_torch import EnvironmentDatabase, relax
 from losiko_torch.comparison import bond_errors, rmsd
 
 NOISE = 0.1
-XTB_FMAX, XTB_STEPS = 0.05, 500
-MMFF_ITERATIONS = 1000
 WARM_UP = 3
-
-
-class Relaxed(NamedTuple):
-    """What became of a molecule; ``evaluations`` is NaN where they are not told."""
-
-    atoms: Atoms
-    converged: bool
-    evaluations: float
 
 
 #: From starts to what became of them.
@@ -60,63 +46,6 @@ def losiko(database: EnvironmentDatabase, targets: str) -> Candidate:
         return [Relaxed(result.atoms, result.converged, result.n_steps) for result in results]
 
     return run
-
-
-def xtb(starts: list[Atoms]) -> list[Relaxed]:
-    relaxed = []
-    for start in starts:
-        atoms = start.copy()
-        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
-        optimizer = LBFGS(atoms, logfile=None)
-        try:
-            converged = optimizer.run(fmax=XTB_FMAX, steps=XTB_STEPS)
-        except Exception as error:  # a self-consistent field that does not converge, for one
-            print(f"GFN2-xTB, {atoms.get_chemical_formula()}: {error}")
-            converged = False
-        relaxed.append(Relaxed(atoms, bool(converged), optimizer.nsteps + 1))
-    return relaxed
-
-
-class ForceField:
-    """MMFF94 for the molecules that RDKit makes out in these geometries, in their order."""
-
-    def __init__(self, molecules: list[Atoms]) -> None:
-        RDLogger.DisableLog("rdApp.*")
-        perceived = [perceive(atoms) for atoms in molecules]
-        self.unperceived = sum(mol is None for mol in perceived)
-        self.usable = np.array([mol is not None and has_parameters(mol) for mol in perceived])
-        self.mols = [mol for mol, usable in zip(perceived, self.usable, strict=True) if usable]
-
-    @property
-    def unparametrised(self) -> int:
-        return len(self.usable) - self.unperceived - len(self.mols)
-
-    def run(self, starts: list[Atoms]) -> list[Relaxed]:
-        """Relax starts, those of the usable molecules in order (or the first few of them)."""
-        relaxed = []
-        for mol, start in zip(self.mols, starts, strict=False):
-            conformer = mol.GetConformer()
-            conformer.SetPositions(start.positions)
-            more = AllChem.MMFFOptimizeMolecule(mol, maxIters=MMFF_ITERATIONS)
-            atoms = Atoms(start.numbers, conformer.GetPositions())
-            relaxed.append(Relaxed(atoms, more == 0, np.nan))
-        return relaxed
-
-
-def perceive(atoms: Atoms) -> Chem.Mol | None:
-    """With the bonds that its geometry shows; None where RDKit finds no neutral molecule in it."""
-    lines = [f"{atom.symbol} {atom.x:.8f} {atom.y:.8f} {atom.z:.8f}" for atom in atoms]
-    mol = Chem.MolFromXYZBlock("\n".join([str(len(atoms)), "", *lines]))
-    try:
-        rdDetermineBonds.DetermineBonds(mol, charge=0)
-        Chem.SanitizeMol(mol)
-    except (ValueError, RuntimeError):
-        return None
-    return mol
-
-
-def has_parameters(mol: Chem.Mol) -> bool:
-    return AllChem.MMFFHasAllMoleculeParams(mol)
 
 
 def row(
@@ -157,7 +86,7 @@ def main() -> None:
         "losiko, locally-linear": (losiko(database, "locally-linear"), everything),
         "losiko, locally-linear, large database": (losiko(large, "locally-linear"), everything),
         "losiko, nearest": (losiko(database, "nearest"), everything),
-        "GFN2-xTB": (xtb, everything),
+        "GFN2-xTB": (xtb_relaxed, everything),
         "MMFF94": (field.run, field.usable),
     }
     given = {

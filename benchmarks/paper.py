@@ -1,0 +1,57 @@
+"""The paper's cases on their full size: what ``notebooks/README.md`` compares with the paper.
+
+    python benchmarks/paper.py water|qm9|proton_defect|interface|carbon
+
+Each case's starting structures, parameters and seeds are in ``notebooks/cases``; its table goes to
+``benchmarks/results/CASE.md`` when it is complete. ``LOSIKO_DATA`` names the reference data;
+without it they are fetched or replaced, see ``notebooks/cases/data.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import common
+
+CASES = ("water", "qm9", "proton_defect", "interface", "carbon")
+RESULTS = Path(__file__).parent / "results"
+#: Whose versions a table is to name.
+PACKAGES = ("losiko-torch", "torch", "ase", "numpy")
+
+
+def processor() -> str:
+    """Its name, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("case", choices=CASES)
+    case = parser.parse_args().case
+    common.one_core()
+    began = time.perf_counter()
+    table = importlib.import_module(f"cases.{case}").table()
+    minutes = (time.perf_counter() - began) / 60
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    text = (
+        f"`python benchmarks/paper.py {case}`: {minutes:.1f} minutes on one core "
+        f"({processor()}); {versions}.\n\n{table.strip()}\n"
+    )
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{case}.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

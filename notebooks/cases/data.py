@@ -1,0 +1,138 @@
+"""The structures of the cases: from ``LOSIKO_DATA``, else the public original, else a stand-in.
+
+Each function prints which of the three it took. ``LOSIKO_DATA`` names a folder with
+``qm9/qm9.npz``, ``mp/Si-O.extxyz`` and so on; without it the originals are fetched once and kept in
+the cache folder (``LOSIKO_CACHE`` moves it): see ``fetching``. Where that fails, stand-ins that
+need no network let a notebook run, with other numbers than the stored ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from cases import fetching, prototypes
+from cases.size import QUICK
+from losiko_torch.database.embedded import cache_folder, embedded_structures
+
+#: Materials Project entries that are amorphous cells: no part of a database of crystals.
+AMORPHOUS = {"mp-1244964", "mp-1244913", "mp-1245190"} | set(fetching.AMORPHOUS_SILICA)
+
+
+def folder() -> Path | None:
+    """``$LOSIKO_DATA``, if it is set."""
+    named = os.environ.get("LOSIKO_DATA")
+    return Path(named) if named else None
+
+
+def qm9_arrays() -> dict[str, np.ndarray]:
+    """QM9's molecules of H, C, N and O: ``id``, ``Z``, ``R`` (Angstrom) and ``offsets``."""
+    given = folder()
+    if given is not None:
+        return _told(_archive(given / "qm9" / "qm9.npz"), "LOSIKO_DATA")
+    kept = cache_folder() / "qm9.npz"
+    if not kept.exists() and not _fetched(kept, fetching.qm9):
+        return _told(_embedded_as_qm9(), "the built-in database: its molecules stand in for QM9's")
+    return _told(_archive(kept), "figshare (kept in the cache folder)")
+
+
+def crystals(system: str, hull: float) -> list[Atoms]:
+    """Materials Project crystals of a chemical system, such as "Si-O", all its subsystems included.
+
+    Args:
+        system: Its elements, joined by hyphens.
+        hull: Largest energy above the hull, eV per atom; crystals where it is unknown are left
+            out, amorphous cells too.
+    """
+    found = _extxyz(f"mp/{system}.extxyz", lambda path: fetching.crystals(system, path))
+    structures = prototypes.crystals(system) if found is None else found
+    return [
+        atoms
+        for atoms in structures
+        if atoms.info.get("e_above_hull", np.inf) <= hull
+        and atoms.info.get("material_id") not in AMORPHOUS
+    ]
+
+
+def amorphous_silica() -> list[Atoms]:
+    """Cells of amorphous SiO2, some 100 atoms each."""
+    found = _extxyz("silica/aSiO2_MP_amorphous_DFT_4.extxyz", fetching.amorphous_silica)
+    return prototypes.disordered_silica() if found is None else found
+
+
+def random_search_carbon() -> list[Atoms]:
+    """Carbon found by random structure search at 10 GPa; ``energy_per_atom`` (eV) in ``info``.
+
+    It has no download of single files: without ``LOSIKO_DATA``, the Materials Project's carbon.
+    """
+    given = folder()
+    if given is not None:
+        return _read(given / "carbon" / "carbon_24_valtest.extxyz", "LOSIKO_DATA")
+    return crystals("C", hull=1.0)
+
+
+def _extxyz(name: str, fetch: Callable[[Path], None]) -> list[Atoms] | None:
+    """Of LOSIKO_DATA, or as fetched; None where neither is to be had."""
+    given = folder()
+    if given is not None:
+        return _read(given / name, "LOSIKO_DATA")
+    kept = cache_folder() / Path(name).name
+    if not kept.exists() and not _fetched(kept, fetch):
+        print(f"{Path(name).stem}: a few textbook structures stand in")
+        return None
+    return _read(kept, "the Materials Project (kept in the cache folder)")
+
+
+def _fetched(path: Path, fetch: Callable[[Path], None]) -> bool:
+    if QUICK:
+        print(f"{path.name}: not fetched in quick mode")
+        return False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fetch(path)
+    except (OSError, ImportError, fetching.NotFetched) as error:
+        print(f"{path.name}: not fetched ({error})")
+        return False
+    return True
+
+
+def _read(path: Path, source: str) -> list[Atoms]:
+    structures = ase.io.read(path, ":")
+    print(f"{path.name}: {len(structures)} structures, from {source}")
+    return structures
+
+
+def _archive(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as archive:
+        return {name: archive[name] for name in ("id", "Z", "R", "offsets")}
+
+
+def _told(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    print(f"QM9: {len(arrays['id'])} molecules, from {source}")
+    return arrays
+
+
+def _embedded_as_qm9() -> dict[str, np.ndarray]:
+    return as_arrays(
+        (k + 1, atoms) for k, atoms in enumerate(embedded_structures()) if 9 not in atoms.numbers
+    )
+
+
+def as_arrays(molecules: Iterable[tuple[int, Atoms]]) -> dict[str, np.ndarray]:
+    """Molecules with their numbers, in the arrays of ``qm9.npz``."""
+    ids, numbers, positions = [], [], []
+    for number, atoms in molecules:
+        ids.append(number)
+        numbers.append(atoms.numbers.astype(np.uint8))
+        positions.append(atoms.positions.astype(np.float32))
+    return {
+        "id": np.array(ids, dtype=np.int32),
+        "Z": np.concatenate(numbers),
+        "R": np.concatenate(positions),
+        "offsets": np.cumsum([0, *map(len, numbers)], dtype=np.int32),
+    }

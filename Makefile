@@ -1,5 +1,6 @@
 # make demo   sets everything up, relaxes distorted molecules with the embedded database
 # make test   sets everything up, runs linter, type checker and all tests
+# make notebooks   sets everything up, runs the notebooks of the paper's cases into notebook_output
 #
 # PYTHON is the interpreter that the environment is made with. The versions that were tested are in
 # constraints.txt; to use another torch (for a GPU), install it into .venv first and set
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint notebooks clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -24,6 +25,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+notebooks: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[cpu,notebooks]'
+	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir notebook_output notebooks/*.ipynb
+
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -32,4 +37,4 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo_output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info demo_output notebook_output .pytest_cache .mypy_cache .ruff_cache

@@ -82,8 +82,9 @@ def relax(
             {"H": 0.5}; 1 for elements not named. A structure's own array ``losiko_weight``, one
             number an atom, multiplies too. ``fmax`` is that of the weighted loss.
         max_steps: Evaluations of the loss granted to each structure: 200; 20,000 for Nelder-Mead.
-        fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom (0.02;
-            0.003 with a database of crystals). See ``losiko_torch.defaults``.
+        fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom (0.02,
+            less where SOAP's sigma is below 0.3; 0.003 with a database of crystals). See
+            ``losiko_torch.defaults``.
         movable: Which atoms may move, constraints permitting; None: all. A mask (n,) or (n, 3) for
             every structure, a list of such arrays, one for each, a function from ``Atoms`` to a
             mask, such as ``within(5.0, of=[0, 7])`` or ``near_plane(5.0, "z", 12.5)``, the text of

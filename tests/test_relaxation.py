@@ -10,7 +10,7 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 from small_database import database, rattled, soap, water_database
 
-from losiko_torch import EnvironmentDatabase, InputError, relax, score, stages
+from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax, score, stages
 from losiko_torch.database.environments import Environments
 from losiko_torch.objective import Objective
 from losiko_torch.structures import Batch
@@ -401,3 +401,10 @@ def test_matches_are_the_nearest_references(dtype):
         distances = ((z[found] - features[row]) ** 2).sum(1)
         np.testing.assert_allclose(distances, matches.distance[row], atol=3e-6)
         assert len(set(found)) == 9
+
+
+@pytest.mark.parametrize(("sigma", "fmax"), [(0.5, 0.02), (0.3, 0.02), (0.15, 0.005)])
+def test_sharper_gaussians_stop_later(sigma, fmax):
+    descriptor = SOAP(species=["H", "O"], r_cut=3.0, n_max=4, l_max=3, sigma=sigma)
+    built = EnvironmentDatabase.build([molecule("H2O")], descriptor)
+    assert built.defaults.fmax == pytest.approx(fmax)

@@ -33,7 +33,7 @@ from losiko_torch.database.describing import (
 from losiko_torch.database.references import Environments, full_name
 from losiko_torch.database.sources import SOURCE, parse_filter
 from losiko_torch.database.weighting import StructureWeights, as_weight, structure_weights
-from losiko_torch.defaults import CRYSTALS, MOLECULES, Defaults
+from losiko_torch.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
 from losiko_torch.descriptors.protocol import (
     Descriptor,
     check_cutoff,
@@ -42,6 +42,7 @@ from losiko_torch.descriptors.protocol import (
     restriction,
     species_of,
 )
+from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.weights import own_weights
 
@@ -281,7 +282,10 @@ class EnvironmentDatabase:
     def defaults(self) -> Defaults:
         """What relaxations with it do where nothing else is said, by what most structures are."""
         periodic = sum(record.get("periodic") is True for record in self.structures)
-        return CRYSTALS if 2 * periodic > len(self.structures) else MOLECULES
+        if 2 * periodic > len(self.structures):
+            return CRYSTALS
+        soap = self.descriptor
+        return for_molecules(soap.sigma) if isinstance(soap, SOAP) else MOLECULES
 
     @property
     def device(self) -> torch.device:

@@ -23,7 +23,7 @@ from cases.molecules import QM9, SHARP, SPECIES, with_noise
 from cases.pictures import superposed
 from losiko_torch import SOAP, EnvironmentDatabase, Result, relax
 from losiko_torch.comparison import bond_errors, rmsd
-from losiko_torch.database.describing import describe
+from losiko_torch.database.describing import describe, record_of
 from losiko_torch.database.references import Environments
 from losiko_torch.mapping import ElementMap
 
@@ -89,7 +89,7 @@ def grown(database: EnvironmentDatabase, molecules: list[Atoms]) -> EnvironmentD
         for z, found in describe(block, database.descriptor, len(records)).items():
             basis = parts[z][0].basis
             parts[z].append(Environments(found.vectors @ basis, basis, found.structure, found.atom))
-        records += [{"formula": str(atoms.symbols), **atoms.info} for atoms in block]
+        records += map(record_of, block)
     environments = {
         z: Environments(
             torch.cat([part.vectors for part in each]),
@@ -132,24 +132,27 @@ def nearest_distance(results: list[Result]) -> np.ndarray:
     return np.concatenate([result.matches.distance[:, 0] for result in results])
 
 
-def bonded_to(atoms: Atoms) -> list[str]:
-    """What each atom is bonded to: "C" for a hydrogen; "3 atoms" for others."""
+def groups(atoms: Atoms) -> list[str]:
+    """The group of each atom, hydrogens that of what they are bonded to: "CH3", "NH", "=O"."""
     first, second = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.15))
+    neighbours = np.bincount(first, minlength=len(atoms))
+    hydrogens = np.bincount(first[atoms.numbers[second] == 1], minlength=len(atoms))
+    holder = np.arange(len(atoms))
+    of_hydrogen = (atoms.numbers[first] == 1) & (atoms.numbers[second] != 1)
+    holder[first[of_hydrogen]] = second[of_hydrogen]
     names = []
-    for k, symbol in enumerate(atoms.symbols):
-        others = atoms.symbols[second[first == k]]
-        if symbol == "H":
-            names.append("on " + (str(others[0]) if len(others) else "nothing"))
-        else:
-            names.append(f"{len(others)} neighbour{'s' * (len(others) != 1)}")
+    for k in holder:
+        more = {0: "", 1: "H"}.get(hydrogens[k], f"H{hydrogens[k]}")
+        double = "=" if atoms.symbols[k] == "O" and neighbours[k] == 1 and not more else ""
+        names.append(f"{double}{atoms.symbols[k]}{more}")
     return names
 
 
-def reference_kinds(element: ElementMap, molecules: list[Atoms]) -> np.ndarray:
-    """``bonded_to`` of every reference on a map of a database of these molecules."""
-    kinds = [bonded_to(atoms) for atoms in molecules]
+def reference_groups(element: ElementMap, molecules: list[Atoms]) -> np.ndarray:
+    """``groups`` of every reference on a map of a database of these molecules."""
+    found = [groups(atoms) for atoms in molecules]
     places = zip(element.references.structure, element.references.atom, strict=True)
-    return np.array([kinds[structure][atom] for structure, atom in places])
+    return np.array([found[structure][atom] for structure, atom in places])
 
 
 def diatomic(name: str, length: float) -> Atoms:

@@ -16,7 +16,7 @@ from small_database import NAMES, database, rattled, soap
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError, StructureError
 from losiko_torch.database import environments
-from losiko_torch.database.components import principal_components
+from losiko_torch.database.components import principal_components, projected
 from losiko_torch.database.storage import TENSORS
 from losiko_torch.defaults import CRYSTALS, MOLECULES
 
@@ -155,6 +155,18 @@ def test_components_are_orthonormal(n, count, monkeypatch):
     eye = torch.eye(basis.shape[1])
     torch.testing.assert_close(basis.T @ basis, eye, rtol=0, atol=2e-6)
     assert basis.shape[1] <= min(n, 60, count or n)
+
+
+def test_a_rare_reference_that_the_sample_misses_is_not_lost(monkeypatch):
+    monkeypatch.setattr("losiko_torch.database.components.SAMPLE", 30)
+    common = torch.nn.functional.pad(unit(100, 40), (0, 1))
+    rare = torch.eye(41)[-1:]
+    vectors = torch.cat([common[:50], rare, common[50:]])
+    assert left_over(vectors, principal_components(vectors, 20))[50] > 0.99
+    found, basis = projected(vectors, 20)
+    assert left_over(vectors, basis)[50] < 0.01
+    assert basis.shape == (41, 20)
+    torch.testing.assert_close(found, vectors @ basis)
 
 
 def test_fewer_references_than_components_are_spanned_exactly():

@@ -9,7 +9,7 @@ import torch
 from ase import Atoms
 from torch import nn
 
-from losiko_torch.database.components import principal_components
+from losiko_torch.database.components import projected
 from losiko_torch.database.references import Environments
 from losiko_torch.database.sources import SOURCE
 from losiko_torch.database.weighting import as_weight
@@ -82,10 +82,8 @@ def describe(structures: list[Atoms], descriptor: nn.Module, first: int) -> dict
 
 def joined(parts: list[Described], components: int | None) -> Environments:
     vectors = torch.cat([part.vectors for part in parts])
-    basis = principal_components(vectors, components)
     return Environments(
-        vectors @ basis,
-        basis,
+        *projected(vectors, components),
         torch.cat([part.structure for part in parts]),
         torch.cat([part.atom for part in parts]),
         as_weight(torch.cat([part.weight for part in parts])),

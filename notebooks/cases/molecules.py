@@ -30,8 +30,10 @@ class QM9:
         self.others = np.flatnonzero(~in_database)
 
     def molecule(self, k: int) -> Atoms:
+        """The k-th, with QM9's own number in ``info["id"]``."""
         atoms = slice(self.offsets[k], self.offsets[k + 1])
-        return Atoms(self.numbers[atoms], self.positions[atoms].astype(float))
+        positions = self.positions[atoms].astype(float)
+        return Atoms(self.numbers[atoms], positions, info={"id": int(self.ids[k])})
 
     def paper_database(
         self, components: int | None = COMPONENTS, **descriptor
@@ -43,10 +45,17 @@ class QM9:
 
     def large_database(self, without: list[Atoms]) -> EnvironmentDatabase:
         """Every 35th id, some 3,650 molecules of H, C, N and O, but for those of a list."""
-        left_out = {atoms.positions.tobytes() for atoms in without}
-        molecules = map(self.molecule, np.flatnonzero(self.ids % 35 == 0))
-        chosen = (m for m in molecules if m.positions.tobytes() not in left_out)
-        return EnvironmentDatabase.build(chosen, SOAP(species=SPECIES, **SHARP))
+        chosen = np.setdiff1d(np.flatnonzero(self.ids % 35 == 0), self._places(without))
+        return EnvironmentDatabase.build(map(self.molecule, chosen), SOAP(species=SPECIES, **SHARP))
+
+    def spaced(self, count: int, without: list[Atoms]) -> list[Atoms]:
+        """So many molecules, evenly spaced over QM9's order, but for those of a list."""
+        rest = np.setdiff1d(np.arange(len(self.ids)), self._places(without))
+        places = np.linspace(0, len(rest) - 1, min(count, len(rest))).astype(int)
+        return [self.molecule(k) for k in rest[places]]
+
+    def _places(self, molecules: list[Atoms]) -> np.ndarray:
+        return np.flatnonzero(np.isin(self.ids, [atoms.info["id"] for atoms in molecules]))
 
     def choosing(self, count: int) -> list[Atoms]:
         """Molecules outside the database, for choosing parameters."""
@@ -54,7 +63,8 @@ class QM9:
 
     def reporting(self, count: int) -> list[Atoms]:
         """Molecules outside the database and outside the 1,000 first ones for choosing."""
-        rest = np.setdiff1d(self.others, self._choosing(1000))
+        rest = np.setdiff1d(self.others, self._choosing(min(1000, len(self.others) // 2)))
+        count = min(count, len(rest))
         chosen = np.random.default_rng(REPORTING_SEED).choice(rest, count, replace=False)
         return [self.molecule(k) for k in chosen]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -94,7 +95,10 @@ def superposed(atoms: Atoms, reference: Atoms) -> Atoms:
     moved = atoms.copy()
     centre = reference.positions.mean(axis=0)
     shifted = atoms.positions - atoms.positions.mean(axis=0)
-    turn, _ = Rotation.align_vectors(reference.positions - centre, shifted)
+    with warnings.catch_warnings():
+        # How a linear molecule is turned around itself does not matter.
+        warnings.simplefilter("ignore", UserWarning)
+        turn, _ = Rotation.align_vectors(reference.positions - centre, shifted)
     moved.positions = turn.apply(shifted) + centre
     return moved
 

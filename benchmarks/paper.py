@@ -1,6 +1,6 @@
 """The paper's cases on their full size: what ``notebooks/README.md`` compares with the paper.
 
-    python benchmarks/paper.py water|qm9|proton_defect|interface|carbon
+    python benchmarks/paper.py water|qm9|qm9_sharp|proton_defect|interface|carbon
 
 Each case's starting structures, parameters and seeds are in ``notebooks/cases``; its table goes to
 ``benchmarks/results/CASE.md`` when it is complete. ``LOSIKO_DATA`` names the reference data;
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import common
 
-CASES = ("water", "qm9", "proton_defect", "interface", "carbon")
+CASES = ("water", "qm9", "qm9_sharp", "proton_defect", "interface", "carbon")
 RESULTS = Path(__file__).parent / "results"
 #: Whose versions a table is to name.
 PACKAGES = ("losiko-torch", "torch", "ase", "numpy")

@@ -105,9 +105,9 @@ def grown(database: EnvironmentDatabase, molecules: list[Atoms]) -> EnvironmentD
     return EnvironmentDatabase(database.descriptor, environments, records)
 
 
-def database_of(molecules: list[Atoms]) -> EnvironmentDatabase:
-    """Any number of molecules, with the sharp descriptor."""
-    soap = SOAP(species=SPECIES, **SHARP)
+def database_of(molecules: list[Atoms], soap: SOAP | None = None) -> EnvironmentDatabase:
+    """Any number of molecules, with that descriptor, or with the built-in database's."""
+    soap = SOAP(species=SPECIES, **SHARP) if soap is None else soap
     if len(molecules) <= BLOCKWISE:
         return EnvironmentDatabase.build(molecules, soap)
     first = np.zeros(len(molecules), dtype=bool)

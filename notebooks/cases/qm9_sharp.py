@@ -22,7 +22,7 @@ HAND_OVER = 0.05
 #: Standard deviations (Angstrom) of the noise on every coordinate.
 NOISES = (0.0, 0.1, 0.2)
 #: Database molecules in full size, with how many molecules they are reported on.
-FULL = ((None, REPORTED), (3800, 200), (38_000, 200))
+FULL = ((None, REPORTED), (3800, 200), (38_000, 100))
 
 
 def coarse_then_sharp(

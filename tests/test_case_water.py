@@ -103,17 +103,20 @@ def test_evaluations_are_those_of_all_copies(sharp):
     assert got.evaluations == np.mean([sum(c.n_steps for c in r.starts) for r in results])
 
 
-def test_a_path_leads_from_the_start_to_where_the_relaxation_ends(sharp):
-    start = water.random_starts(1, seed=water.REPORTING_SEEDS[0])[0]
-    path = water.path(start, sharp)
-    (whole,) = relax(start, sharp, **water.RELAX)
-    np.testing.assert_array_equal(path.results[0].atoms.positions, start.positions)
-    np.testing.assert_array_equal(path.results[-1].atoms.positions, whole.atoms.positions)
-    assert (np.diff(path.losses) <= 0).all()
-    assert path.energies[-1] == pytest.approx(0, abs=0.01)
-    stages = water.stages(path)
-    assert stages[0] == 0
-    assert stages[-1] == len(path.results) - 1
+def test_paths_lead_from_the_start_to_where_the_relaxation_ends(sharp):
+    starts = water.random_starts(3, seed=water.REPORTING_SEEDS[0])
+    wholes = relax(starts, sharp, **water.RELAX)
+    paths = water.paths(starts, sharp)
+    assert [len(path.results) for path in paths] == [whole.n_steps for whole in wholes]
+    for start, path, whole in zip(starts, paths, wholes, strict=True):
+        np.testing.assert_array_equal(path.results[0].atoms.positions, start.positions)
+        np.testing.assert_array_equal(path.results[-1].atoms.positions, whole.atoms.positions)
+        assert (np.diff(path.losses) <= 0).all()
+        if water.is_water(whole):
+            assert path.energies[-1] == pytest.approx(0, abs=0.01)
+        stages = water.stages(path)
+        assert stages[0] == 0
+        assert stages[-1] == len(path.results) - 1
 
 
 def test_a_path_rises_by_its_steepest_step(sharp):

@@ -389,7 +389,7 @@ def _shares(
         )
     plain = [result for starts in sets for result in relax(starts, sharp, **RELAX)]
     kinds = [kind(result) for result in plain]
-    counted = sorted(set(kinds), key=kinds.count, reverse=True)
+    counted = sorted(dict.fromkeys(kinds), key=kinds.count, reverse=True)
     ends = ", ".join(f"{kinds.count(each)} {each}" for each in counted)
     return "\n".join([*lines, f"\nWhat the {len(kinds)} of nearest as it is ended as: {ends}."])
 

@@ -149,7 +149,8 @@ def _draw_one(
                 zorder=2 * at + 2,
             )
         )
-    panel.update_datalim(turned[:, :2])
+    radii = ball * covalent_radii[atoms.numbers, None]
+    panel.update_datalim(np.concatenate([turned[:, :2] - radii, turned[:, :2] + radii]))
 
 
 def _write_elements(panel: Axes, atoms: Atoms, rgb: np.ndarray, view: np.ndarray) -> None:

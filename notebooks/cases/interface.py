@@ -312,3 +312,12 @@ def with_interfaces(
 
 def strains(starts: Sequence[Start]) -> str:
     return ", ".join(f"{x:+.1%} and {y:+.1%}" for x, y in (start.strain for start in starts))
+
+
+def around_seam(start: Start, atoms: Atoms, reach: float = 8.0) -> tuple[Atoms, np.ndarray]:
+    """Only what lies within ``reach`` (Angstrom) of the seam at first, for a picture; and which."""
+    shown = np.abs(start.atoms.positions[:, 2] - start.plane) <= reach
+    part = atoms[shown]
+    part.positions[:, 2] -= start.plane - reach
+    part.set_cell([*atoms.cell.lengths()[:2], 2 * reach])
+    return part, shown

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,34 +13,22 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.mixing import SumCalculator
 from ase.filters import FrechetCellFilter
 from ase.geometry import cellpar_to_cell
-from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
 from ase.units import _amu
-from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from cases import data
 from cases.energies import chgnet_energy
-from losiko_torch import SOAP, EnvironmentDatabase, LosikoCalculator, Result, relax, score
-from losiko_torch.symmetry import symmetrized
+from cases.polymorphs import WINDOW, coordination, descriptor, kind, known_carbon, name_of, named
+from losiko_torch import EnvironmentDatabase, LosikoCalculator, Result, relax, score
 
 #: What multiplies amu/A^3 to make g/cm3.
 GRAMS = _amu * 1e27
-#: Two carbon atoms closer than this (A) are bonded.
-BOND = 1.85
 #: Random cells: atoms, density (g/cm3), smallest distance (A). The counts are even, as graphene and
 #: diamond have two atoms a cell: no odd number of atoms makes a perfect one of either.
 COUNTS, DENSITIES, APART = (6, 8, 10, 12), (3.7, 4.2), 1.2
 STARTS, SEED = 300, 0
-#: Energy above the lowest, eV/atom, up to which carbon is in the combined database.
-WINDOW = 0.5
-#: An environment is that of a reference where their squared distance is below this.
-ALIKE = 5e-3
 #: Copies of the second of the ``searched`` calls, and their noise (A).
 COPIES, START_NOISE = 8, 0.5
-#: Tolerance (A) for the symmetry of what is compared with known crystals.
-SYMPREC = 0.3
 #: What the searching descriptor has for r_cut and sigma (A).
 WIDER = (3.0, 0.3)
 #: Weights of references other than the one that is favoured, and kT (eV) of Boltzmann's weights.
@@ -52,25 +39,11 @@ TARGETS, STIFFNESS = (2.0, 2.4, 2.8, 3.2, 3.6), 10.0
 LOW = 0.15
 #: Starts of the full table: all, those with Boltzmann's weights, with each bias, with each target.
 FULL_WEIGHTED, FULL_BIASED, FULL_TARGETED = 60, 40, 3
-#: Names of Materials Project entries.
-NAMES = {
-    "mp-48": "graphite",
-    "mp-66": "diamond",
-    "mp-47": "lonsdaleite",
-    "mp-611426": "diamond polytype mp-611426",
-    "mp-611448": "diamond polytype mp-611448",
-}
-LAYERS = "graphene layers"
 
 
 def density(atoms: Atoms) -> float:
     """Of the mass, g/cm3."""
     return float(atoms.get_masses().sum() * GRAMS / atoms.get_volume())
-
-
-def coordination(atoms: Atoms) -> np.ndarray:
-    """Neighbours of each atom within ``BOND``."""
-    return np.bincount(neighbor_list("i", atoms, BOND), minlength=len(atoms))
 
 
 def random_cells(count: int, seed: int = SEED) -> list[Atoms]:
@@ -98,7 +71,7 @@ def _random_cell(rng: np.random.Generator) -> Atoms:
 
 
 def _placed(rng: np.random.Generator, cell: np.ndarray, count: int) -> np.ndarray | None:
-    """Fractional coordinates (count, 3), each ``APART`` from all before; None if there is no room."""
+    """Fractional coordinates (count, 3), ``APART`` from each other; None where they do not fit."""
     images = np.array(list(np.ndindex(5, 5, 5))) - 2
     x = rng.random((1, 3))
     for trial in rng.random((1000, 3)):
@@ -109,27 +82,6 @@ def _placed(rng: np.random.Generator, cell: np.ndarray, count: int) -> np.ndarra
             if len(x) == count:
                 return x
     return None
-
-
-def descriptor(r_cut: float = 2.3, sigma: float = 0.25) -> SOAP:
-    """Table S1's of carbon, with a smooth cutoff, or one that sees further."""
-    return SOAP(
-        species=["C"], r_cut=r_cut, n_max=8, l_max=6, sigma=sigma, periodic=True, smooth_width=0.5
-    )
-
-
-def known_carbon() -> list[Atoms]:
-    """Crystals of carbon up to ``WINDOW`` above the hull, by the Materials Project."""
-    return data.crystals("C", hull=WINDOW)
-
-
-def named(structures: Iterable[Atoms], name: str) -> Atoms:
-    """The one called, for example, "graphite"."""
-    return next(atoms for atoms in structures if name_of(atoms.info["material_id"]) == name)
-
-
-def name_of(identifier: str) -> str:
-    return NAMES.get(identifier, identifier)
 
 
 def combined_carbon(known: Sequence[Atoms]) -> list[Atoms]:
@@ -208,50 +160,6 @@ def finding(result: Result, energy: bool = True) -> Finding:
         per_atom,
         kind(atoms),
     )
-
-
-def kind(atoms: Atoms) -> str:
-    """Which carbon this is: graphene layers, whatever their stacking, a crystal, or ""."""
-    for name, prototype in _prototypes().items():
-        # By its atoms: the layers' stacking differs from one result to the next.
-        judged = score(atoms, prototype, targets="nearest")[0]
-        if judged.problem is None and judged.distances.max() < ALIKE:
-            return name
-    if not (coordination(atoms) >= 3).all():
-        return ""
-    probe = AseAtomsAdaptor.get_structure(symmetrized(atoms, SYMPREC) or atoms)
-    primitive = probe.get_primitive_structure(tolerance=SYMPREC)
-    for name, known in _crystals():
-        if len(known) == len(primitive) and _matcher().fit(primitive, known):
-            return name
-    return ""
-
-
-@lru_cache(maxsize=1)
-def _prototypes() -> dict[str, EnvironmentDatabase]:
-    crystals = known_carbon()
-    of = {LAYERS: "graphite", "diamond": "diamond"}
-    return {
-        name: EnvironmentDatabase.build(named(crystals, crystal), descriptor())
-        for name, crystal in of.items()
-    }
-
-
-@lru_cache(maxsize=1)
-def _crystals() -> list[tuple[str, Structure]]:
-    """Primitive cells of all that could be one of a dozen atoms, the lowest in energy first."""
-    found = sorted(known_carbon(), key=lambda atoms: atoms.info["e_above_hull"])
-    cells = [
-        (name_of(atoms.info["material_id"]), AseAtomsAdaptor.get_structure(atoms))
-        for atoms in found
-        if len(atoms) <= 16
-    ]
-    return [(name, cell.get_primitive_structure()) for name, cell in cells]
-
-
-@lru_cache(maxsize=1)
-def _matcher() -> StructureMatcher:
-    return StructureMatcher(ltol=0.15, stol=0.2, angle_tol=5, primitive_cell=False)
 
 
 class DensityPenalty(Calculator):

@@ -13,12 +13,22 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.mixing import SumCalculator
 from ase.filters import FrechetCellFilter
 from ase.geometry import cellpar_to_cell
+from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
 from ase.units import _amu
 
 from cases import data
 from cases.energies import chgnet_energy
-from cases.polymorphs import WINDOW, coordination, descriptor, kind, known_carbon, name_of, named
+from cases.polymorphs import (
+    BOND,
+    WINDOW,
+    coordination,
+    descriptor,
+    kind,
+    known_carbon,
+    name_of,
+    named,
+)
 from losiko_torch import EnvironmentDatabase, LosikoCalculator, Result, relax, score
 
 #: What multiplies amu/A^3 to make g/cm3.
@@ -160,6 +170,15 @@ def finding(result: Result, energy: bool = True) -> Finding:
         per_atom,
         kind(atoms),
     )
+
+
+def upright(atoms: Atoms) -> Atoms:
+    """A copy turned so that z is the direction in which its bonds reach least: across layers."""
+    first, vectors = neighbor_list("iD", atoms, BOND)
+    turned = atoms.copy()
+    if len(first):
+        turned.rotate(np.linalg.svd(vectors)[2][2], "z", rotate_cell=True)
+    return turned
 
 
 class DensityPenalty(Calculator):

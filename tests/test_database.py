@@ -455,11 +455,11 @@ def test_same_database_is_the_same_file(tmp_path):
 def test_defaults_are_those_of_what_most_structures_are():
     soap = SOAP(species=["H", "Si"], r_cut=3.0, n_max=2, l_max=1, sigma=0.4, periodic=True)
     crystals = [bulk("Si", a=a) for a in (5.4, 5.5)]
-    assert EnvironmentDatabase.build([molecule("SiH4")], soap).defaults is MOLECULES
-    assert EnvironmentDatabase.build([molecule("SiH4"), *crystals], soap).defaults is CRYSTALS
-    assert EnvironmentDatabase.build([molecule("SiH4"), crystals[0]], soap).defaults is MOLECULES
+    assert EnvironmentDatabase.build([molecule("SiH4")], soap).defaults == MOLECULES
+    assert EnvironmentDatabase.build([molecule("SiH4"), *crystals], soap).defaults == CRYSTALS
+    assert EnvironmentDatabase.build([molecule("SiH4"), crystals[0]], soap).defaults == MOLECULES
     liar = molecule("SiH4")
     liar.info["periodic"] = True
     made = EnvironmentDatabase.build(liar, soap)
-    assert made.defaults is MOLECULES
+    assert made.defaults == MOLECULES
     assert "periodic" not in made.structures[0]

@@ -110,11 +110,13 @@ def oxygen_distances(atoms: Atoms, h: int) -> np.ndarray:
     return np.linalg.norm(_to_oxygen(atoms, h), axis=1)
 
 
-def neighbourhood(atoms: Atoms, defect: Defect, radius: float) -> tuple[Atoms, np.ndarray]:
-    """Atoms that were within ``radius`` (Angstrom) of the site, as a cluster, and their indices."""
+def neighbourhood(
+    atoms: Atoms, defect: Defect, radius: float, elements: Sequence[str] = SPECIES
+) -> tuple[Atoms, np.ndarray]:
+    """What of some elements was within ``radius`` (Angstrom) of the site: cluster and indices."""
     site = defect.atoms.positions[defect.h]
     before, apart = find_mic(defect.atoms.positions - site, defect.atoms.cell)
-    near = np.flatnonzero(apart <= radius)
+    near = np.flatnonzero((apart <= radius) & np.isin(list(atoms.symbols), elements))
     moved, _ = find_mic(atoms.positions[near] - defect.atoms.positions[near], atoms.cell)
     return Atoms(atoms.numbers[near], before[near] + moved), near
 

@@ -2,6 +2,8 @@
 
 H is put where Li was, at the centre of six O, 2.1 Angstrom from each. That is no place for it: it
 binds to one of them. Energies are CHGNet's, in eV, of the whole cell (see ``cases.energies``).
+CHGNet also decided which settings were taken, among more than 300 tried on this very defect: other
+seeds end in the same structure, and are no test of the settings on another one.
 """
 
 from __future__ import annotations

@@ -21,16 +21,22 @@ FINE = {**SHARP, "sigma": 0.15}
 HAND_OVER = 0.05
 #: Standard deviations (Angstrom) of the noise on every coordinate.
 NOISES = (0.0, 0.1, 0.2)
+#: Smaller ``fmax`` (1/Angstrom) for the sharp descriptor than its default, and for how many
+#: molecules.
+FINER, FEWER = (0.002, 0.001), 100
 #: Database molecules in full size, with how many molecules they are reported on.
 FULL = ((None, REPORTED), (3800, 200), (38_000, 100))
 
 
 def coarse_then_sharp(
-    starts: list[Atoms], coarse: EnvironmentDatabase, sharp: EnvironmentDatabase
+    starts: list[Atoms],
+    coarse: EnvironmentDatabase,
+    sharp: EnvironmentDatabase,
+    fmax: float | None = None,
 ) -> list[Result]:
-    """The second results, with the steps of both."""
+    """The second results, with the steps of both; ``fmax`` (1/Angstrom) is the second's."""
     first = relax(starts, coarse, fmax=HAND_OVER)
-    second = relax([result.atoms for result in first], sharp)
+    second = relax([result.atoms for result in first], sharp, fmax=fmax)
     return [
         replace(after, n_steps=before.n_steps + after.n_steps)
         for before, after in zip(first, second, strict=True)
@@ -69,5 +75,20 @@ def table() -> str:
                 ),
             ):
                 lines.append(row(start, name, molecules, timed(work)))
-        parts.append("\n".join(lines))
+        parts += ["\n".join(lines), stopping(molecules[:FEWER], coarse, sharp)]
     return "\n\n".join(parts)
+
+
+def stopping(
+    molecules: list[Atoms], coarse: EnvironmentDatabase, sharp: EnvironmentDatabase
+) -> str:
+    """When the sharp descriptor is to stop."""
+    lines = [f"{len(coarse.structures)} molecules in the database: when to stop.\n", HEADER]
+    for noise in NOISES[:2]:
+        starts = with_noise(molecules, noise) if noise else molecules
+        start = f"DFT + N(0, {noise} A)" if noise else "DFT"
+        for fmax in (sharp.defaults.fmax, *FINER):
+            made = timed(lambda s=starts, f=fmax: coarse_then_sharp(s, coarse, sharp, f))
+            name = f"0.3, then 0.15 A to fmax {fmax:g}"
+            lines.append(row(start, name, molecules, made))
+    return "\n".join(lines)

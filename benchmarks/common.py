@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
 
 import numpy as np
 from ase import Atoms
-from cases.molecules import PAPER, QM9, SHARP, SPECIES, with_noise  # noqa: F401
+from cases import molecules
+from cases.molecules import PAPER, SHARP, SPECIES, deviations, with_noise  # noqa: F401
 
 import losiko_torch
 from losiko_torch import EnvironmentDatabase, Result
@@ -32,6 +33,12 @@ def data_folder() -> Path:
     if folder is None:
         sys.exit("set LOSIKO_DATA to the folder of reference data: see benchmarks/README.md")
     return Path(folder)
+
+
+def QM9() -> molecules.QM9:
+    """QM9 itself: no stand-in is measured."""
+    data_folder()
+    return molecules.QM9()
 
 
 def relaxed(

@@ -30,7 +30,6 @@ from ase import Atoms
 from cases.energies import ForceField, Relaxed, xtb_relaxed
 
 from losiko_torch import EnvironmentDatabase, relax
-from losiko_torch.comparison import bond_errors, rmsd
 
 NOISE = 0.1
 WARM_UP = 3
@@ -56,9 +55,7 @@ def row(
     processor: np.ndarray,
     times: np.ndarray,
 ) -> str:
-    pairs = [(one.atoms, molecule) for one, molecule in zip(relaxed, molecules, strict=True)]
-    distances = np.array([rmsd(*pair) for pair in pairs])
-    bonds = np.concatenate([bond_errors(*pair) for pair in pairs])
+    distances, bonds = common.deviations((one.atoms for one in relaxed), molecules)
     evaluations = np.median([one.evaluations for one in relaxed])
     return (
         f"| {name} | {len(relaxed)} | {1000 * np.median(wall):.1f} | {np.median(times):.3g} "

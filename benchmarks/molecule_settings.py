@@ -18,9 +18,9 @@ from typing import Any
 import common
 import numpy as np
 from ase import Atoms
+from cases.in_turn import relax_in_turn
 
 from losiko_torch import EnvironmentDatabase, Result, Stage, relax, score
-from losiko_torch.comparison import bond_errors, rmsd
 
 #: Changes to the descriptor (r_cut 3 A, n_max 8, l_max 6, sigma 0.3 A), each with the fmax (1/A)
 #: that served it best of a few.
@@ -55,9 +55,7 @@ def row(name: str, run: Callable[[], list[Result]], molecules: list[Atoms]) -> s
     began = time.process_time()
     results = run()
     milliseconds = 1000 * (time.process_time() - began) / len(molecules)
-    pairs = [(result.atoms, molecule) for result, molecule in zip(results, molecules, strict=True)]
-    distances = np.array([rmsd(*pair) for pair in pairs])
-    bonds = np.concatenate([bond_errors(*pair) for pair in pairs])
+    distances, bonds = common.deviations((one.atoms for one in results), molecules)
     return (
         f"| {name} | {distances.mean():.4f} | {distances.max():.3f} | {bonds.mean():.4f} "
         f"| {np.mean([result.converged for result in results]):.0%} | {milliseconds:.0f} |"
@@ -103,13 +101,10 @@ def main() -> None:
     print(row("atoms weighted by trust", lambda: relax(by_trust, usual), molecules), flush=True)
     sharp = qm9.paper_database(**{**common.SHARP, **SHARPEST})
     for fmax in COARSE_FMAX:
-
-        def both(fmax: float = fmax) -> list[Result]:
-            coarse = [result.atoms for result in relax(starts, usual, fmax=fmax)]
-            return relax(coarse, sharp, fmax=SHARPEST_FMAX)
-
         name = f"to fmax {fmax}, then {words(SHARPEST)}, fmax {SHARPEST_FMAX}"
-        print(row(name, both, molecules), flush=True)
+        how = {"fmax": fmax}, {"fmax": SHARPEST_FMAX}
+        run = row(name, lambda h=how: relax_in_turn(starts, usual, sharp, *h), molecules)
+        print(run, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import platform
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,7 +16,6 @@ import common
 import numpy as np
 
 from losiko_torch import default_database, relax
-from losiko_torch.comparison import bond_errors, rmsd
 
 HEADER = (
     "| targets | start | fmax (1/A) | mean RMSD (A) | median | largest | mean bond error (A) "
@@ -29,9 +28,7 @@ def row(molecules, database, targets: str, noise: float, fmax: float, dtype: str
     began = time.perf_counter()
     results = relax(starts, database, targets=targets, fmax=fmax, dtype=dtype)
     seconds = time.perf_counter() - began
-    pairs = [(result.atoms, molecule) for result, molecule in zip(results, molecules, strict=True)]
-    distances = np.array([rmsd(*pair) for pair in pairs])
-    bonds = np.concatenate([bond_errors(*pair) for pair in pairs])
+    distances, bonds = common.deviations((one.atoms for one in results), molecules)
     converged = np.mean([result.converged for result in results])
     steps = np.median([result.n_steps for result in results])
     start = f"DFT + N(0, {noise} A)" if noise else "DFT geometry"

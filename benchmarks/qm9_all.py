@@ -32,7 +32,6 @@ import torch
 from ase import Atoms
 
 from losiko_torch import EnvironmentDatabase, Result
-from losiko_torch.comparison import bond_errors, rmsd
 from losiko_torch.targets import make_target
 from losiko_torch.writing import write_results
 
@@ -98,9 +97,8 @@ class Tally:
 def errors(sample: list[Atoms]) -> str:
     """Against the DFT geometries."""
     qm9 = common.QM9()
-    pairs = [(atoms, qm9.molecule(atoms.info["qm9"])) for atoms in sample]
-    distances = np.array([rmsd(*pair) for pair in pairs])
-    bonds = np.concatenate([bond_errors(*pair) for pair in pairs])
+    molecules = [qm9.molecule(atoms.info["qm9"]) for atoms in sample]
+    distances, bonds = common.deviations(sample, molecules)
     return (
         f"| RMSD of {len(sample):,} molecules: mean, median, largest (A) "
         f"| {distances.mean():.3f}, {np.median(distances):.3f}, {distances.max():.3f} |\n"

@@ -17,16 +17,24 @@ def rmsd(atoms: Atoms, reference: Atoms) -> float:
 
     For molecules; atoms correspond by index.
     """
+    apart = superposed(atoms, reference).positions - reference.positions
+    return float(np.sqrt(np.square(apart).sum(axis=1).mean()))
+
+
+def superposed(atoms: Atoms, reference: Atoms) -> Atoms:
+    """A copy moved and turned onto another structure of the same atoms (Kabsch)."""
     _check_same(atoms, reference)
-    a = atoms.positions - atoms.positions.mean(axis=0)
-    b = reference.positions - reference.positions.mean(axis=0)
-    if len(a) == 1:
-        return 0.0
-    with warnings.catch_warnings():
-        # A linear molecule leaves the rotation, but not the distance, undetermined.
-        warnings.simplefilter("ignore", UserWarning)
-        rotation, _ = Rotation.align_vectors(a, b)
-    return float(np.sqrt(np.square(a - rotation.apply(b)).sum(axis=1).mean()))
+    moved = atoms.copy()
+    moved.positions -= atoms.positions.mean(axis=0)
+    centre = reference.positions.mean(axis=0)
+    if len(atoms) > 1:
+        with warnings.catch_warnings():
+            # A linear molecule leaves the rotation, but not the distance, undetermined.
+            warnings.simplefilter("ignore", UserWarning)
+            turn, _ = Rotation.align_vectors(reference.positions - centre, moved.positions)
+        moved.positions = turn.apply(moved.positions)
+    moved.positions += centre
+    return moved
 
 
 def bond_errors(atoms: Atoms, reference: Atoms) -> np.ndarray:

@@ -32,7 +32,7 @@ CRYSTALS = Defaults(n_neighbors=32, reg=0.3, fmax=0.003)
 SIGMA = 0.3
 
 
-def for_molecules(sigma: float = SIGMA) -> Defaults:
+def for_molecules(sigma: float) -> Defaults:
     """With Gaussians of this width (Angstrom): ``fmax`` falls with its square where it is sharper.
 
     Sharper descriptors tell smaller displacements apart and are still right where the loss is

@@ -1,8 +1,6 @@
 """What the carbon case computes on its own: cells, densities, recognition, the density penalty."""
 
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from ase.lattice.hexagonal import Graphite
 
 for needed in ("chgnet", "pymatgen", "tblite", "rdkit"):
     pytest.importorskip(needed)
-sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
 
 from cases import carbon, polymorphs  # noqa: E402
 

@@ -3,15 +3,11 @@
 import io
 import sys
 import tarfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from ase.build import bulk
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
-
 from cases import data, fetching, prototypes
 
 #: As QM9 writes them: count, "gdb", number and properties; atoms with charges; frequencies, SMILES,

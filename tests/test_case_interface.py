@@ -1,8 +1,5 @@
 """The interface case: how its starts are made and what is counted in them."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from ase import Atoms
@@ -11,7 +8,6 @@ from ase.build import bulk
 pytest.importorskip("chgnet")
 pytest.importorskip("tblite")
 pytest.importorskip("rdkit")
-sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
 
 from cases import interface, prototypes
 

@@ -1,12 +1,8 @@
 """The proton in LiCoO2: its starting structures and what is measured on them."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
 for package in ("chgnet", "tblite", "rdkit"):
     pytest.importorskip(package)
 

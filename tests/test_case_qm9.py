@@ -1,8 +1,5 @@
 """The QM9 case: its split, its errors, RDKit's starts, databases made in blocks."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,13 +8,13 @@ from ase.build import molecule
 
 pytest.importorskip("rdkit")
 pytest.importorskip("tblite")
-sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
 
 from cases import conformers, molecules, qm9
-from cases.data import as_arrays
 from cases.energies import perceive
+from cases.fetching import as_arrays
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
+from losiko_torch.comparison import rmsd
 from losiko_torch.database.embedded import embedded_structures
 from losiko_torch.mapping import environment_map
 
@@ -108,9 +105,9 @@ def test_relabel_finds_equivalent_atoms_again():
     order[hydrogens[ends[1]]] = hydrogens[ends[0]]
     order[hydrogens[middle]] = hydrogens[middle][::-1]
     mixed = propane.positions[order]
-    assert qm9.rmsd(Atoms(propane.numbers, mixed), propane) > 0.5
+    assert rmsd(Atoms(propane.numbers, mixed), propane) > 0.5
     found = conformers.relabel(mol, propane, mixed)
-    assert qm9.rmsd(found, propane) < 1e-6
+    assert rmsd(found, propane) < 1e-6
 
 
 def test_same_conformers_are_near_and_those_left_out_are_counted():
@@ -121,7 +118,7 @@ def test_same_conformers_are_near_and_those_left_out_are_counted():
     assert made.lost["bonds not perceived"] == 1
     assert given[0] in made.molecules
     for atoms, start in zip(made.molecules, made.starts, strict=True):
-        assert 0 < qm9.rmsd(start, atoms) < conformers.SAME
+        assert 0 < rmsd(start, atoms) < conformers.SAME
 
 
 def test_a_database_grown_in_blocks_is_the_one_built_at_once(organic):

@@ -1,14 +1,10 @@
 """What the notebook on water counts and maps."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytest.importorskip("tblite")
 pytest.importorskip("rdkit")
-sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
 
 from ase import Atoms
 from cases import water

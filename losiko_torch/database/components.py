@@ -47,10 +47,12 @@ def projected(vectors: torch.Tensor, count: int | None) -> tuple[torch.Tensor, t
     """Unit vectors (N, F) in their principal components, (N, r), and these, (F, r)."""
     basis = principal_components(vectors, count)
     found = vectors @ basis
+    if len(vectors) <= SAMPLE:
+        return found, basis
     lost = 1 - found.square().sum(1)
     missed = lost.topk(min(JOINING, len(vectors)))
     joining = missed.indices[missed.values > LOST]
-    if len(vectors) > SAMPLE and len(joining):
+    if len(joining):
         basis = principal_components(vectors, count, joining)
         found = vectors @ basis
     return found, basis

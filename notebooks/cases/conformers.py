@@ -11,8 +11,7 @@ from rdkit.Chem import AllChem
 from scipy.optimize import linear_sum_assignment
 
 from cases.energies import MMFF_ITERATIONS, has_parameters, perceive
-from cases.pictures import superposed
-from losiko_torch.comparison import rmsd
+from losiko_torch.comparison import rmsd, superposed
 
 #: Conformers made of a molecule, and the seed they come from.
 CONFORMERS, SEED = 20, 7

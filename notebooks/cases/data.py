@@ -9,7 +9,7 @@ need no network let a notebook run, with other numbers than the stored ones.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import ase.io
@@ -118,21 +118,6 @@ def _told(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
 
 
 def _embedded_as_qm9() -> dict[str, np.ndarray]:
-    return as_arrays(
+    return fetching.as_arrays(
         (k + 1, atoms) for k, atoms in enumerate(embedded_structures()) if 9 not in atoms.numbers
     )
-
-
-def as_arrays(molecules: Iterable[tuple[int, Atoms]]) -> dict[str, np.ndarray]:
-    """Molecules with their numbers, in the arrays of ``qm9.npz``."""
-    ids, numbers, positions = [], [], []
-    for number, atoms in molecules:
-        ids.append(number)
-        numbers.append(atoms.numbers.astype(np.uint8))
-        positions.append(atoms.positions.astype(np.float32))
-    return {
-        "id": np.array(ids, dtype=np.int32),
-        "Z": np.concatenate(numbers),
-        "R": np.concatenate(positions),
-        "offsets": np.cumsum([0, *map(len, numbers)], dtype=np.int32),
-    }

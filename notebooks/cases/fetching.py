@@ -8,7 +8,7 @@ import re
 import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,6 @@ def qm9(path: Path) -> None:
         for number, atoms in read_qm9(fetched(*QM9))
         if number not in failed and 9 not in atoms.numbers
     ]
-    from cases.data import as_arrays
-
     arrays = as_arrays(molecules)
     _whole(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
@@ -96,6 +94,21 @@ def read_qm9(archive: bytes) -> Iterator[tuple[int, Atoms]]:
             rows = [line.replace("*^", "e").split() for line in lines[2 : 2 + count]]
             symbols = [row[0] for row in rows]
             yield number, Atoms(symbols, np.array([row[1:4] for row in rows], dtype=float))
+
+
+def as_arrays(molecules: Iterable[tuple[int, Atoms]]) -> dict[str, np.ndarray]:
+    """Molecules with their numbers, in the arrays of ``qm9.npz``."""
+    ids, numbers, positions = [], [], []
+    for number, atoms in molecules:
+        ids.append(number)
+        numbers.append(atoms.numbers.astype(np.uint8))
+        positions.append(atoms.positions.astype(np.float32))
+    return {
+        "id": np.array(ids, dtype=np.int32),
+        "Z": np.concatenate(numbers),
+        "R": np.concatenate(positions),
+        "offsets": np.cumsum([0, *map(len, numbers)], dtype=np.int32),
+    }
 
 
 def failed_ids(text: str) -> list[int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from ase import Atoms
 
 from cases.data import qm9_arrays
 from losiko_torch import SOAP, EnvironmentDatabase
+from losiko_torch.comparison import bond_errors, rmsd
 from losiko_torch.database.environments import COMPONENTS
 
 #: The descriptor of the embedded database, and that of the paper's QM9 case (its Table S1).
@@ -79,3 +82,10 @@ def with_noise(molecules: list[Atoms], noise: float, seed: int = 0) -> list[Atom
     for atoms in copies:
         atoms.positions += rng.normal(0, 1, atoms.positions.shape) * noise
     return copies
+
+
+def deviations(relaxed: Iterable[Atoms], molecules: list[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+    """RMSD of each molecule after superposition, and the error of every bond, Angstrom."""
+    pairs = list(zip(relaxed, molecules, strict=True))
+    bonds = np.concatenate([bond_errors(*pair) for pair in pairs])
+    return np.array([rmsd(*pair) for pair in pairs]), bonds

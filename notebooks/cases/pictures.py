@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -17,6 +16,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+
+from losiko_torch.comparison import superposed  # noqa: F401  for what is drawn over another
 
 #: Colours from near to far, and the squared distance at which they end.
 COLORS, FAR = "viridis", 0.1
@@ -86,21 +87,6 @@ def draw(
         bar = figure.colorbar(colours, ax=axes, shrink=0.7, aspect=30, extend="max")
         bar.set_label("squared distance to the references")
     return figure
-
-
-def superposed(atoms: Atoms, reference: Atoms) -> Atoms:
-    """A copy moved and turned onto another structure of the same atoms (Kabsch)."""
-    from scipy.spatial.transform import Rotation
-
-    moved = atoms.copy()
-    centre = reference.positions.mean(axis=0)
-    shifted = atoms.positions - atoms.positions.mean(axis=0)
-    with warnings.catch_warnings():
-        # How a linear molecule is turned around itself does not matter.
-        warnings.simplefilter("ignore", UserWarning)
-        turn, _ = Rotation.align_vectors(reference.positions - centre, shifted)
-    moved.positions = turn.apply(shifted) + centre
-    return moved
 
 
 def _flat(atoms: Atoms) -> np.ndarray:

@@ -19,10 +19,9 @@ from scipy.stats import spearmanr
 
 from cases.conformers import same_conformers
 from cases.energies import ForceField, Relaxed, xtb_relaxed
-from cases.molecules import QM9, SHARP, SPECIES, with_noise
-from cases.pictures import superposed
+from cases.molecules import QM9, SHARP, SPECIES, deviations, with_noise
 from losiko_torch import SOAP, EnvironmentDatabase, Result, relax
-from losiko_torch.comparison import bond_errors, rmsd
+from losiko_torch.comparison import superposed
 from losiko_torch.database.describing import describe, record_of
 from losiko_torch.database.references import Environments
 from losiko_torch.mapping import ElementMap
@@ -66,8 +65,7 @@ def errors(relaxed: Iterable[Atoms], molecules: list[Atoms]) -> Errors:
     pairs = list(zip(relaxed, molecules, strict=True))
     moved = [np.linalg.norm(superposed(a, b).positions - b.positions, axis=1) for a, b in pairs]
     return Errors(
-        np.array([rmsd(a, b) for a, b in pairs]),
-        np.concatenate([bond_errors(a, b) for a, b in pairs]),
+        *deviations((a for a, _ in pairs), molecules),
         np.concatenate(moved),
         np.concatenate([_local_errors(a, b) for a, b in pairs]),
     )

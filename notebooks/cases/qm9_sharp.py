@@ -8,10 +8,9 @@ beyond their reach. So the first call stops early and the second goes on from th
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ase import Atoms
 
+from cases.in_turn import relax_in_turn
 from cases.molecules import QM9, SHARP, SPECIES, with_noise
 from cases.qm9 import HEADER, REPORTED, database_of, row, timed
 from losiko_torch import SOAP, EnvironmentDatabase, Result, relax
@@ -34,13 +33,8 @@ def coarse_then_sharp(
     sharp: EnvironmentDatabase,
     fmax: float | None = None,
 ) -> list[Result]:
-    """The second results, with the steps of both; ``fmax`` (1/Angstrom) is the second's."""
-    first = relax(starts, coarse, fmax=HAND_OVER)
-    second = relax([result.atoms for result in first], sharp, fmax=fmax)
-    return [
-        replace(after, n_steps=before.n_steps + after.n_steps)
-        for before, after in zip(first, second, strict=True)
-    ]
+    """The second results; ``fmax`` (1/Angstrom) is theirs."""
+    return relax_in_turn(starts, coarse, sharp, {"fmax": HAND_OVER}, {"fmax": fmax})
 
 
 def databases(

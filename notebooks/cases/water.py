@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import minimum_filter
 
 from cases.energies import xtb_energy
+from cases.in_turn import relax_in_turn
 from losiko_torch import SOAP, EnvironmentDatabase, Result, relax, score
 
 #: The reference's geometry: that of the free molecule at equilibrium, from spectroscopy.
@@ -197,12 +197,7 @@ def wide_first(
     starts: Sequence[Atoms], wide: EnvironmentDatabase, sharp: EnvironmentDatabase
 ) -> list[Result]:
     """Relaxed with the one database, then with the other; evaluations are those of both."""
-    roughly = relax(starts, wide, **RELAX)
-    finely = relax([result.atoms for result in roughly], sharp, **RELAX)
-    return [
-        replace(result, n_steps=before.n_steps + result.n_steps)
-        for before, result in zip(roughly, finely, strict=True)
-    ]
+    return relax_in_turn(starts, wide, sharp, RELAX, RELAX)
 
 
 class Share(NamedTuple):

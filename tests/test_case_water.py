@@ -7,7 +7,7 @@ pytest.importorskip("tblite")
 pytest.importorskip("rdkit")
 
 from ase import Atoms
-from cases import water
+from cases import loss_surfaces, water
 
 from losiko_torch import relax
 
@@ -63,9 +63,9 @@ def test_what_is_no_water_is_called_by_what_it_is(sharp, hydrogens, kind):
 
 @pytest.mark.parametrize(("fixed", "moving"), [(water.two_hydrogens(), 0), (water.one_bond(), 2)])
 def test_surfaces_have_two_mirror_minima_of_loss_zero(sharp, fixed, moving):
-    surface = water.surface(sharp, fixed, moving, half=2.95, points=31)
+    surface = loss_surfaces.surface(sharp, fixed, moving, half=2.95, points=31)
     assert surface.loss.shape == (31, 31)
-    found = water.minima(sharp, surface)
+    found = loss_surfaces.minima(sharp, surface)
     low = [each for each in found if each.loss < 1e-8]
     assert len(low) == 2
     places = [each.atoms.positions[moving] for each in low]
@@ -78,7 +78,9 @@ def test_surfaces_have_two_mirror_minima_of_loss_zero(sharp, fixed, moving):
 
 def test_the_wide_surface_has_no_false_minima(wide):
     for fixed, moving in ((water.two_hydrogens(), 0), (water.one_bond(), 2)):
-        found = water.minima(wide, water.surface(wide, fixed, moving, half=2.95, points=31))
+        found = loss_surfaces.minima(
+            wide, loss_surfaces.surface(wide, fixed, moving, half=2.95, points=31)
+        )
         assert [each.loss < 1e-8 for each in found] == [True, True]
 
 

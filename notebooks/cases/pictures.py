@@ -89,6 +89,15 @@ def draw(
     return figure
 
 
+def to_scale(figure: Figure, span: float) -> None:
+    """Let all panels of ``draw`` show the same width (Angstrom), and little above it."""
+    *panels, bar = figure.axes
+    for panel in panels:
+        across, up = np.mean(panel.get_xlim()), np.mean(panel.get_ylim())
+        panel.set(xlim=(across - span / 2, across + span / 2), ylim=(up - span / 4, up + span / 4))
+    bar.set_ylabel("squared\ndistance")
+
+
 def _flat(atoms: Atoms) -> np.ndarray:
     """The view along the shortest of a molecule's axes, tilted a little."""
     centred = atoms.positions - atoms.positions.mean(axis=0)

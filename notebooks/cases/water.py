@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from matplotlib.figure import Figure
-from scipy.ndimage import minimum_filter
 
 from cases.energies import xtb_energy
 from cases.in_turn import relax_in_turn
-from losiko_torch import SOAP, EnvironmentDatabase, Result, relax, score
+from cases.loss_surfaces import minima, surface
+from losiko_torch import SOAP, EnvironmentDatabase, Result, relax
 
 #: The reference's geometry: that of the free molecule at equilibrium, from spectroscopy.
 BOND, ANGLE = 0.9572, 104.52
@@ -110,26 +109,6 @@ def evaluations(result: Result) -> int:
     return sum(copy.n_steps for copy in result.starts) or result.n_steps
 
 
-# Loss surfaces
-
-
-class Surface(NamedTuple):
-    """The loss as one atom moves through the plane of the others.
-
-    Attributes:
-        fixed: The structure; the moving atom's place in it is of no account.
-        moving: Index of that atom.
-        x, y: Its places, Angstrom.
-        loss: Shape (len(y), len(x)); NaN where atoms lie within 0.1 A of each other.
-    """
-
-    fixed: Atoms
-    moving: int
-    x: np.ndarray
-    y: np.ndarray
-    loss: np.ndarray
-
-
 def two_hydrogens() -> Atoms:
     """The reference, with the middle of its H atoms at the origin."""
     atoms = water()
@@ -142,52 +121,6 @@ def one_bond() -> Atoms:
     atoms = water()
     atoms.rotate(atoms.positions[1], "x")
     return atoms
-
-
-def placed(fixed: Atoms, moving: int, x: float, y: float) -> Atoms:
-    """A copy with one atom elsewhere in the plane z = 0."""
-    atoms = fixed.copy()
-    atoms.positions[moving] = x, y, 0
-    return atoms
-
-
-def surface(
-    database: EnvironmentDatabase, fixed: Atoms, moving: int, half: float, points: int
-) -> Surface:
-    """On a square grid from -half to half, so many points an edge."""
-    x = y = np.linspace(-half, half, points)
-    grid = [placed(fixed, moving, *place) for place in _places(x, y)]
-    scores = score(grid, database, targets="nearest", dtype="float64")
-    losses = np.reshape([each.loss for each in scores], (points, points))
-    return Surface(fixed, moving, x, y, losses)
-
-
-def minima(database: EnvironmentDatabase, of: Surface) -> list[Result]:
-    """The minima of a surface, lowest first: those of its grid, relaxed within the plane."""
-    loss = np.nan_to_num(of.loss, nan=np.inf)
-    lowest = np.isfinite(loss) & (loss == minimum_filter(loss, size=3))
-    lowest[[0, -1]] = lowest[:, [0, -1]] = False
-    places = [place for place, low in zip(_places(of.x, of.y), lowest.flat, strict=True) if low]
-    starts = [placed(of.fixed, of.moving, *place) for place in places]
-    movable = np.zeros((3, 3), dtype=bool)
-    movable[of.moving, :2] = True
-    found: list[Result] = []
-    # Where the loss is flat, RELAX would leave them some hundredths of an Angstrom away.
-    how = {**RELAX, "fmax": 1e-5}
-    for result in sorted(relax(starts, database, movable=movable, **how), key=_loss):
-        here = result.atoms.positions[of.moving]
-        others = [each.atoms.positions[of.moving] for each in found]
-        if all(np.linalg.norm(here - other) > 0.05 for other in others):
-            found.append(result)
-    return found
-
-
-def _places(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
-    return [(across, up) for up in y for across in x]
-
-
-def _loss(result: Result) -> float:
-    return result.loss
 
 
 # From random starts
@@ -314,18 +247,6 @@ def paths(starts: Sequence[Atoms], database: EnvironmentDatabase) -> list[Path]:
         Path(some, np.array([xtb_energy(result.atoms) - zero for result in some]))
         for some in results
     ]
-
-
-# Pictures
-
-
-def to_scale(figure: Figure, span: float) -> None:
-    """Let all panels of ``pictures.draw`` show the same width (Angstrom), and little above it."""
-    *panels, bar = figure.axes
-    for panel in panels:
-        across, up = np.mean(panel.get_xlim()), np.mean(panel.get_ylim())
-        panel.set(xlim=(across - span / 2, across + span / 2), ylim=(up - span / 4, up + span / 4))
-    bar.set_ylabel("squared\ndistance")
 
 
 # The table

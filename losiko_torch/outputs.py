@@ -26,7 +26,7 @@ def check_output(
     """
     path = Path(path)
     if suffixes and path.suffix.lower() not in suffixes:
-        raise InputError(f"{path}: the output is extended xyz: name it {' or '.join(suffixes)}")
+        raise InputError(f"{path}: name the output by what it is to be: {', '.join(suffixes)}")
     if path.is_dir():
         raise InputError(f"{path}: a folder, not a file to write to")
     for source in map(Path, inputs):

@@ -12,6 +12,7 @@ from ase.constraints import FixAtoms, FixCartesian
 from losiko_torch.conversion import AnyStructure, as_atoms, outline
 from losiko_torch.database.describing import check_describable
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.sources import UNREADABLE
 from losiko_torch.errors import StructureError
 from losiko_torch.schedule import gaussian
 from losiko_torch.selection import Selection, selected_coordinates
@@ -64,6 +65,8 @@ def prepare(
     that stay as they are: constraints do not matter then.
     """
     atoms = outline(given)
+    if UNREADABLE in atoms.info:
+        return Prepared(atoms, _nothing(atoms), problem=atoms.info[UNREADABLE])
     try:
         atoms = as_atoms(given)
         check_describable(atoms, database.descriptor)

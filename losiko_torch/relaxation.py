@@ -20,20 +20,18 @@ from typing import Any
 
 import torch
 
-from losiko_torch.batching import WINDOW
 from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.group import relax_group
-from losiko_torch.method import START_NOISE, Method
+from losiko_torch.database.reading import Files, structures_of
+from losiko_torch.method import START_NOISE
+from losiko_torch.relaxer import Relaxer
 from losiko_torch.results import Result
 from losiko_torch.schedule import Stage
-from losiko_torch.selection import selections
-from losiko_torch.similarity import Similarity
-from losiko_torch.workplace import Workplace
+from losiko_torch.shards import by_number
 
 
 def relax(
-    structures: AnyStructure | Iterable[AnyStructure],
+    structures: AnyStructure | Files | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
     *,
     optimizer: str = "lbfgs",
@@ -58,6 +56,8 @@ def relax(
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
     batch_atoms: int | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Result]:
     """Move atoms until their environments look like those of the database.
@@ -65,7 +65,8 @@ def relax(
     Args:
         structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms`` and
             ``FixCartesian`` are honoured. pymatgen's ``Structure`` and ``Molecule`` count as such;
-            results hold ``ase.Atoms``.
+            results hold ``ase.Atoms``. Or the name of a file or folder, or several, of what
+            ``read_structures`` reads.
         database: References; None takes the embedded one (organic molecules of H, C, N, O, F).
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
             SciPy's, one structure at a time, a yardstick.
@@ -105,7 +106,12 @@ def relax(
             same numbers, whatever other structures it is relaxed with.
         device: Where to compute; None: where the database is.
         dtype: torch.float32 (default) or torch.float64, or their names.
-        batch_atoms: Atoms worked on at once; None: as many as memory allows.
+        batch_atoms: Atoms worked on at once; None: as many as memory allows. Where memory runs out
+            all the same, half as many are from then on.
+        workers: Processes that relax, through Ray (extra [ray]), each on a GPU or on its share of
+            the processor; None: this one alone. The results are the same.
+        ray_address: Of a Ray cluster to use, "auto" for the one that this machine is part of; None:
+            Ray is started here for as long as it takes.
         progress: Called with the number of structures that have just finished.
 
     Returns:
@@ -115,60 +121,48 @@ def relax(
     Raises:
         InputError: For arguments that make no sense.
     """
-    return list(_stream(**locals()))
+    return list(_stream(**locals(), in_order=True))
 
 
 def relax_iter(
-    structures: AnyStructure | Iterable[AnyStructure],
+    structures: AnyStructure | Files | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
+    in_order: bool = True,
     **options: Any,
 ) -> Iterator[Result]:
     """``relax`` for more structures than lie in memory at once; ``options`` are its own.
 
-    Results come in input order as they are made, some batches at a time, and ``structures`` are
-    read no faster than that: should reading them fail, those read since the last results are lost.
+    Args:
+        structures: As for ``relax``. Files are read ahead while others relax; other iterables are
+            read in this thread.
+        database: As for ``relax``.
+        in_order: Whether results come in input order; else as they are made, which with several
+            ``workers`` is sooner. ``Result.number`` tells which is which.
+        options: As for ``relax``.
+
+    Results come some batches at a time, and ``structures`` are read no faster than that: should
+    reading them fail, those read since the last results are lost. What cannot be read of a file
+    fails like a structure that cannot be relaxed.
 
     Raises:
         InputError: At once, for arguments that make no sense.
     """
     arguments = signature(relax).bind(structures, database, **options)
     arguments.apply_defaults()
-    return _stream(**arguments.arguments)
+    return _stream(**arguments.arguments, in_order=in_order)
 
 
 def _stream(
-    structures: AnyStructure | Iterable[AnyStructure],
+    structures: AnyStructure | Files | Iterable[AnyStructure],
     database: EnvironmentDatabase | None,
-    targets: str,
-    n_neighbors: int | None,
-    reg: float | None,
-    degree: float,
-    weights: Mapping[str, float] | None,
-    movable: Any,
-    device: torch.device | str | None,
-    dtype: torch.dtype | str | None,
-    batch_atoms: int | None,
     progress: Callable[[int], None] | None,
-    **how: Any,
+    workers: int | None,
+    ray_address: str | None,
+    in_order: bool,
+    **options: Any,
 ) -> Iterator[Result]:
-    similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
-    method = Method.make(targets=targets, n_neighbors=n_neighbors, reg=reg, **how)
-    work = Workplace.make(database, similarity, device, dtype, batch_atoms)
-    finished = _in_inputs(progress, method.n_starts)
-    select = selections(movable, structures)
-    groups = work.groups(structures, select, method.n_starts, WINDOW)
-    return chain.from_iterable(relax_group(group, work, method, finished) for group in groups)
-
-
-def _in_inputs(progress: Callable[[int], None] | None, n_starts: int) -> Callable[[int], None]:
-    """Counts finished copies, and tells of as many inputs as they make."""
-    done = 0
-
-    def finished(count: int) -> None:
-        nonlocal done
-        inputs = (done + count) // n_starts - done // n_starts
-        done += count
-        if progress is not None and inputs:
-            progress(inputs)
-
-    return finished
+    given = structures_of(structures)
+    relaxer = Relaxer.make(given, database, **options)
+    relaxed = relaxer.run(given, workers, ray_address, progress)
+    ordered = by_number(relaxed) if in_order else relaxed
+    return chain.from_iterable(shard.results for shard in ordered)

@@ -76,6 +76,7 @@ class Result:
             before is returned.
         distances: What each atom adds to the loss, its weight included, shape (n,).
         matches: The references of each atom; None if it failed.
+        number: Which of the structures given it is, from 0.
         starts: With ``n_starts``, the results of all copies, that of the input as given first;
             this one is the one of lowest loss among them.
     """
@@ -88,6 +89,7 @@ class Result:
     reason: str
     distances: np.ndarray
     matches: Matches | None
+    number: int = 0
     starts: tuple[Result, ...] = ()
 
     @property

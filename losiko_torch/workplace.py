@@ -5,14 +5,14 @@ What ``relax`` and ``score`` share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from losiko_torch.checks import whole
-from losiko_torch.conversion import AnyStructure, check_type, one_by_one
+from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.embedded import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
@@ -21,6 +21,7 @@ from losiko_torch.objective import Objective
 from losiko_torch.preparation import Prepared, prepare
 from losiko_torch.results import Judgement
 from losiko_torch.selection import Selection
+from losiko_torch.shards import shards
 from losiko_torch.similarity import Similarity
 from losiko_torch.structures import Batch
 from losiko_torch.verdict import Verdict, judge, judgements
@@ -84,34 +85,10 @@ class Workplace:
     def prepare(self, given: AnyStructure, select: Selection | None) -> Prepared:
         return prepare(given, self.objective.database, self.factors, select)
 
-    def groups(
-        self,
-        structures: AnyStructure | Iterable[AnyStructure],
-        selection_of: Callable[[int], Selection] | None = None,
-        copies: int = 1,
-        batches: int = 1,
-    ) -> Iterator[list[Prepared]]:
-        """Structures in input order, cut so that the atoms of a group fill at most so many batches.
-
-        Args:
-            structures: As for ``relax``.
-            selection_of: From a structure's number to which of its atoms move; None: nothing does.
-            copies: How many of each structure the caller will make of it.
-            batches: How many.
-        """
-        group: list[Prepared] = []
-        n_atoms = 0
-        for number, given in enumerate(one_by_one(structures)):
-            check_type(given, number)
-            size = len(given) * copies
-            if group and n_atoms + size > batches * self.batch_atoms:
-                yield group
-                group, n_atoms = [], 0
-            select = None if selection_of is None else selection_of(number)
-            group.append(self.prepare(given, select))
-            n_atoms += size
-        if group:
-            yield group
+    def groups(self, structures: AnyStructure | Iterable[AnyStructure]) -> Iterator[list[Prepared]]:
+        """Structures in input order, each group a batch of such as stay as they are."""
+        for shard in shards(structures, self.batch_atoms):
+            yield [self.prepare(given, None) for given in shard.structures]
 
     def judge(self, batch: Batch, since: Verdict | None = None) -> Verdict:
         """See ``verdict.judge``."""

@@ -2,12 +2,13 @@
 
 Each structure keeps what it came with and gains in ``info`` ``losiko_loss``, ``losiko_start_loss``,
 ``losiko_converged``, ``losiko_steps`` and ``losiko_reason``, and the per-atom array
-``losiko_distance``. Structures read from files also tell by ``losiko_source`` ("file@frame") where
-they came from.
+``losiko_distance``; where it carries a reference (see ``references``) also ``losiko_rmsd``.
+Structures read from files also tell by ``losiko_source`` ("file@frame") where they came from.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,9 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
 from ase.spacegroup import Spacegroup
 
+from losiko_torch.database.sources import UNREADABLE
 from losiko_torch.outputs import replacement
+from losiko_torch.references import deviation
 from losiko_torch.results import Result
 
 SUFFIXES = (".extxyz", ".xyz")
@@ -49,13 +52,21 @@ def write_results(results: Iterable[Result], path: str | Path, overwrite: bool =
         InputError: As ``replacing`` does.
     """
     with replacing(path, overwrite) as file:
-        for result in results:
-            write_xyz(file, writable(labelled(result)), write_results=False)
+        file.writelines(map(frame_of, results))
+
+
+def frame_of(result: Result) -> str:
+    """A result as a frame of extended xyz."""
+    text = io.StringIO()
+    write_xyz(text, writable(labelled(result)), write_results=False)
+    return text.getvalue()
 
 
 def labelled(result: Result) -> Atoms:
     """A copy of a result's structure that carries its numbers; the input's calculator is gone."""
     atoms = result.atoms.copy()
+    # What could not be read says so in its reason, and can be read from now on.
+    atoms.info.pop(UNREADABLE, None)
     atoms.info |= {
         "losiko_loss": float(result.loss),
         "losiko_start_loss": float(result.start_loss),
@@ -63,6 +74,9 @@ def labelled(result: Result) -> Atoms:
         "losiko_steps": int(result.n_steps),
         "losiko_reason": result.reason,
     }
+    deviates = None if result.failed else deviation(atoms)
+    if deviates is not None:
+        atoms.info["losiko_rmsd"] = deviates
     atoms.arrays["losiko_distance"] = np.asarray(result.distances, dtype=float)
     return atoms
 

@@ -256,8 +256,8 @@ def test_output_is_checked_before_the_work(losiko, tiny_database, monkeypatch):
     def never(*_, **__):
         raise AssertionError("worked in vain")
 
-    monkeypatch.setattr("losiko_torch.cli.relax.relax_structures", never)
-    monkeypatch.setattr("losiko_torch.cli.relax.read_inputs", never)
+    monkeypatch.setattr("losiko_torch.cli.relax.check_sources", never)
+    monkeypatch.setattr("losiko_torch.cli.relax.relax_into_file", never)
     losiko.refuses("relax", "in.xyz", "-d", tiny_database, "-o", "missing/out.xyz")
 
 
@@ -292,7 +292,7 @@ def test_interrupt(losiko, tiny_database, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("losiko_torch.cli.relax.relax_structures", interrupted)
+    monkeypatch.setattr("losiko_torch.relaxer.relax_group", interrupted)
     assert losiko("relax", "in.xyz", "-d", tiny_database, "-o", "out.xyz") == 130
     assert losiko.err == "losiko: error: interrupted\n"
     assert contents(losiko.folder) == before
@@ -313,11 +313,12 @@ def test_interrupt(losiko, tiny_database, monkeypatch):
         ("none.xyz", None, "none.xyz: no such file"),
         ("good.xyz@7", None, "good.xyz@7: no such frame"),
         ("good.xyz@a", None, "good.xyz@a: 'a' is no frame or slice"),
-        (".", None, "a folder"),
+        ("bare", None, "bare: no structure in it"),
     ],
 )
 def test_unusable_structures(losiko, tiny_database, command, name, content, said):
     ase.io.write("good.xyz", distorted("H2O"))
+    (losiko.folder / "bare").mkdir()
     if content is not None:
         (losiko.folder / name).write_bytes(content)
     options = {
@@ -375,20 +376,6 @@ def test_wrong_usage(losiko, tiny_database, arguments):
     ase.io.write("in.xyz", distorted("H2O"))
     (losiko.folder / "tiny.losiko").write_bytes(tiny_database.read_bytes())
     losiko.refuses(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        (("report", "run"), "losiko report"),
-        (("relax", "in.xyz", "-o", "out.xyz", "--run", "folder"), "--run"),
-    ],
-)
-def test_later_features_are_refused_by_name(losiko, arguments, name):
-    ase.io.write("in.xyz", distorted("H2O"))
-    sentence = losiko.refuses(*arguments)
-    assert name in sentence
-    assert "comes in a later version" in sentence
 
 
 # --- score
@@ -535,8 +522,6 @@ def test_embedded_database_says_what_takes_time(losiko, tiny_database, monkeypat
 def test_help_teaches(losiko, command):
     assert losiko(command, "--help") == 0
     assert "Example" in losiko.out
-    for later in ("--run",):
-        assert later not in losiko.out
 
 
 def test_overview(losiko):

@@ -9,7 +9,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from losiko_torch.database.sources import SOURCE, parse_filter, read_structures
+from losiko_torch.database.reading import structures_of
+from losiko_torch.database.sources import (
+    SOURCE,
+    UNREADABLE,
+    frames_of,
+    parse_filter,
+    read_structures,
+)
 from losiko_torch.errors import InputError
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6", "CO2", "H2"]
@@ -129,8 +136,71 @@ def test_files_that_are_no_structures(tmp_path, name, content, said):
 def test_missing_and_folder(tmp_path):
     with pytest.raises(InputError, match=r"no\.xyz: no such file"):
         list(read_structures(tmp_path / "no.xyz"))
-    with pytest.raises(InputError, match="a folder"):
+    with pytest.raises(InputError, match="no structure in it"):
         list(read_structures(tmp_path))
+
+
+def test_a_folder_is_its_files_in_order(tmp_path):
+    ase.io.write(tmp_path / "b.xyz", [molecule("H2O"), molecule("CH4")])
+    ase.io.write(tmp_path / "a.cif", ase.build.bulk("Si"))
+    (tmp_path / "notes.txt").write_text("no structures today\n")
+    (tmp_path / ".hidden.xyz").write_text("broken")
+    (tmp_path / "within").mkdir()
+    with pytest.warns(UserWarning, match=r"passed over, as ASE reads no such files: notes\.txt"):
+        found = list(read_structures(tmp_path))
+    assert [str(atoms.symbols) for atoms in found] == ["Si2", "OH2", "CH4"]
+    name = tmp_path.name
+    sources = [f"{name}/a.cif@0", f"{name}/b.xyz@0", f"{name}/b.xyz@1"]
+    assert [atoms.info[SOURCE] for atoms in found] == sources
+    (last,) = frames_of(f"{tmp_path}@2")
+    assert str(last.symbols) == "CH4"
+
+
+def test_a_broken_file_of_a_folder_stands_among_the_others(tmp_path):
+    ase.io.write(tmp_path / "a.xyz", molecule("H2O"))
+    (tmp_path / "b.xyz").write_text("1\n\nZz 0 0 0\n")
+    (tmp_path / "c.cif").write_bytes(bytes(range(256)))
+    ase.io.write(tmp_path / "d.xyz", molecule("CH4"))
+    found = list(frames_of(tmp_path))
+    assert [len(atoms) for atoms in found] == [3, 0, 0, 5]
+    assert "cannot be read" in found[1].info[UNREADABLE]
+    assert found[2].info[SOURCE] == f"{tmp_path.name}/c.cif"
+    with pytest.raises(InputError, match="frame 0 cannot be read"):
+        list(read_structures(tmp_path))
+
+
+def test_broken_frames_stand_among_the_others(file):
+    lines = file.read_text().splitlines(keepends=True)
+    lines[9] = "H 0 0 what\n"
+    file.write_text("".join(lines[:-1]))
+    found = list(frames_of(file))
+    assert [UNREADABLE in atoms.info for atoms in found] == [False, True, *[False] * 3, True]
+    assert [atoms.info[SOURCE] for atoms in found] == [f"many.extxyz@{k}" for k in range(6)]
+    assert "frame 1 cannot be read" in found[1].info[UNREADABLE]
+    assert "frame 5 is cut short (1 of 2 atoms), nor can what follows" in found[5].info[UNREADABLE]
+
+
+def test_named_files_are_streamed(file, tmp_path):
+    ase.io.write(tmp_path / "one.xyz", molecule("H2O"))
+    names = [f"{file}@:2", tmp_path / "one.xyz"]
+    read = list(structures_of(names))
+    assert [atoms.info[SOURCE] for atoms in read] == ["many.extxyz@0", "many.extxyz@1", "one.xyz@0"]
+    (tmp_path / "bad.xyz").write_text("1\n\nZz 0 0 0\n")
+    with pytest.raises(InputError, match=r"bad\.xyz: frame 0 cannot be read"):
+        structures_of([*names, tmp_path / "bad.xyz"])
+    atoms = molecule("H2O")
+    assert structures_of(atoms) is atoms
+
+
+def test_lmdb(tmp_path):
+    pytest.importorskip("ase_db_backends")
+    path = tmp_path / "many.aselmdb"
+    with ase.db.connect(path, type="aselmdb") as rows:
+        for name in ("H2O", "CH4"):
+            rows.write(molecule(name), energy_like=1.5)
+    found = list(read_structures(path))
+    assert [str(atoms.symbols) for atoms in found] == ["OH2", "CH4"]
+    assert found[0].info["energy_like"] == 1.5
 
 
 def test_truncated_extxyz(file):

@@ -156,6 +156,16 @@ Dtype = Annotated[
         metavar="float32|float64", help="Floating-point numbers used.", rich_help_panel=WHERE
     ),
 ]
+BatchAtoms = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default="as many as memory allows",
+        help="Atoms worked on at once.",
+        rich_help_panel=WHERE,
+    ),
+]
 
 
 def read_inputs(sources: Iterable[str], no_pbc: bool = False) -> list[Atoms]:

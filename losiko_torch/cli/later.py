@@ -15,11 +15,5 @@ def later_report() -> None:
     raise refusal("'losiko report'")
 
 
-def refuse_later(run: object) -> None:
-    """Raise ``InputError`` for options of ``relax`` that are not there yet."""
-    if run is not None:
-        raise refusal("'relax --run', keeping a record of the run,")
-
-
 def refusal(what: str) -> InputError:
     return InputError(f"{what} comes in a later version")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from rich.text import Text
 
-from losiko_torch.cli import tables
-from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
     WHAT,
+    BatchAtoms,
     DatabaseFile,
     Degree,
     Device,
@@ -29,11 +25,9 @@ from losiko_torch.cli.inputs import (
     Weights,
     input_files,
     name_of,
-    open_database,
-    read_inputs,
 )
-from losiko_torch.cli.later import refuse_later
 from losiko_torch.cli.relax_options import (
+    AsFinished,
     Cell,
     ConstantVolume,
     HydrostaticStrain,
@@ -41,52 +35,66 @@ from losiko_torch.cli.relax_options import (
     Movable,
     Noise,
     Optimizer,
+    RayAddress,
     Schedule,
     Seed,
     StartNoise,
     Starts,
     StrainMask,
     Symprec,
+    WorkerCount,
     parse_noise,
     parse_strain_mask,
 )
-from losiko_torch.method import START_NOISE, Method
+from losiko_torch.cli.relaxing import Asked, Workers, relax_into_file, relax_into_folder
+from losiko_torch.database.reading import check_sources
+from losiko_torch.errors import InputError
+from losiko_torch.method import START_NOISE
 from losiko_torch.outputs import check_output
-from losiko_torch.relaxation import relax as relax_structures
-from losiko_torch.results import Result
+from losiko_torch.relaxer import checked
+from losiko_torch.result_files import WRITERS
 from losiko_torch.schedule import parse_schedule
 from losiko_torch.selection import selection
-from losiko_torch.similarity import Similarity
-from losiko_torch.writing import SUFFIXES, write_results
 
 Output = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--output",
         "-o",
-        metavar="OUT.extxyz",
+        metavar="OUT",
         show_default=False,
-        help="Relaxed structures, in input order.",
+        help="Relaxed structures, in input order: .extxyz, .xyz, .db (ASE) or .parquet (a table).",
         rich_help_panel=WHAT,
     ),
 ]
 
-COLUMNS = {
-    "structure": "fold",
-    "formula": "fold",
-    "result": "left",
-    "steps": "right",
-    "start\nloss": "right",
-    "loss": "right",
-    "largest\ndistance": "right",
-    "worst\natom": "left",
-}
+Run = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="DIR",
+        show_default=False,
+        help="Folder of a run that survives: the same command goes on where it stopped.",
+        rich_help_panel=WHAT,
+    ),
+]
+Reference = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STRUCTURES",
+        show_default=False,
+        help="Geometries that the structures should have, in the same order: RMSDs are told.",
+        rich_help_panel=WHAT,
+    ),
+]
 
 
 def relax(
     structures: Structures,
-    output: Output,
+    output: Output = None,
+    run: Run = None,
     database: DatabaseFile = None,
+    reference: Reference = None,
     force: Force = False,
     no_pbc: NoPbc = False,
     optimizer: Optimizer = "lbfgs",
@@ -111,7 +119,10 @@ def relax(
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",
-    run: Annotated[Path | None, typer.Option("--run", hidden=True)] = None,
+    batch_atoms: BatchAtoms = None,
+    workers: WorkerCount = None,
+    ray_address: RayAddress = None,
+    as_finished: AsFinished = False,
 ) -> int:
     """Move atoms until their surroundings look like those of known good structures.
 
@@ -129,12 +140,13 @@ def relax(
     Example: [bold]losiko relax slab.xyz -d si-o.losiko --movable "within 5 of z=12.5" --noise
     0.2,0.05 -o relaxed.extxyz[/bold]
     """
-    refuse_later(run)
     how: dict[str, Any] = {
         "optimizer": optimizer,
         "targets": targets,
         "n_neighbors": n_neighbors,
         "reg": reg,
+        "degree": degree,
+        "weights": weights,
         "max_steps": max_steps,
         "fmax": fmax,
         "cell": cell,
@@ -148,84 +160,26 @@ def relax(
         "start_noise": start_noise,
         "seed": seed,
     }
+    where = {"device": device, "dtype": dtype, "batch_atoms": batch_atoms}
     # Before anything is read, which may take long.
-    Method.make(**how)
-    Similarity.make(targets, n_neighbors, reg, degree, weights)
-    selected = None if movable is None else selection(movable)
-    check_output(output, input_files(structures, database), force, SUFFIXES)
-    inputs = read_inputs(structures, no_pbc)
-    references = open_database(database, reference_weights)
-    start = time.perf_counter()
-    with progress("relaxing", len(inputs)) as done:
-        results = relax_structures(
-            inputs,
-            references,
-            degree=degree,
-            weights=weights,
-            movable=selected,
-            device=device,
-            dtype=dtype,
-            progress=done,
-            **how,
-        )
-    seconds = time.perf_counter() - start
-    write_results(results, output, overwrite=force)
-    _print_table(results)
-    _print_summary(results, seconds, f"against {name_of(database)}", output)
-    return 1 if any(result.failed for result in results) else 0
-
-
-def _status(result: Result) -> Text:
-    if result.failed:
-        return Text("failed", style="red")
-    if result.converged:
-        return Text("converged", style="green")
-    return Text("step limit", style="yellow")
-
-
-def _badness(result: Result) -> tuple[float, ...]:
-    """Failures first, then what did not converge, then by the atom that is matched worst."""
-    largest = tables.largest(result.distances)
-    return (result.failed, not result.converged, 0.0 if np.isnan(largest) else largest)
-
-
-def _print_table(results: list[Result]) -> None:
-    rows, title = tables.chosen_rows([_badness(result) for result in results], None)
-    table = tables.structure_table(title, COLUMNS)
-    for k in rows:
-        result = results[k]
-        table.add_row(
-            Text(tables.source_of(result.atoms, k)),
-            tables.formula_of(result.atoms),
-            _status(result),
-            str(result.n_steps),
-            tables.as_loss(result.start_loss),
-            tables.as_loss(result.loss),
-            tables.as_loss(tables.largest(result.distances)),
-            tables.worst_atom(result.atoms, result.distances),
-        )
-    stdout().print(table)
-
-
-def _print_summary(results: list[Result], seconds: float, against: str, output: Path) -> None:
-    relaxed = [result for result in results if not result.failed]
-    converged = sum(result.converged for result in relaxed)
-    failures = [
-        (tables.source_of(result.atoms, k), result.reason.removeprefix("failed: "))
-        for k, result in enumerate(results)
-        if result.failed
-    ]
-    out = stdout()
-    tables.print_failures(failures, "failed, written unmoved")
-    steps = ""
-    if relaxed:
-        steps = f"median {np.median([result.n_steps for result in relaxed]):.0f} steps, "
-    out.print(
-        Text(
-            f"{len(relaxed):,} of {tables.plural(len(results), 'structure')} relaxed {against}: "
-            f"{converged:,} converged, {len(relaxed) - converged:,} at the step limit, "
-            f"{len(failures):,} failed; {steps}{seconds:.1f} s",
-            style="bold",
-        )
-    )
-    out.print(Text(f"written to {output}"))
+    checked(**how)
+    if movable is not None:
+        selection(movable)
+    if output is None and run is None:
+        raise InputError("where to? Name a file (-o OUT.extxyz) or the folder of a run (--run DIR)")
+    references = reference or []
+    if output is not None:
+        files = input_files([*structures, *references], database)
+        check_output(output, files, force, tuple(WRITERS))
+    check_sources([*structures, *references])
+    options = {**how, **where, "movable": movable}
+    asked = Asked(structures, references, database, reference_weights, no_pbc, options)
+    by = Workers(workers, ray_address)
+    if run is not None:
+        tally, end = relax_into_folder(asked, run, output, force, by)
+    else:
+        assert output is not None
+        tally, end = relax_into_file(asked, output, force, not as_finished, by)
+    tally.print_table()
+    tally.print_summary(f"against {name_of(database)}", end)
+    return 1 if tally.failures else 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from losiko_torch.cli.inputs import HOW
+from losiko_torch.cli.inputs import HOW, WHAT, WHERE
 from losiko_torch.errors import InputError
 from losiko_torch.optimizers.named import OPTIMIZERS
 
@@ -143,5 +143,35 @@ Seed = Annotated[
         metavar="S",
         help="What random numbers follow from: the same seed, the same result.",
         rich_help_panel=NOISE,
+    ),
+]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        show_default="this process alone",
+        help="Processes that relax, through Ray, each on a GPU or on its share of the processor; "
+        "the results are the same.",
+        rich_help_panel=WHERE,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        show_default="this machine alone",
+        help="Ray cluster to work on; auto: the one that this machine is part of.",
+        rich_help_panel=WHERE,
+    ),
+]
+AsFinished = Annotated[
+    bool,
+    typer.Option(
+        "--as-finished",
+        help="Write structures as they are done (losiko_source tells which is which), not in "
+        "input order.",
+        rich_help_panel=WHAT,
     ),
 ]

@@ -1,5 +1,8 @@
 """Readers of the kinds of structure files: each yields the chosen frames and their numbers.
 
+A frame that alone is broken comes as an ``InputError``; where nothing can be read any more, it is
+raised. Errors do not name the file.
+
 Extended xyz is cut into frames here, so that ASE parses only the frames asked for, a broken one is
 named, and nothing behind a blank line is passed over. An npz archive holds many molecules behind
 each other: ``Z`` and ``R`` (atomic numbers and positions in Angstrom of all atoms) and ``offsets``,
@@ -23,14 +26,19 @@ from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_wi
 
 from losiko_torch.errors import InputError
 
-Reader = Callable[[Path, slice], Iterator[tuple[int, Atoms]]]
+Reader = Callable[[Path, slice], Iterator[tuple[int, Atoms | InputError]]]
 _T = TypeVar("_T")
+
+#: Suffixes of ASE databases in LMDB, and what ``ase.db.connect`` is told of them.
+LMDB = {suffix: {"type": "aselmdb", "readonly": True} for suffix in (".aselmdb", ".lmdb")}
 
 
 def reader_of(path: Path) -> Reader:
     """The reader for a file; ``UnknownFileTypeError`` if ASE has none."""
     if path.suffix == ".npz":
         return _read_npz
+    if path.suffix in LMDB:
+        return _read_rows
     kind = filetype(str(path))
     if not get_ioformat(kind).can_read:
         raise UnknownFileTypeError(kind)
@@ -45,7 +53,7 @@ def reason_of(error: Exception) -> str:
     return f"unknown {text}" if isinstance(error, KeyError) else text[:200]
 
 
-def _select(items: Iterable[_T], frames: slice) -> Iterator[tuple[int, _T]]:
+def select(items: Iterable[_T], frames: slice) -> Iterator[tuple[int, _T]]:
     """The chosen items and their numbers; all are held only where one counts from the end."""
     if any(place is not None and place < 0 for place in (frames.start, frames.stop, frames.step)):
         return iter(list(enumerate(items))[frames])
@@ -53,30 +61,40 @@ def _select(items: Iterable[_T], frames: slice) -> Iterator[tuple[int, _T]]:
 
 
 def _read_any(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
-    return _select(ase.io.iread(path, index=slice(None), do_not_split_by_at_sign=True), frames)
+    return select(ase.io.iread(path, index=slice(None), do_not_split_by_at_sign=True), frames)
 
 
-def _read_rows(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
+def _read_rows(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | InputError]]:
     """An ASE database; what ``ase.io`` leaves out, the key-value pairs, goes into ``info``."""
-    with ase.db.connect(path, serial=True) as rows:
-        for number, row in _select(rows.select(), frames):
-            atoms = row.toatoms()
-            atoms.info.update(row.key_value_pairs)
+    try:
+        opened = ase.db.connect(path, serial=True, **LMDB.get(path.suffix, {}))
+    except ImportError:
+        raise InputError(
+            "an LMDB database, which ASE reads with ase-db-backends: pip install ase-db-backends"
+        ) from None
+    with opened as rows:
+        for number, row in select(rows.select(), frames):
+            try:
+                atoms = row.toatoms()
+                atoms.info.update(row.key_value_pairs)
+            except Exception as error:  # whatever a damaged row trips over
+                yield number, InputError(f"row {number} cannot be read ({reason_of(error)})")
+                continue
             yield number, atoms
 
 
-def _read_extxyz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
+def _read_extxyz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | InputError]]:
     with open_with_compression(str(path)) as file:
-        for number, text in _select(_xyz_frames(path, file), frames):
+        for number, text in select(_xyz_frames(file), frames):
             try:
                 atoms = next(read_xyz(io.StringIO(text), slice(0, 1)))
-            except Exception as error:
-                problem = f"frame {number} cannot be read ({reason_of(error)})"
-                raise InputError(f"{path}: {problem}") from error
+            except Exception as error:  # whatever ASE's parsing trips over
+                yield number, InputError(f"frame {number} cannot be read ({reason_of(error)})")
+                continue
             yield number, atoms
 
 
-def _xyz_frames(path: Path, file: Any) -> Iterator[str]:
+def _xyz_frames(file: Any) -> Iterator[str]:
     number, header = 0, file.readline()
     while header:
         if not header.strip():
@@ -85,13 +103,13 @@ def _xyz_frames(path: Path, file: Any) -> Iterator[str]:
         if not header.strip().isdecimal():
             shown = header.strip()[:40]
             raise InputError(
-                f"{path}: frame {number} starts with '{shown}' where its number of atoms belongs"
+                f"frame {number} starts with '{shown}' where its number of atoms belongs"
             )
         count = int(header)
         lines = list(islice(iter(file.readline, ""), count + 1))
         if count and len(lines) <= count:
             found = max(len(lines) - 1, 0)
-            raise InputError(f"{path}: frame {number} is cut short ({found} of {count} atoms)")
+            raise InputError(f"frame {number} is cut short ({found} of {count} atoms)")
         start, header = header, file.readline()
         while header.lstrip().startswith("VEC"):  # cell vectors written as if they were atoms
             lines.append(header)
@@ -106,9 +124,9 @@ def _read_npz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
             numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
             identifiers = archive["id"] if "id" in archive.files else None
     except KeyError:
-        raise InputError(f"{path}: no QM9-style archive: it lacks Z, R or offsets") from None
+        raise InputError("no QM9-style archive: it lacks Z, R or offsets") from None
     except Exception:
-        raise InputError(f"{path}: not a readable npz archive") from None
+        raise InputError("not a readable npz archive") from None
     count = len(offsets) - 1 if offsets.ndim == 1 and offsets.dtype.kind in "iu" else 0
     fitting = (
         count > 0
@@ -120,7 +138,7 @@ def _read_npz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
         and (identifiers is None or len(identifiers) == count)
     )
     if not fitting:
-        raise InputError(f"{path}: its Z, R and offsets do not fit together")
+        raise InputError("its Z, R and offsets do not fit together")
     for k in range(count)[frames]:
         atoms = slice(offsets[k], offsets[k + 1])
         molecule = Atoms(numbers[atoms], positions[atoms].astype(float))

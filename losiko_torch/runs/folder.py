@@ -1,0 +1,208 @@
+"""The folder of a run: what was asked for, the shards that are done, and in the end the results.
+
+    run.json          what the run is, and how far it has come
+    shards/000012.*   results of shard 12: extended xyz, and a table
+    relaxed.extxyz    in the end all structures, in input order
+    results.parquet   and their table (see ``result_table``)
+
+A shard is done once its table is there, which is written last. Every file appears whole or not at
+all, so that the folder makes sense at any moment, whatever ended the process.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from ase import Atoms
+from ase.io.extxyz import read_xyz
+from filelock import FileLock, Timeout
+
+from losiko_torch.errors import InputError
+from losiko_torch.outputs import replacement
+from losiko_torch.result_table import SCHEMA, table_of
+from losiko_torch.shards import RelaxedShard
+from losiko_torch.writing import frame_of, replacing
+
+RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run on disk.
+
+    Attributes:
+        path: The folder.
+        record: What ``run.json`` says.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """One that is there.
+
+        Raises:
+            InputError: If it is not the folder of a run.
+        """
+        path = Path(path)
+        try:
+            record = json.loads((path / RECORD).read_text())
+        except FileNotFoundError:
+            raise InputError(f"{path}: not the folder of a run: it has no {RECORD}") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path / RECORD}: cannot be read ({error})") from None
+        return cls(path, record)
+
+    @classmethod
+    def create(cls, path: str | Path, record: dict[str, Any]) -> RunFolder:
+        """A new one, in a folder that is empty or not there.
+
+        Raises:
+            InputError: If the folder has other files in it, or cannot be written to.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(exist_ok=True)
+            if any(each.name != LOCK for each in path.iterdir()):
+                raise InputError(f"{path}: has files in it that are no run: choose a new folder")
+            (path / SHARDS).mkdir()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+        return cls(path, {}).updated(**record)
+
+    def updated(self, **facts: Any) -> RunFolder:
+        """With more in its record, on disk too."""
+        record = self.record | facts
+        with replacing(self.path / RECORD, overwrite=True) as file:
+            json.dump(record, file, indent=1)
+        return RunFolder(self.path, record)
+
+    @property
+    def finished(self) -> bool:
+        return self.record["state"] == "finished"
+
+    @property
+    def structures_file(self) -> Path:
+        return self.path / RELAXED
+
+    @property
+    def table_file(self) -> Path:
+        return self.path / TABLE
+
+    def done(self) -> list[int]:
+        """Numbers of the shards that are done, ascending."""
+        tables = (self.path / SHARDS).glob("*.parquet")
+        return sorted(int(each.stem) for each in tables)
+
+    def n_done(self) -> int:
+        """Structures in them."""
+        tables = (self._shard(number, ".parquet") for number in self.done())
+        return sum(pq.read_metadata(table).num_rows for table in tables)
+
+    def add(self, shard: RelaxedShard) -> None:
+        """Keep a shard's results."""
+        offsets, place = [], 0
+        structures = self._shard(shard.number, ".extxyz")
+        with replacement(structures, overwrite=True) as temporary, temporary.open("wb") as file:
+            for result in shard.results:
+                offsets.append(place)
+                place += file.write(frame_of(result).encode("utf-8", "backslashreplace"))
+        with replacement(self._shard(shard.number, ".parquet"), overwrite=True) as temporary:
+            pq.write_table(table_of(shard.results, offsets), temporary)
+
+    def finish(self, **facts: Any) -> RunFolder:
+        """Put all shards together; ``facts`` go into the record."""
+        with (
+            replacement(self.structures_file, overwrite=True) as temporary,
+            temporary.open("wb") as structures,
+            replacement(self.table_file, overwrite=True) as beside,
+            pq.ParquetWriter(beside, SCHEMA) as table,
+        ):
+            for part, path in self._parts():
+                table.write_table(part)
+                with path.open("rb") as file:
+                    shutil.copyfileobj(file, structures)
+        finished = self.updated(state="finished", **facts)
+        shutil.rmtree(self.path / SHARDS, ignore_errors=True)
+        return finished
+
+    def table(self) -> pa.Table:
+        """The rows of all structures so far, in input order."""
+        if self.finished:
+            return pq.read_table(self.table_file)
+        parts = [part for part, _ in self._parts()]
+        return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
+
+    def atoms(self, numbers: Sequence[int]) -> dict[int, Atoms]:
+        """Structures by their numbers, as they are by now; those not done are left out."""
+        wanted = pa.array(sorted(set(numbers)), pa.int64())
+        found = {}
+        for path, rows in self._tables():
+            some = rows.filter(pc.is_in(rows["number"], wanted))
+            with path.open("rb") as file:
+                for number, place in zip(
+                    some["number"].to_pylist(), some["offset"].to_pylist(), strict=True
+                ):
+                    file.seek(place)
+                    found[number] = _frame(file)
+        return found
+
+    def _tables(self) -> Iterator[tuple[Path, pa.Table]]:
+        """Files of structures, and the rows of each."""
+        if self.finished:
+            yield self.structures_file, pq.read_table(self.table_file)
+            return
+        for number in self.done():
+            rows = pq.read_table(self._shard(number, ".parquet"))
+            yield self._shard(number, ".extxyz"), rows
+
+    def _parts(self) -> Iterator[tuple[pa.Table, Path]]:
+        """Shards in order, their offsets those in all of them together."""
+        before = 0
+        for path, rows in self._tables():
+            moved = pc.add(rows["offset"], pa.scalar(before, pa.int64()))
+            column = rows.schema.get_field_index("offset")
+            yield rows.set_column(column, SCHEMA.field("offset"), moved), path
+            before += path.stat().st_size
+
+    def _shard(self, number: int, suffix: str) -> Path:
+        return self.path / SHARDS / f"{number:06d}{suffix}"
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Nobody else works in this folder meanwhile; a process that ends gives it free, however.
+
+    Raises:
+        InputError: If somebody does, or if the folder cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(exist_ok=True)
+        with FileLock(path / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise InputError(f"{path}: another process works on this run") from None
+    except FileExistsError:
+        raise InputError(f"{path}: a file, not a folder for a run") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no folder {path.parent} to make it in") from None
+
+
+def _frame(file: Any) -> Atoms:
+    """The frame of extended xyz that begins here."""
+    count = int(file.readline())
+    lines = [file.readline().decode() for _ in range(count + 1)]
+    return next(read_xyz(io.StringIO(f"{count}\n" + "".join(lines)), slice(0, 1)))

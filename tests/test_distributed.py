@@ -1,0 +1,119 @@
+"""Several workers: the results are those of one process, also where a worker is lost."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from small_database import NAMES, database, rattled
+
+from losiko_torch import relax, relax_iter
+from losiko_torch.errors import InputError
+from losiko_torch.selection import within
+
+ray = pytest.importorskip("ray")
+
+OPTIONS = {"targets": "nearest", "max_steps": 10, "batch_atoms": 10}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """Two processors, whatever this machine has."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+def structures():
+    some = [rattled(NAMES[k % 20], k) for k in range(40)]
+    some[5].positions[0] = np.nan
+    return some
+
+
+def check_same(results, expected):
+    assert len(results) == len(expected)
+    for one, other in zip(results, expected, strict=True):
+        assert one.reason == other.reason
+        assert one.number == other.number
+        np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
+        np.testing.assert_array_equal(one.distances, other.distances)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return relax(structures(), database(), **OPTIONS)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_give_the_results_of_one_process(workers, expected):
+    told = []
+    results = relax(structures(), database(), **OPTIONS, workers=workers, progress=told.append)
+    check_same(results, expected)
+    assert sum(told) == len(expected)
+    assert not ray.util.list_named_actors()
+
+
+def test_results_come_as_they_are_made(expected):
+    results = list(relax_iter(structures(), database(), False, **OPTIONS, workers=2))
+    check_same(sorted(results, key=lambda result: result.number), expected)
+
+
+def lose_worker(folder, limit):
+    """Selects all atoms, and kills its own process the first ``limit`` times that it is asked."""
+
+    def select(atoms):
+        if len(atoms) == 12:
+            for k in range(limit):
+                try:
+                    os.close(os.open(folder / f"lost{k}", os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    continue
+                os.kill(os.getpid(), signal.SIGKILL)
+        return np.ones(len(atoms), dtype=bool)
+
+    return select
+
+
+def test_a_lost_worker_s_shards_are_done_again(tmp_path, expected):
+    some = structures()
+    assert any(len(atoms) == 12 for atoms in some)
+    results = relax(some, database(), **OPTIONS, movable=lose_worker(tmp_path, 1), workers=2)
+    assert (tmp_path / "lost0").exists()
+    check_same(results, expected)
+
+
+def test_what_kills_every_worker_fails_alone(tmp_path, expected):
+    deadly = lose_worker(tmp_path, 100)
+    results = relax(structures(), database(), **OPTIONS, movable=deadly, workers=2)
+    assert [result.number for result in results] == list(range(40))
+    lost = [result for result in results if "was lost 4 times" in result.reason]
+    assert lost
+    assert all(result.failed and np.isnan(result.loss) for result in lost)
+    fine = [k for k, result in enumerate(results) if result not in lost]
+    assert len(fine) > 10
+    check_same([results[k] for k in fine], [expected[k] for k in fine])
+
+
+def test_selections_travel(expected):
+    select = within(1.5, of="O")
+    some = [atoms for atoms in structures() if "O" in atoms.symbols]
+    check_same(
+        relax(some, database(), **OPTIONS, movable=select, workers=2),
+        relax(some, database(), **OPTIONS, movable=select),
+    )
+
+
+def test_what_is_not_there_is_said():
+    with pytest.raises(InputError, match="workers must be"):
+        relax(structures(), database(), workers=0)
+
+
+def test_the_database_is_read_only_shared(expected):
+    # What workers read is one copy: nobody may write to it, and nothing tries to.
+    from losiko_torch.distributed import _packed, _unpacked
+
+    packed = _packed(database())
+    for part in packed["environments"].values():
+        for array in part.values():
+            array.flags.writeable = False
+    check_same(relax(structures(), _unpacked(packed), **OPTIONS), expected)

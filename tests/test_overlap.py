@@ -1,0 +1,115 @@
+"""Two threads: nothing is lost, nothing runs ahead without bound, and errors cross over."""
+
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+
+import pytest
+
+from losiko_torch.overlap import Behind, ahead
+
+
+def running(name):
+    return [thread for thread in threading.enumerate() if thread.name == name]
+
+
+def test_ahead_gives_the_same_items_in_order():
+    assert list(ahead(range(1000), 3)) == list(range(1000))
+    assert list(ahead([], 3)) == []
+
+
+def test_ahead_reads_ahead_but_not_far():
+    taken = []
+
+    def items():
+        for k in range(100):
+            taken.append(k)
+            yield k
+
+    read = ahead(items(), 5)
+    assert next(read) == 0
+    deadline = time.monotonic() + 5
+    while len(taken) < 7 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    # One given, five waiting, and one that waits for a place.
+    assert len(taken) == 7
+    read.close()
+    assert not running("reading ahead")
+
+
+def test_ahead_raises_what_reading_raises_after_what_was_read():
+    def items():
+        yield 1
+        raise ValueError("broken")
+
+    read = ahead(items(), 5)
+    assert next(read) == 1
+    with pytest.raises(ValueError, match="broken"):
+        next(read)
+    assert not running("reading ahead")
+
+
+def test_behind_does_all_in_order_and_waits_for_the_end():
+    done = []
+
+    def slowly(item):
+        time.sleep(0.001)
+        done.append((item, threading.current_thread().name))
+
+    with Behind(nullcontext(slowly), 2) as writer:
+        for k in range(50):
+            writer.put(k)
+    assert done == [(k, "writing behind") for k in range(50)]
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_behind_raises_what_the_function_raises(count):
+    def fails(item):
+        raise ValueError(f"cannot write {item}")
+
+    with pytest.raises(ValueError, match="cannot write 0"), Behind(nullcontext(fails), 1) as writer:  # noqa: PT012
+        for k in range(count):
+            writer.put(k)
+    assert not running("writing behind")
+
+
+def test_behind_drops_what_waits_when_the_work_fails():
+    done, go = [], threading.Event()
+
+    def wait(item):
+        go.wait(5)
+        done.append(item)
+
+    with pytest.raises(KeyboardInterrupt), Behind(nullcontext(wait), 5) as writer:  # noqa: PT012
+        for k in range(4):
+            writer.put(k)
+        threading.Timer(0.1, go.set).start()
+        raise KeyboardInterrupt
+    assert len(done) <= 1
+    assert not running("writing behind")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_behind_opens_and_closes_in_its_own_thread(fails):
+    told = []
+
+    @contextmanager
+    def opening():
+        told.append(threading.current_thread().name)
+        try:
+            yield told.append
+        except BaseException:
+            told.append("dropped")
+            raise
+        told.append("kept")
+
+    try:
+        with Behind(opening(), 2) as writer:
+            writer.put("item")
+            if fails:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert told[0] == "writing behind"
+    assert told[-1] == ("dropped" if fails else "kept")

@@ -2,8 +2,9 @@
 
     python tests/gpu_kernel_compile.py [--all]
 
-Fails if a kernel in single precision spills registers, but for a few that cost nothing; or if
-features, which are scattered, are taken for neighbours in memory.
+Fails if a kernel in single precision spills registers, but for a few that cost nothing; if one in
+double precision multiplies with a number that was rounded to single; or if features, which are
+scattered, are taken for neighbours in memory.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
@@ -83,6 +85,13 @@ def usage(kernel) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def rounded_constants(kernel) -> list[str]:
+    """Numbers of a kernel in double precision that have but the digits of single precision."""
+    found = re.findall(r"(?:dense<|constant )([0-9.e+-]+)[^\n]*f64", kernel.asm["ttir"])
+    # Of numbers that are short by themselves, such as 0.5, nothing was lost.
+    return [text for text in found if float(np.float32(text)) == float(text) and len(text) > 14]
+
+
 def main() -> None:
     print(f"Triton {triton.__version__}, sm_90; bytes a thread (local) and a program (shared)")
     print(f"      elements n l {'kernel':>20} warps registers local shared")
@@ -94,6 +103,8 @@ def main() -> None:
                 data = kernel.metadata
                 if data.name == "unit_kernel" and "st.global.v" in kernel.asm["ptx"]:
                     sys.exit("features are stored several at once")
+                if dtype == "fp64" and (lost := rounded_constants(kernel)):
+                    sys.exit(f"{data.name} has constants of single precision: {', '.join(lost)}")
                 print(
                     f"{dtype:5} {size!s:12} {data.name:>20} {data.num_warps:5} {registers:9} "
                     f"{local:5} {data.shared:6}",

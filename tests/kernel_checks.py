@@ -306,12 +306,12 @@ def test_wrong_numbers_are_noticed(monkeypatch):
 def test_the_loss_and_its_gradient(target, monkeypatch):
     """Of a molecule against a few others, by these kernels and by autograd."""
     parameters = {"r_cut": 3.0, "n_max": 3, "l_max": 2, "sigma": 0.4, "smooth_width": 0.5}
-    soap = SOAP(species=["H", "C", "O"], **parameters)
+    soap = SOAP(species=["H", "C", "O"], **parameters).to(DEVICE)
     found = []
     for kernels in (KERNELS, None):
         monkeypatch.setattr(accelerators, "_kernels", lambda device, chosen=kernels: chosen)
         references = [molecule(name) for name in ("H2O", "CH3OH", "H2CO")]
-        database = EnvironmentDatabase.build(references, soap).to(DEVICE)
+        database = EnvironmentDatabase.build(references, soap)
         atoms = molecule("CH3OH")
         atoms.rattle(0.1, seed=1)
         objective = Objective(database, target)

@@ -23,9 +23,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 # Not by `from`, which finds the functions of these names.
-density, distance, power_spectrum, tiles = (
+combination, density, distance, power_spectrum, tiles = (
     import_module(f"losiko_kernels.gpu.{name}")
-    for name in ("density", "distance", "power_spectrum", "tiles")
+    for name in ("combination", "density", "distance", "power_spectrum", "tiles")
 )
 
 #: Local memory, in bytes a thread, that the assembler may trade for more threads at once.
@@ -34,12 +34,15 @@ FREE_SPILLS = 32
 FEW = {"fp32": [(5, 6, 6)], "fp64": [(5, 6, 3)]}
 MANY = [(n, 6, 6) for n in (3, 4, 5)] + [(n, 8, 6) for n in (1, 2, 3, 4, 5)] + [(2, 4, 9)]
 INTEGERS = {"first": "*i64", "element": "*i64", "next_center": "*i32", "features": "*i32"}
+INTEGERS |= {"indices": "*i64", "rows": "*i64", "count": "i32", "size": "i32", "largest": "i32"}
+#: References that an atom's target combines.
+N_NEIGHBORS = 64
 
 
 def compiled(kernel, dtype: str, constants: dict[str, int], warps: int):
     """A kernel of which every pointer not listed is to numbers of ``dtype``."""
     names = kernel.arg_names
-    types = {**dict.fromkeys(names, f"*{dtype}"), **INTEGERS, "count": "i32"}
+    types = {**dict.fromkeys(names, f"*{dtype}"), **INTEGERS}
     signature = {name: "constexpr" if name in constants else types[name] for name in names}
     # Torch's memory is aligned, which a launch finds out by itself.
     aligned = [i for i, name in enumerate(names) if signature[name].startswith("*")]
@@ -70,6 +73,11 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
         distance.distance_kernel,
     ):
         yield compiled(kernel, dtype, sizes, 1)
+    some = {"SOME": combination.REFERENCES, "BLOCK": combination.COMPONENTS}
+    yield compiled(combination.apart_kernel, dtype, some, 4)
+    yield compiled(combination.gradient_kernel, dtype, {**some, "SOME": 4 * some["SOME"]}, 4)
+    sizes = {"LINES": combination.ENTRIES // N_NEIGHBORS, "WIDTH": N_NEIGHBORS, "EACH": False}
+    yield compiled(combination.system_kernel, dtype, sizes, 4)
 
 
 def usage(kernel) -> tuple[int, int]:

@@ -50,7 +50,7 @@ def legendre_row(z, r2, last, previous, DEGREE: tl.constexpr):
             damped = r2
             if m < DEGREE - 2:
                 damped = r2 * previous[m]
-            # Not from a function: what that returns is a number of single precision.
+            # Not from a function: what that returns is, in Triton 3.6, of single precision.
             damped = damped * ((below - m * m) / (4 * below - 1))
             row = row + (z * last[m] - damped,)  # noqa: RUF005
     return row

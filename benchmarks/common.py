@@ -21,7 +21,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
 import numpy as np
 from ase import Atoms
 from cases import molecules
-from cases.molecules import PAPER, SHARP, SPECIES, deviations, with_noise  # noqa: F401
+from cases.molecules import (  # noqa: F401
+    PAPER,
+    REPORTING_SEED,
+    SHARP,
+    SPECIES,
+    deviations,
+    with_noise,
+)
 
 import losiko_torch
 from losiko_torch import EnvironmentDatabase, Result

@@ -155,6 +155,7 @@ def main() -> None:
         total = time.perf_counter() - began
         megabytes = path.stat().st_size / 1e6
 
+    deviations = errors(tally.sample)
     print(f"{name_of(device)}; {database}\n\n| | |\n|---|---|")
     print(f"| molecules, atoms | {count:,}, {sum(tally.sizes):,} |")
     print(f"| seconds from file to file | {total:.1f} |")
@@ -163,7 +164,7 @@ def main() -> None:
     print(f"| {clock.reading:.1f}, {clock.relaxing:.1f}, {writing:.1f} |")
     print(f"| molecules/s, atoms/s | {count / total:,.0f}, {sum(tally.sizes) / total:,.0f} |")
     print(f"| median evaluations, converged | {np.median(tally.steps):.0f}", end="")
-    print(f", {np.mean(tally.converged):.2%} |\n{errors(tally.sample)}")
+    print(f", {np.mean(tally.converged):.2%} |\n{deviations}")
     if device.startswith("cuda"):
         print(f"| peak GPU memory (GB) | {torch.cuda.max_memory_allocated() / 1e9:.1f} |")
     searches = watch.atoms["Environments.nearest"]

@@ -36,25 +36,31 @@ def results_of(
     ``symprec`` (Angstrom) of not None makes crystals symmetric, see ``symmetry``.
     """
     relaxed = _never_worse(work, before, ended)
-    left = _differs(relaxed.batch, ended.last)
+    settled = ended.converged & ~_differs(relaxed.batch, ended.last)
     after = relaxed if symprec is None else _symmetric(work, items, before, relaxed, symprec)
     judged, start_losses = work.judgements(after), before.losses.tolist()
     positions = after.batch.positions.double().cpu().split(after.batch.counts.tolist())
     start_cells, cells = (each.batch.cells.double().cpu().numpy() for each in (before, after))
+    # At once: to look at a number on a GPU is to wait for it.
+    fates = zip(
+        *(each.tolist() for each in (ended.broken, ended.collapsed, settled, ended.n_steps)),
+        strict=True,
+    )
     results = []
-    for k, item in enumerate(items):
-        if ended.broken[k] or ended.collapsed[k]:
-            problem = COLLAPSED if ended.collapsed[k] else NOT_FINITE
+    for k, (item, (broken, collapsed, converged, n_steps)) in enumerate(
+        zip(items, fates, strict=True)
+    ):
+        if broken or collapsed:
+            problem = COLLAPSED if collapsed else NOT_FINITE
             results.append(failure(item.atoms, problem, start_losses[k]))
             continue
-        converged = bool(ended.converged[k]) and not bool(left[k])
         results.append(
             Result(
                 atoms=_moved(item, positions[k].numpy(), start_cells[k], cells[k]),
                 loss=judged[k].loss,
                 start_loss=start_losses[k],
                 converged=converged,
-                n_steps=int(ended.n_steps[k]),
+                n_steps=n_steps,
                 reason="converged" if converged else "max_steps",
                 distances=judged[k].distances,
                 matches=judged[k].matches,

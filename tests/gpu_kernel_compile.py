@@ -2,8 +2,9 @@
 
     python tests/gpu_kernel_compile.py [--all]
 
-Fails if a kernel in single precision spills registers, but for a few that cost nothing; or if
-features, which are scattered, are taken for neighbours in memory.
+Fails if a kernel in single precision spills registers, but for a few that cost nothing; if one in
+double precision multiplies with a number that was rounded to single; or if features, which are
+scattered, are taken for neighbours in memory.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 # Not by `from`, which finds the functions of these names.
-density, distance, power_spectrum, tiles = (
+combination, density, distance, power_spectrum, tiles = (
     import_module(f"losiko_kernels.gpu.{name}")
-    for name in ("density", "distance", "power_spectrum", "tiles")
+    for name in ("combination", "density", "distance", "power_spectrum", "tiles")
 )
 
 #: Local memory, in bytes a thread, that the assembler may trade for more threads at once.
@@ -32,12 +34,15 @@ FREE_SPILLS = 32
 FEW = {"fp32": [(5, 6, 6)], "fp64": [(5, 6, 3)]}
 MANY = [(n, 6, 6) for n in (3, 4, 5)] + [(n, 8, 6) for n in (1, 2, 3, 4, 5)] + [(2, 4, 9)]
 INTEGERS = {"first": "*i64", "element": "*i64", "next_center": "*i32", "features": "*i32"}
+INTEGERS |= {"indices": "*i64", "rows": "*i64", "count": "i32", "size": "i32", "largest": "i32"}
+#: References that an atom's target combines.
+N_NEIGHBORS = 64
 
 
 def compiled(kernel, dtype: str, constants: dict[str, int], warps: int):
     """A kernel of which every pointer not listed is to numbers of ``dtype``."""
     names = kernel.arg_names
-    types = {**dict.fromkeys(names, f"*{dtype}"), **INTEGERS, "count": "i32"}
+    types = {**dict.fromkeys(names, f"*{dtype}"), **INTEGERS}
     signature = {name: "constexpr" if name in constants else types[name] for name in names}
     # Torch's memory is aligned, which a launch finds out by itself.
     aligned = [i for i, name in enumerate(names) if signature[name].startswith("*")]
@@ -68,6 +73,11 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
         distance.distance_kernel,
     ):
         yield compiled(kernel, dtype, sizes, 1)
+    some = {"SOME": combination.REFERENCES, "BLOCK": combination.COMPONENTS}
+    yield compiled(combination.apart_kernel, dtype, some, 4)
+    yield compiled(combination.gradient_kernel, dtype, {**some, "SOME": 4 * some["SOME"]}, 4)
+    sizes = {"LINES": combination.ENTRIES // N_NEIGHBORS, "WIDTH": N_NEIGHBORS, "EACH": False}
+    yield compiled(combination.system_kernel, dtype, sizes, 4)
 
 
 def usage(kernel) -> tuple[int, int]:
@@ -83,6 +93,13 @@ def usage(kernel) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def rounded_constants(kernel) -> list[str]:
+    """Numbers of a kernel in double precision that have but the digits of single precision."""
+    found = re.findall(r"(?:dense<|constant )([0-9.e+-]+)[^\n]*f64", kernel.asm["ttir"])
+    # Of numbers that are short by themselves, such as 0.5, nothing was lost.
+    return [text for text in found if float(np.float32(text)) == float(text) and len(text) > 14]
+
+
 def main() -> None:
     print(f"Triton {triton.__version__}, sm_90; bytes a thread (local) and a program (shared)")
     print(f"      elements n l {'kernel':>20} warps registers local shared")
@@ -94,6 +111,8 @@ def main() -> None:
                 data = kernel.metadata
                 if data.name == "unit_kernel" and "st.global.v" in kernel.asm["ptx"]:
                     sys.exit("features are stored several at once")
+                if dtype == "fp64" and (lost := rounded_constants(kernel)):
+                    sys.exit(f"{data.name} has constants of single precision: {', '.join(lost)}")
                 print(
                     f"{dtype:5} {size!s:12} {data.name:>20} {data.num_warps:5} {registers:9} "
                     f"{local:5} {data.shared:6}",

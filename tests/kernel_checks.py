@@ -26,7 +26,7 @@ from losiko_torch.descriptors import density
 from losiko_torch.descriptors.power_spectrum import power_spectrum, scale_degrees
 from losiko_torch.neighbors import find_pairs
 from losiko_torch.objective import Objective
-from losiko_torch.targets import LocallyLinear, Nearest
+from losiko_torch.targets import LocallyLinear, Nearest, combine, distances_among
 
 NAME = os.environ.get("LOSIKO_KERNELS", "losiko_kernels.gpu")
 DEVICE = "cpu" if NAME.endswith("cpu") or os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
@@ -240,6 +240,48 @@ def test_single_precision_sees_small_distances():
     assert abs(float(d) / float(expected) - 1) < 1e-2
 
 
+def near_points(n: int, k: int, size: int, dtype) -> tuple:
+    """Points, references near them, and of each point some of these."""
+    center, *others = torch.nn.functional.normalize(noise(n + 41, size), dim=1)
+    near = (center + 0.2 * torch.stack(others)).to(dtype)
+    drawn = generator()
+    indices = torch.stack([torch.randperm(40, generator=drawn)[:k] for _ in range(n)])
+    return near[40:], near[:40], indices
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+@pytest.mark.parametrize("shape", [(3, 1, 5), (2, 7, 33), (4, 21, 64)], ids=str)
+def test_combination(shape, dtype):
+    """Of references that more atoms have, each with its own ridge or all with one."""
+    n, k, _ = shape
+    p, references, indices = near_points(*shape, dtype)
+    rows = torch.arange(n + 2).flip(0)[:n]
+    among = torch.full((n + 2, k + 3, k + 3), torch.nan, dtype=dtype)
+    z = references[indices].double()
+    among[rows, :k, :k] = distances_among(z).to(dtype)
+    for ridges in (torch.full((1, 1), 1e-2), noise(n, k).square() + 1e-2):
+        ridges = ridges.to(dtype)
+        given = p, references, indices, among, rows, ridges
+        found = KERNELS.combine(*(each.to(DEVICE) for each in given))
+        expected = combine(p.double(), z, distances_among(z), ridges.double())
+        for value, known in zip(found, expected, strict=True):
+            assert value.dtype == dtype
+            assert error(value, known) < (1e-10 if dtype == torch.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 5), (2, 40, 33)], ids=str)
+def test_nearest_of_candidates(shape):
+    p, references, indices = near_points(*shape, torch.float32)
+    references[indices[0, 1]] = references[indices[0, 0]]
+    k = shape[1] // 2
+    distances, nearest = KERNELS.nearest_of(*(t.to(DEVICE) for t in (p, references, indices)), k)
+    every = (references[indices].double() - p[:, None].double()).square().sum(2)
+    for row in range(len(p)):
+        ranked = sorted(zip(every[row].tolist(), indices[row].tolist(), strict=True))[:k]
+        assert nearest[row].tolist() == [index for _, index in ranked]
+        np.testing.assert_allclose(distances[row].cpu(), [d for d, _ in ranked], rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["molecule", "empty centers"])
 def test_all_kernels_together(name):
     """Distance of an atom's features from others, by atoms' positions."""
@@ -306,12 +348,12 @@ def test_wrong_numbers_are_noticed(monkeypatch):
 def test_the_loss_and_its_gradient(target, monkeypatch):
     """Of a molecule against a few others, by these kernels and by autograd."""
     parameters = {"r_cut": 3.0, "n_max": 3, "l_max": 2, "sigma": 0.4, "smooth_width": 0.5}
-    soap = SOAP(species=["H", "C", "O"], **parameters)
+    soap = SOAP(species=["H", "C", "O"], **parameters).to(DEVICE)
     found = []
     for kernels in (KERNELS, None):
         monkeypatch.setattr(accelerators, "_kernels", lambda device, chosen=kernels: chosen)
         references = [molecule(name) for name in ("H2O", "CH3OH", "H2CO")]
-        database = EnvironmentDatabase.build(references, soap).to(DEVICE)
+        database = EnvironmentDatabase.build(references, soap)
         atoms = molecule("CH3OH")
         atoms.rattle(0.1, seed=1)
         objective = Objective(database, target)

@@ -41,20 +41,19 @@ def azimuths(x, y, L_MAX: tl.constexpr):
 @triton.jit
 def legendre_row(z, r2, last, previous, DEGREE: tl.constexpr):
     """Q_lm for m = 0..l-1 from the rows of degree l-1 and l-2; Q_ll = 1 is left out."""
+    below: tl.constexpr = (DEGREE - 1) * (DEGREE - 1)
     row = ()
     for m in tl.static_range(DEGREE):
         if m == DEGREE - 1:
             row = row + (z,)  # noqa: RUF005
-        elif m == DEGREE - 2:
-            row = row + (z * last[m] - _damping(DEGREE, m) * r2,)  # noqa: RUF005
         else:
-            row = row + (z * last[m] - _damping(DEGREE, m) * (r2 * previous[m]),)  # noqa: RUF005
+            damped = r2
+            if m < DEGREE - 2:
+                damped = r2 * previous[m]
+            # Not from a function: what that returns is, in Triton 3.6, of single precision.
+            damped = damped * ((below - m * m) / (4 * below - 1))
+            row = row + (z * last[m] - damped,)  # noqa: RUF005
     return row
-
-
-@triton.jit
-def _damping(DEGREE: tl.constexpr, ORDER: tl.constexpr):
-    return ((DEGREE - 1) * (DEGREE - 1) - ORDER * ORDER) / (4 * (DEGREE - 1) * (DEGREE - 1) - 1)
 
 
 @triton.jit

@@ -34,6 +34,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 import common
@@ -43,11 +44,21 @@ from ase.io.extxyz import write_xyz
 
 from losiko_torch import EnvironmentDatabase, read_structures, relax, relax_iter
 from losiko_torch.database.sources import SOURCE
+from losiko_torch.relaxer import Relaxer
 from losiko_torch.result_files import result_file
 from losiko_torch.runs.folder import RunFolder
 
 NOISE = 0.1
 PROGRAM = [sys.executable, "-c", "from losiko_torch.cli import main; main()", "relax"]
+#: Atoms of a batch where there are to be many shards.
+SMALL = 100
+#: The arguments of `relax` but for its first ones.
+DEFAULTS = {
+    name: each.default
+    for name, each in signature(relax).parameters.items()
+    if each.kind is each.KEYWORD_ONLY
+    and name not in ("batch_atoms", "workers", "ray_address", "progress")
+}
 #: Kinds of broken structures, and what is said of them.
 BROKEN = {
     "not a number": "not a finite number",
@@ -201,16 +212,16 @@ def throughput(folder: Path, molecules: int, rounds: int) -> None:
 def workers(folder: Path, molecules: int) -> None:
     database = EnvironmentDatabase.load(folder / "paper.losiko")
     structures = list(noisy(molecules))
-    expected = relax(structures, database, batch_atoms=400)
+    expected = relax(structures, database, batch_atoms=SMALL)
 
     def rate(count: int, kill: bool = False) -> tuple[float, bool]:
-        results, began = [], time.perf_counter()
-        for result in relax_iter(
-            structures, database, in_order=False, batch_atoms=400, workers=count
-        ):
-            results.append(result)
-            if len(results) == 1:
-                began = time.perf_counter()
+        """Molecules a second after the first shard, and whether all are as expected."""
+        relaxer = Relaxer.make(structures, database, **DEFAULTS, batch_atoms=SMALL)
+        results, began, before = [], 0.0, 0
+        for shard in relaxer.run(structures, workers=count):
+            results += shard.results
+            if not began:
+                began, before = time.perf_counter(), len(results)
             if kill and len(results) > molecules // 3:
                 kill = False
                 os.kill(worker_processes()[0], signal.SIGKILL)
@@ -221,20 +232,18 @@ def workers(folder: Path, molecules: int) -> None:
             and one.reason == other.reason
             for one, other in zip(results, expected, strict=True)
         )
-        return molecules / took, same
+        return (molecules - before) / took, same
 
     one, same_one = rate(1)
     two, same_two = rate(2)
     print(f"one worker {one:.1f} molecules/s, two {two:.1f}: {two / one:.2f} times as many")
     _, same_killed = rate(2, kill=True)
-    print(
-        f"same results as one process, bit by bit: one worker {same_one}, two {same_two}, ", end=""
-    )
-    print(f"two of which one was killed {same_killed}")
+    print(f"same results as one process, bit by bit: one worker {same_one}, two {same_two}, two of")
+    print(f"which one was killed {same_killed}")
 
 
 def worker_processes() -> list[int]:
-    """Of Ray's, those that relax."""
+    """Ray's processes that relax."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:

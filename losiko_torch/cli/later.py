@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from losiko_torch.errors import InputError
-
-#: Lets a command that does nothing yet take any arguments.
-PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-
-def later_report() -> None:
-    """Comes in a later version."""
-    raise refusal("'losiko report'")
 
 
 def refuse_later(run: object) -> None:

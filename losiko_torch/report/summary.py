@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -118,6 +117,6 @@ def as_number(value: float) -> str:
 
 def _from_best(distances: np.ndarray, failed: np.ndarray) -> list[int]:
     """Rows that can be ranked, by distance; of equal ones the first is worse."""
-    rows: Sequence[int] = np.flatnonzero(np.isfinite(distances) & ~failed)[::-1]
+    rows = np.flatnonzero(np.isfinite(distances) & ~failed)[::-1]
     order = np.argsort(distances[rows], kind="stable")
     return [int(rows[k]) for k in order]

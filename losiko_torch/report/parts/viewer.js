@@ -13,7 +13,7 @@ function drawViewer(turned) {
       aspectmode: "cube",
       dragmode: "orbit",
       xaxis: axis, yaxis: axis, zaxis: axis,
-      camera: turned || { eye: { x: 0, y: 0, z: 1.2 }, up: { x: 0, y: 1, z: 0 } },
+      camera: turned || { eye: { x: 0, y: 0, z: 1.3 }, up: { x: 0, y: 1, z: 0 } },
     },
   });
   const traces = [balls(structure, byElement), sticks(structure), cellLines(structure)];

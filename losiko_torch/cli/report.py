@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 from rich.text import Text
 
@@ -13,10 +14,14 @@ from losiko_torch.cli.console import stdout
 from losiko_torch.cli.inputs import WHAT, Force
 from losiko_torch.errors import InputError
 from losiko_torch.outputs import check_output
+from losiko_torch.report.failures import left_out
 from losiko_torch.report.page import is_page, write_page
 from losiko_torch.report.references import references_of
 from losiko_torch.report.summary import QUANTITIES, Summary, as_number, summarize
 from losiko_torch.report.usage import Usage, usage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Folder = Annotated[
     Path,
@@ -37,7 +42,7 @@ Page = Annotated[
 ]
 #: Name of the page in a run's folder, and of the files there that no page may replace.
 NAME, OWN = "report.html", ("run.json", "results.parquet", "relaxed.extxyz")
-#: Rows of the tables: groups of failures, and structures of the database.
+#: Rows of the tables: groups of failures, and structures, of the run or of the database.
 REASONS, MOST = 10, 5
 
 
@@ -70,6 +75,7 @@ def report(folder: Folder, output: Page = None, force: Force = False) -> int:
     references = references_of(run.record, table)
     used = usage(table, references)
     _print_spreads(summary)
+    _print_worst(table, summary)
     _print_usage(used)
     _print_failures(summary)
     _print_summary(summary, run.record["state"] == "finished", run.record["seconds"])
@@ -88,6 +94,24 @@ def _print_spreads(summary: Summary) -> None:
         values = (spread.smallest, spread.low, spread.median, spread.mean, spread.high)
         table.add_row(QUANTITIES[name], *map(as_number, (*values, spread.largest)))
     stdout().print(table)
+
+
+def _print_worst(table: pa.Table, summary: Summary) -> None:
+    if not summary.worst:
+        return
+    names = ("steps", "start\nloss", "loss", "largest\ndistance", "worst\natom")
+    columns = {"structure": "fold", "formula": "fold"} | dict.fromkeys(names, "right")
+    printed = tables.structure_table("structures with the worst-matched atoms", columns)
+    for row in table.take(np.array(summary.worst[:MOST])).to_pylist():
+        losses = (row["start_loss"], row["loss"], row["largest_distance"])
+        printed.add_row(
+            Text(row["source"]),
+            row["formula"],
+            str(row["n_steps"]),
+            *map(tables.as_loss, losses),
+            str(row["worst_atom"]),
+        )
+    stdout().print(printed)
 
 
 def _print_usage(used: Usage) -> None:
@@ -114,15 +138,14 @@ def _print_failures(summary: Summary) -> None:
         table.add_row(f"{group.count:,}", Text(group.reason), Text(", ".join(group.sources)))
     out = stdout()
     out.print(table)
-    rest = summary.failures[REASONS:]
+    rest = left_out(summary.failures, REASONS)
     if rest:
-        count = sum(group.count for group in rest)
-        out.print(Text(f"and {count:,} more for {len(rest):,} other reasons"))
+        out.print(Text(rest))
 
 
 def _print_summary(summary: Summary, finished: bool, seconds: float | None) -> None:
     total = tables.plural(summary.total, "structure")
-    line = f"{total}" if finished else f"not finished, {total} so far"
+    line = total if finished else f"not finished, {total} so far"
     line += (
         f": {summary.converged:,} converged, {summary.max_steps:,} at the step limit, "
         f"{summary.failed:,} failed"

@@ -54,6 +54,14 @@ def grouped(failures: Iterable[tuple[str, str]]) -> list[Failures]:
     return sorted(made, key=lambda group: -group.count)
 
 
+def left_out(groups: list[Failures], shown: int) -> str:
+    """What a list of the first ``shown`` groups says of the others; nothing if there are none."""
+    rest = groups[shown:]
+    if not rest:
+        return ""
+    return f"and {sum(group.count for group in rest):,} more for {len(rest):,} other reasons"
+
+
 def _common(reasons: list[str]) -> str:
     """The reason that all are, but for their numbers: those that are the same in all stay."""
     columns = zip(*map(_NUMBER.findall, reasons), strict=True)

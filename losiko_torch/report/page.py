@@ -14,15 +14,17 @@ from markupsafe import Markup
 
 from losiko_torch.errors import InputError
 from losiko_torch.outputs import replacement
+from losiko_torch.report.failures import left_out
 from losiko_torch.report.histograms import histograms
 from losiko_torch.report.references import References
-from losiko_torch.report.run import Run
 from losiko_torch.report.structures import ball, elements, entries
 from losiko_torch.report.summary import QUANTITIES, Summary, as_number
 from losiko_torch.report.usage import Usage
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from losiko_torch.runs.folder import RunFolder
 
 #: What a page says of its origin, by which an earlier one is known.
 GENERATOR = "losiko report"
@@ -36,7 +38,7 @@ NEAR = 1e-3
 
 
 def write_page(
-    run: Run,
+    run: RunFolder,
     table: pa.Table,
     summary: Summary,
     used: Usage,
@@ -63,7 +65,7 @@ def write_page(
         spreads=_spreads(summary),
         usage=used,
         failures=summary.failures[:REASONS],
-        more_failures=_more(summary),
+        more_failures=left_out(summary.failures, REASONS),
         facts=_facts(run.record),
         data={
             "histograms": [asdict(one) for one in histograms(table)],
@@ -113,9 +115,10 @@ def _tiles(record: dict[str, Any], summary: Summary) -> list[tuple[str, str]]:
         (f"{summary.max_steps:,}", "at the step limit"),
         (f"{summary.failed:,}", "failed"),
     ]
-    for name, text in (("n_steps", "steps (median)"), ("rmsd", "Å RMSD (median)")):
+    for name, unit, text in (("n_steps", "", "steps"), ("rmsd", " Å", "RMSD")):
         if name in summary.spreads:
-            tiles.append((as_number(summary.spreads[name].median), text))
+            median = as_number(summary.spreads[name].median)
+            tiles.append((f"{median}{unit}", f"{text} (median)"))
     if record["seconds"] and summary.total:
         tiles.append((as_number(summary.total / record["seconds"]), "structures a second"))
     return tiles
@@ -132,14 +135,6 @@ def _spreads(summary: Summary) -> list[tuple[str, list[str]]]:
         )
         for name, s in summary.spreads.items()
     ]
-
-
-def _more(summary: Summary) -> str:
-    """What the list of failures leaves out."""
-    rest = summary.failures[REASONS:]
-    return f"{sum(group.count for group in rest):,} more for {len(rest):,} other reasons" * bool(
-        rest
-    )
 
 
 def _facts(record: dict[str, Any]) -> list[tuple[str, str]]:

@@ -103,7 +103,8 @@ def references_of(record: dict[str, Any], table: pa.Table) -> References:
     found = References.of(database)
     structure, atom = nearest_references(table)
     if (found.elements(structure, atom) == 0).any():
-        return References.unknown(f"{path}: is no longer the database that the run was made with")
+        name = "the embedded database" if path is None else path
+        return References.unknown(f"{name} is no longer the database that the run was made with")
     return found
 
 

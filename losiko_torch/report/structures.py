@@ -14,10 +14,11 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
 from losiko_torch.report.references import References
-from losiko_torch.report.run import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from losiko_torch.runs.folder import RunFolder
 
 #: Atoms of a structure that is drawn as a whole, and, of a larger one, atoms around its worst atom.
 ATOMS, AROUND = 300, 60
@@ -33,7 +34,7 @@ TOLD = ("number", "source", "formula", "n_atoms", "reason", "n_steps", "start_lo
 
 
 def entries(
-    run: Run, table: pa.Table, rows: Sequence[int], references: References
+    run: RunFolder, table: pa.Table, rows: Sequence[int], references: References
 ) -> list[dict[str, Any]]:
     """Entries, as ``entry`` makes them, of the structures in these rows of a run's table."""
     if not rows:
@@ -72,8 +73,8 @@ def entry(atoms: Atoms, row: dict[str, Any], references: References) -> dict[str
     middle = cell.sum(0) / 2 if len(cell) == 3 else (positions.min(0) + positions.max(0)) / 2
     nearest = [np.array(row[name])[drawn] for name in ("nearest_structure", "nearest_atom")]
     told = {name: row[name] for name in TOLD}
-    if told["rmsd"] is not None and not np.isfinite(told["rmsd"]):
-        told["rmsd"] = None
+    # JSON has no NaN.
+    told |= {k: None for k, v in told.items() if isinstance(v, float) and not np.isfinite(v)}
     return told | {
         "symbols": [atoms.symbols[k] for k in drawn],
         "indices": drawn.tolist(),

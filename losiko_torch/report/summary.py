@@ -77,10 +77,8 @@ def summarize(table: pa.Table, worst: int = WORST, best: int = BEST) -> Summary:
     """Sum up a run's table; ``worst`` and ``best`` structures are named."""
     reasons = table["reason"].to_pylist()
     failed = failed_rows(table)
-    sources = table["source"]
-    failures = [
-        (sources[int(k)].as_py(), reasons[k].removeprefix(FAILED)) for k in np.flatnonzero(failed)
-    ]
+    sources = table["source"].to_pylist()
+    failures = [(sources[k], reasons[k].removeprefix(FAILED)) for k in np.flatnonzero(failed)]
     spreads = {name: Spread.of(column(table, name)[~failed]) for name in QUANTITIES}
     converged = sum(reason == "converged" for reason in reasons)
     order = _from_best(column(table, "largest_distance"), failed)

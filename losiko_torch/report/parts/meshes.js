@@ -4,8 +4,9 @@ const HIDDEN = { hoverinfo: "skip", showlegend: false };
 
 // Where a distance lies on the scale of colours, from 0 to 1.
 function level(distance) {
-  const [low, high] = data.scale.limits.map(Math.log);
-  return Math.min(1, Math.max(0, (Math.log(distance) - low) / (high - low)));
+  const [low, high] = data.scale.limits;
+  const within = Math.min(high, Math.max(low, distance));
+  return Math.log(within / low) / Math.log(high / low);
 }
 
 function distanceColour(distance) {

@@ -124,7 +124,7 @@ def environment_map(
             else:
                 failures[len(names)] = item.problem
             formula = item.atoms.get_chemical_formula()
-            names.append(_name(item.atoms.info, formula, len(names)))
+            names.append(known_as(item.atoms.info, formula, len(names)))
         _place(work, good, planes, found)
         if progress is not None:
             progress(len(group))
@@ -145,7 +145,7 @@ def environment_map(
         elements.append(
             ElementMap(number, background, points, distance, nearest, axes, plane.share)
         )
-    titles = [_name(each, each["formula"], k) for k, each in enumerate(known.structures)]
+    titles = [known_as(each, each["formula"], k) for k, each in enumerate(known.structures)]
     return EnvironmentMap(elements, titles, names, failures)
 
 
@@ -202,7 +202,7 @@ def _plane(references: Environments) -> _Plane:
     return _Plane(centre, axes, share)
 
 
-def _name(info: Mapping[str, Any], formula: str, number: int) -> str:
+def known_as(info: Mapping[str, Any], formula: str, number: int) -> str:
     """What a structure is known by, and its formula: "ethanol, in.xyz@3 (C2H6O)"."""
     keys = ("name", "material_id", "smiles", "id", "source", SOURCE)
     known = [str(info[key]) for key in keys if isinstance(info.get(key), (str, int, np.integer))]

@@ -20,9 +20,9 @@ import typer
 from losiko_torch.cli.build import build
 from losiko_torch.cli.console import error, warning
 from losiko_torch.cli.info import info
-from losiko_torch.cli.later import PASS_ON, later_report
 from losiko_torch.cli.map import map_
 from losiko_torch.cli.relax import relax
+from losiko_torch.cli.report import report
 from losiko_torch.cli.score import score
 from losiko_torch.errors import LosikoError
 
@@ -45,13 +45,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-_COMMANDS: tuple[Callable[..., Any], ...] = (relax, score, map_, build, info)
+_COMMANDS: tuple[Callable[..., Any], ...] = (relax, report, score, map_, build, info)
 for _command in _COMMANDS:
     # Typer keeps the line ends of a docstring: a paragraph is made one line.
     _paragraphs = inspect.cleandoc(_command.__doc__ or "").split("\n\n")
     _help = "\n\n".join(" ".join(text.split()) for text in _paragraphs)
     app.command(_command.__name__.rstrip("_"), help=_help)(_command)
-app.command("report", hidden=True, context_settings=PASS_ON)(later_report)
 
 # Typer carries Click within itself or depends on it, by version; this is its UsageError in both.
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)

@@ -18,8 +18,6 @@ from losiko_torch.runs.configuration import check_same
 from losiko_torch.runs.folder import RECORD, RunFolder
 from losiko_torch.shards import RelaxedShard
 
-#: Version of what is in the folder.
-VERSION = 1
 #: Shards that wait to be written while others relax.
 WAITING = 2
 
@@ -38,7 +36,7 @@ def folder_of(
         check_same(path, folder.record["configuration"], asked)
         return folder
     record = {
-        "version": VERSION,
+        "version": asked["losiko_torch"],
         "state": "running",
         "command": command,
         "structures": sources,

@@ -1,0 +1,151 @@
+"""``losiko report``: what became of the structures of a run, in numbers and as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import typer
+from rich.text import Text
+
+from losiko_torch.cli import tables
+from losiko_torch.cli.console import stdout
+from losiko_torch.cli.inputs import WHAT, Force
+from losiko_torch.errors import InputError
+from losiko_torch.outputs import check_output
+from losiko_torch.report.failures import left_out
+from losiko_torch.report.page import is_page, write_page
+from losiko_torch.report.references import references_of
+from losiko_torch.report.summary import QUANTITIES, Summary, as_number, summarize
+from losiko_torch.report.usage import Usage, usage
+from losiko_torch.runs.folder import RECORD, RELAXED, TABLE, RunFolder
+
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", show_default=False, help="Folder of a run, from 'losiko relax --run DIR'."
+    ),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PAGE.html",
+        show_default="DIR/report.html",
+        help="The page (needs plotly: pip install 'losiko-torch\\[map]').",
+        rich_help_panel=WHAT,
+    ),
+]
+#: Name of the page in a run's folder, and of the files there that no page may replace.
+NAME, OWN = "report.html", (RECORD, TABLE, RELAXED)
+#: Rows of the tables: groups of failures, and structures, of the run or of the database.
+REASONS, MOST = 10, 5
+
+
+def report(folder: Folder, output: Page = None, force: Force = False) -> int:
+    """Tell what became of the structures of a run, and draw it on a page.
+
+    Counts, distributions, failures by reason and the references that were used most are printed;
+    the page, one file that needs no network, also shows the worst and the best structures in three
+    dimensions, their atoms coloured by the distance from the references. A run that is not finished
+    is reported as far as it is.
+
+    Example: [bold]losiko report night[/bold]
+
+    Example: [bold]losiko report night -o night.html[/bold]
+    """
+    run = RunFolder.open(folder)
+    page = folder / NAME if output is None else output
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{page}: the report is a page: name it .html")
+    # The page of an earlier report is made of nothing but the run.
+    again = output is None and is_page(page)
+    database = run.record["database"]
+    inputs = [folder / name for name in OWN] + ([] if database is None else [Path(database)])
+    check_output(page, inputs, force or again)
+    table = run.table()
+    summary = summarize(table)
+    references = references_of(run.record, table)
+    used = usage(table, references)
+    _print_spreads(summary)
+    _print_worst(table, summary)
+    _print_usage(used)
+    _print_failures(summary)
+    _print_summary(summary, run.record["state"] == "finished", run.record["seconds"])
+    write_page(run, table, summary, used, references, page, overwrite=force or again)
+    stdout().print(Text(f"the page is {page}"))
+    return 0
+
+
+def _print_spreads(summary: Summary) -> None:
+    if not summary.spreads:
+        return
+    heads = ("smallest", "10 %", "median", "mean", "90 %", "largest")
+    columns = {"": "left"} | dict.fromkeys(heads, "right")
+    table = tables.structure_table("structures that did not fail", columns)
+    for name, spread in summary.spreads.items():
+        values = (spread.smallest, spread.low, spread.median, spread.mean, spread.high)
+        table.add_row(QUANTITIES[name], *map(as_number, (*values, spread.largest)))
+    stdout().print(table)
+
+
+def _print_worst(table: pa.Table, summary: Summary) -> None:
+    if not summary.worst:
+        return
+    names = ("steps", "start\nloss", "loss", "largest\ndistance", "worst\natom")
+    columns = {"structure": "fold", "formula": "fold"} | dict.fromkeys(names, "right")
+    printed = tables.structure_table("structures with the worst-matched atoms", columns)
+    for row in table.take(np.array(summary.worst[:MOST])).to_pylist():
+        losses = (row["start_loss"], row["loss"], row["largest_distance"])
+        printed.add_row(
+            Text(row["source"]),
+            row["formula"],
+            str(row["n_steps"]),
+            *map(tables.as_loss, losses),
+            str(row["worst_atom"]),
+        )
+    stdout().print(printed)
+
+
+def _print_usage(used: Usage) -> None:
+    if not used.atoms:
+        return
+    columns = {"structure of the database": "fold", "atoms": "right", "by element": "fold"}
+    table = tables.structure_table("references used most", columns)
+    for use in used.most[:MOST]:
+        elements = ", ".join(f"{symbol} {count:,}" for symbol, count in use.elements.items())
+        table.add_row(Text(use.name), f"{use.atoms:,}", elements)
+    out = stdout()
+    out.print(table)
+    out.print(Text(used.line))
+    if used.note:
+        out.print(Text(f"references have numbers only: {used.note}", style="yellow"))
+
+
+def _print_failures(summary: Summary) -> None:
+    if not summary.failures:
+        return
+    columns = {"failed": "right", "reason": "fold", "for example": "fold"}
+    table = tables.structure_table("", columns)
+    for group in summary.failures[:REASONS]:
+        table.add_row(f"{group.count:,}", Text(group.reason), Text(", ".join(group.sources)))
+    out = stdout()
+    out.print(table)
+    rest = left_out(summary.failures, REASONS)
+    if rest:
+        out.print(Text(rest))
+
+
+def _print_summary(summary: Summary, finished: bool, seconds: float | None) -> None:
+    total = tables.plural(summary.total, "structure")
+    line = total if finished else f"not finished, {total} so far"
+    line += (
+        f": {summary.converged:,} converged, {summary.max_steps:,} at the step limit, "
+        f"{summary.failed:,} failed"
+    )
+    if seconds:
+        line += f"; {seconds:,.1f} s, {as_number(summary.total / seconds)} structures/s"
+    stdout().print(Text(line, style="bold"))

@@ -1,0 +1,165 @@
+"""The report as one page that needs no network: everything it shows and runs is in the file."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from losiko_torch.errors import InputError
+from losiko_torch.outputs import replacement
+from losiko_torch.report.failures import left_out
+from losiko_torch.report.histograms import histograms
+from losiko_torch.report.references import References
+from losiko_torch.report.structures import ball, elements, entries
+from losiko_torch.report.summary import QUANTITIES, Summary, as_number
+from losiko_torch.report.usage import Usage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from losiko_torch.runs.folder import RunFolder
+
+#: What a page says of its origin, by which an earlier one is known.
+GENERATOR = "losiko report"
+SCRIPTS = ("drawing.js", "histograms.js", "meshes.js", "viewer.js")
+#: Groups of failures that are listed.
+REASONS = 30
+#: Colours of atoms from near to far, by matplotlib's name; both ends are seen on white and black.
+COLORS, STOPS = "coolwarm", 9
+#: Distances below this part of the largest that is drawn all have the first colour.
+NEAR = 1e-3
+
+
+def write_page(
+    run: RunFolder,
+    table: pa.Table,
+    summary: Summary,
+    used: Usage,
+    references: References,
+    path: str | Path,
+    overwrite: bool = False,
+) -> None:
+    """Write the page of a run.
+
+    Raises:
+        InputError: If plotly is not installed, and as ``outputs.replacement`` does.
+    """
+    plotly = _plotly()
+    drawn = entries(run, table, [*summary.worst, *summary.best], references)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    page = environment.from_string(_part("page.html")).render(
+        generator=GENERATOR,
+        title=f"Run {run.path.resolve().name}",
+        command=shlex.join(run.record["command"]),
+        unfinished=run.record["state"] != "finished",
+        summary=summary,
+        tiles=_tiles(run.record, summary),
+        spreads=_spreads(summary),
+        usage=used,
+        failures=summary.failures[:REASONS],
+        more_failures=left_out(summary.failures, REASONS),
+        facts=_facts(run.record),
+        data={
+            "histograms": [asdict(one) for one in histograms(table)],
+            "structures": drawn,
+            "worst": len(summary.worst),
+            "elements": elements(drawn),
+            "scale": _scale(drawn),
+            "ball": ball(),
+        },
+        css=_part("page.css"),
+        script=Markup("\n").join(map(_part, SCRIPTS)),
+        plotly=Markup(plotly),
+    )
+    with replacement(path, overwrite) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that ``write_page`` made."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return f'content="{GENERATOR}"'.encode() in file.read(1000)
+
+
+def _part(name: str) -> Markup:
+    """A file of the page's text, style or program, to be taken as it is."""
+    return Markup(files("losiko_torch.report").joinpath("parts", name).read_text("utf-8"))
+
+
+def _plotly() -> str:
+    """The program that draws, 5 MB."""
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise InputError(
+            "the page of a report needs plotly: pip install 'losiko-torch[map]'"
+        ) from None
+    return get_plotlyjs()
+
+
+def _tiles(record: dict[str, Any], summary: Summary) -> list[tuple[str, str]]:
+    """What comes first: numbers and what they are."""
+    tiles = [
+        (f"{summary.total:,}", "structure" if summary.total == 1 else "structures"),
+        (f"{summary.converged:,}", "converged"),
+        (f"{summary.max_steps:,}", "at the step limit"),
+        (f"{summary.failed:,}", "failed"),
+    ]
+    for name, unit, text in (("n_steps", "", "steps"), ("rmsd", " Å", "RMSD")):
+        if name in summary.spreads:
+            median = as_number(summary.spreads[name].median)
+            tiles.append((f"{median}{unit}", f"{text} (median)"))
+    if record["seconds"] and summary.total:
+        tiles.append((as_number(summary.total / record["seconds"]), "structures a second"))
+    return tiles
+
+
+def _spreads(summary: Summary) -> list[tuple[str, list[str]]]:
+    return [
+        (
+            QUANTITIES[name],
+            [
+                *map(as_number, (s.smallest, s.low, s.median, s.mean, s.high, s.largest)),
+                f"{s.count:,}",
+            ],
+        )
+        for name, s in summary.spreads.items()
+    ]
+
+
+def _facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """The run's record: when, with what, how."""
+    facts = [
+        ("version", f"losiko {record['version']}"),
+        ("structures", ", ".join(record["structures"])),
+        ("database", record["database"] or "the embedded one"),
+        ("started", record.get("started")),
+        ("ended", record.get("ended")),
+        ("time", None if record["seconds"] is None else f"{record['seconds']:,.1f} s"),
+        ("atoms in a batch", f"{record['batch_atoms']:,}"),
+    ]
+    options = record["configuration"].items()
+    facts += [(name.replace("_", " "), value) for name, value in options]
+    return [(name, str(value)) for name, value in facts if value is not None]
+
+
+def _scale(drawn: list[dict[str, Any]]) -> dict[str, Any]:
+    """Colours (RGB) from near to far, and the distances between which they lie."""
+    import matplotlib
+
+    colors = matplotlib.colormaps[COLORS](np.linspace(0, 1, STOPS), bytes=True)[:, :3]
+    positive = [d for one in drawn for d in one["distances"] if d > 0]
+    high = max(positive, default=1.0)
+    low = max(min(positive, default=0.0), NEAR * high)
+    # A single distance lies at the end that is near.
+    return {"colors": colors.tolist(), "limits": [low, high if high > low else low / NEAR]}

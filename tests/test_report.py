@@ -1,0 +1,206 @@
+"""The numbers of a run's report, by hand."""
+
+import numpy as np
+import pytest
+import small_database
+import small_run
+from ase.collections import g2
+from small_run import failed, row, table
+
+from losiko_torch.report import references
+from losiko_torch.report.failures import grouped, left_out
+from losiko_torch.report.histograms import BINS, histograms
+from losiko_torch.report.references import References, references_of
+from losiko_torch.report.summary import as_number, summarize
+from losiko_torch.report.usage import usage
+
+# --- numbers
+
+
+def test_fates_and_spreads():
+    rows = [row(k, n_steps=k, loss=0.1 * k, rmsd=0.01 * k if k else None) for k in range(11)]
+    rows[3] |= {"reason": "max_steps", "converged": False}
+    rows += [failed(11, "it has no atoms", n_steps=1000, rmsd=9.0)]
+    summary = summarize(table(rows))
+    assert (summary.total, summary.converged, summary.max_steps, summary.failed) == (12, 10, 1, 1)
+    assert list(summary.spreads) == ["n_steps", "start_loss", "loss", "largest_distance", "rmsd"]
+    steps = summary.spreads["n_steps"]
+    assert steps.count == 11
+    assert (steps.smallest, steps.low, steps.median, steps.high, steps.largest) == (0, 1, 5, 9, 10)
+    assert steps.mean == 5
+    assert summary.spreads["loss"].median == pytest.approx(0.5)
+    # Of those that have one; what failed does not count.
+    assert summary.spreads["rmsd"].count == 10
+    assert summary.spreads["rmsd"].largest == pytest.approx(0.1)
+
+
+def test_a_loss_that_is_no_number_does_not_count():
+    summary = summarize(table([row(0, start_loss=float("nan")), row(1), row(2)]))
+    assert summary.spreads["start_loss"].count == 2
+    assert summary.spreads["loss"].count == 3
+
+
+def test_worst_and_best():
+    distances = [0.3, 0.1, 0.5, 0.2, 0.5]
+    rows = [row(k, largest_distance=d) for k, d in enumerate(distances)]
+    rows.insert(1, failed(5, "it has no atoms"))
+    summary = summarize(table(rows), worst=2, best=2)
+    # Rows, not numbers; the first of equal ones is worse.
+    assert summary.worst == [3, 5]
+    assert summary.best == [2, 4]
+    # A structure that is among the worst is not one of the best.
+    few = summarize(table(rows), worst=4, best=3)
+    assert few.worst == [3, 5, 0, 4]
+    assert few.best == [2]
+    assert summarize(table(rows), worst=9).best == []
+
+
+def test_nothing_and_failures_only():
+    for rows in ([], [failed(0, "it has no atoms")]):
+        summary = summarize(table(rows))
+        assert (summary.total, summary.failed) == (len(rows), len(rows))
+        assert summary.spreads == {}
+        assert summary.worst == summary.best == []
+        assert histograms(table(rows)) == []
+        assert usage(table(rows), References.unknown("gone")).atoms == 0
+
+
+def test_failures_that_differ_in_numbers_are_one_group():
+    reasons = [
+        "it has no atoms",
+        "atoms 0 and 1 lie within 0.01 A of each other",
+        "the database has no environment of Si (it has H, C)",
+        "atoms 12 and 1 lie within 0.01 A of each other",
+        "the database has no environment of S (it has H, C)",
+        "weight is -1e-05 for atom 3",
+        "weight is 2 for atom 3",
+        "atoms 7 and 1 lie within 0.01 A of each other",
+    ]
+    groups = grouped((f"in.xyz@{k}", reason) for k, reason in enumerate(reasons))
+    assert [(each.reason, each.count) for each in groups] == [
+        ("atoms … and 1 lie within 0.01 A of each other", 3),
+        ("weight is … for atom 3", 2),
+        ("it has no atoms", 1),
+        ("the database has no environment of Si (it has H, C)", 1),
+        ("the database has no environment of S (it has H, C)", 1),
+    ]
+    assert groups[0].sources == ["in.xyz@1", "in.xyz@3", "in.xyz@7"]
+    assert left_out(groups, 3) == "and 2 more for 2 other reasons"
+    assert left_out(groups, 5) == ""
+    (many,) = grouped((str(k), f"atom {k} is bad") for k in range(100))
+    assert (many.count, len(many.sources)) == (100, 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (12.0, "12"), (0.012345, "0.0123"), (1234.5, "1,234"), (1.2e-5, "1.20e-05")],
+)
+def test_numbers_as_text(value, text):
+    assert as_number(value) == text
+
+
+# --- references
+
+
+def ethanol_run():
+    """Rows whose atoms are nearest to atoms of methanol and water of the small database."""
+    methanol, water = (small_database.NAMES.index(name) for name in ("CH3OH", "H2O"))
+    carbon = next(k for k, s in enumerate(g2["CH3OH"].symbols) if s == "C")
+    oxygen = next(k for k, s in enumerate(g2["CH3OH"].symbols) if s == "O")
+    rows = [
+        row(0, nearest_structure=[methanol] * 3, nearest_atom=[carbon, carbon, oxygen]),
+        failed(1, "it has no atoms"),
+        row(2, nearest_structure=[water, methanol, -1], nearest_atom=[0, carbon, -1]),
+    ]
+    return table(rows), methanol, water
+
+
+def test_usage():
+    rows, methanol, water = ethanol_run()
+    database = small_database.database()
+    used = usage(rows, References.of(database))
+    assert (used.atoms, used.structures, used.environments) == (5, 2, 3)
+    assert used.available == (len(small_database.NAMES), len(database))
+    first, second = used.most
+    assert (first.structure, first.atoms, first.elements) == (methanol, 4, {"C": 3, "O": 1})
+    assert (second.structure, second.atoms, second.elements) == (water, 1, {"O": 1})
+    assert first.name == f"structure {methanol} (CH4O)"
+    assert len(usage(rows, References.of(database), most=1).most) == 1
+    assert used.line.startswith("5 atoms are nearest to 3 of ")
+
+
+def test_every_environment_has_its_element():
+    known = References.of(small_database.database())
+    for number, name in enumerate(small_database.NAMES):
+        places = np.arange(len(g2[name]))
+        found = known.elements(np.full(len(places), number), places)
+        assert (found == g2[name].numbers).all()
+    assert known.elements(np.array([0, 999]), np.array([77, 0])).tolist() == [0, 0]
+    assert known.environments(np.array([2, -1]), np.array([0, -1])) == [
+        "O0 of structure 2 (H2O)",
+        "none",
+    ]
+
+
+def test_database_of_a_run(tmp_path, monkeypatch):
+    rows, methanol, _ = ethanol_run()
+    path = tmp_path / "db.losiko"
+    small_database.database().save(path)
+    record = small_run.RECORD | {"database": str(path)}
+    assert references_of(record, rows).name(methanol) == f"structure {methanol} (CH4O)"
+    # Another database in its place would give wrong names.
+    small_database.water_database().save(path, overwrite=True)
+    other = references_of(record, rows)
+    assert "no longer the database" in other.note
+    assert other.name(methanol) == f"structure {methanol}"
+    assert usage(rows, other).most[0].elements == {}
+    assert usage(rows, other).available is None
+    path.unlink()
+    assert "db.losiko" in references_of(record, rows).note
+    assert other.environments(np.array([3]), np.array([1])) == ["atom 1 of structure 3"]
+    monkeypatch.setattr(references, "default_database", small_database.database)
+    assert references_of(small_run.RECORD, rows).note == ""
+    old = references_of(small_run.RECORD | {"version": "0.0.1"}, rows)
+    assert "losiko 0.0.1" in old.note
+    assert old.records is None
+
+
+# --- histograms
+
+
+def test_histograms_count_every_structure():
+    rng = np.random.default_rng(0)
+    rows = [
+        row(
+            k,
+            n_steps=int(rng.integers(1, 200)),
+            start_loss=float(10 ** rng.uniform(-2, 1)),
+            loss=float(10 ** rng.uniform(-6, -2)) if k else 0.0,
+            largest_distance=float(10 ** rng.uniform(-6, -2)),
+            rmsd=float(rng.uniform(0, 1)) if k % 2 else None,
+        )
+        for k in range(300)
+    ]
+    made = {each.title: each for each in histograms(table([*rows, failed(300, "it is bad")]))}
+    assert list(made) == ["Steps", "Loss", "Largest distance", "RMSD"]
+    for title, each in made.items():
+        assert (np.diff(each.edges) > 0).all()
+        assert len(each.edges) - 1 <= BINS
+        for counts in each.counts.values():
+            assert len(counts) == len(each.edges) - 1
+            assert sum(counts) == (150 if title == "RMSD" else 300)
+    assert list(made["Loss"].counts) == ["before", "after"]
+    # A loss of zero has no logarithm: it counts as the smallest that has one.
+    assert made["Loss"].counts["after"][0] >= 2
+    least = min(each["loss"] for each in rows[1:])
+    assert made["Loss"].edges[0] == pytest.approx(np.log10(least))
+    # Bins of steps hold whole numbers, as many each.
+    assert {edge % 1 for edge in made["Steps"].edges} == {0.5}
+    assert len(set(np.diff(made["Steps"].edges))) == 1
+
+
+def test_values_that_are_all_the_same_make_one_bar():
+    for each in histograms(table([row(k, rmsd=0.0) for k in range(5)])):
+        for counts in each.counts.values():
+            assert max(counts) == sum(counts) == 5
+        assert (np.diff(each.edges) > 0).all()

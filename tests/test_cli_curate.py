@@ -55,7 +55,7 @@ def test_databases_are_united_and_shown(losiko, files):
     found = same("c.losiko", united([files["a.losiko"], files["b.losiko"]]))
     assert found.metadata["title"] == "both"
     shown = losiko.out
-    assert "CC0 (alcohols); CC BY 4.0 (database 2)" in shown
+    assert "CC0 (alcohols); CC BY 4.0 (b.losiko)" in shown
     assert "made from" in shown
     assert "title alcohols, licence CC0, structures 3, environments 19" in shown
     assert "2 databases united: 19 + 18 = 37 environments" in shown

@@ -127,16 +127,15 @@ def curate(
     """
     _check(databases, where, minus, within, thin, per_element)
     check_output(output, databases if minus is None else [*databases, minus], force)
-    opened = [EnvironmentDatabase.load(path) for path in databases]
-    made = united(opened, components) if len(opened) > 1 else opened[0]
+    if len(databases) > 1:
+        made = united([_named(path) for path in databases], components)
+    else:
+        made = EnvironmentDatabase.load(databases[0])
     if where:
         made = curation.chosen(made, where)
     if minus is not None and within is not None:
-        other = EnvironmentDatabase.load(minus)
-        if not other.metadata.get("title"):
-            other = replace(other, metadata={**other.metadata, "title": minus.name})
         with progress("comparing", len(made)) as done:
-            made = curation.minus(made, other, within, done)
+            made = curation.minus(made, _named(minus), within, done)
     if thin is not None:
         with progress("thinning", len(made)) as done:
             made = curation.thinned(made, thin, done)
@@ -149,6 +148,13 @@ def curate(
     made = curation.trimmed(made)
     made.save(output, overwrite=force)
     describe(made, str(output), output)
+
+
+def _named(path: Path) -> EnvironmentDatabase:
+    """The database of a file, called by its name where it has no title."""
+    database = EnvironmentDatabase.load(path)
+    title = database.metadata.get("title") or path.name
+    return replace(database, metadata={**database.metadata, "title": title})
 
 
 def _check(

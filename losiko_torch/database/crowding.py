@@ -2,8 +2,9 @@
 
 Points are the descriptors of an element's references, (N, r) with |p| <= 1. Of a million no N x N
 matrix can be made, nor is one needed: their leading components bound all distances from below (see
-``near_known``), and only pairs that the bound calls near are looked at whole. Of 9,568 carbons of
-QM9 an average one has 2.1 others within 0.05, and the bound calls 2.8 near.
+``near_known``), and only pairs that the bound calls near are looked at whole. Among the 9,568
+carbons of 1,500 QM9 molecules one has on average 1.1 others within 0.05, and the bound calls 1.8
+near.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def near_others(
     found = torch.zeros(len(points.whole), dtype=torch.bool, device=points.whole.device)
     for some in _slices(len(found), POINTS):
         part = points.at(some)
-        open_ = torch.arange(len(part.whole), device=found.device)  # not found near one yet
+        waiting = torch.arange(len(part.whole), device=found.device)  # not found near one yet
         for columns in _slices(len(others.squares), OTHERS):
-            lower = _bounds(part.at(open_), others.leading[columns], others.squares[columns])
+            lower = _bounds(part.at(waiting), others.leading[columns], others.squares[columns])
             least, first = lower.min(1)
             likely = (least < limit + FLOAT32_ERROR).nonzero().squeeze(1)
             if not len(likely):
@@ -69,16 +70,16 @@ def near_others(
             column_rows = columns.start + torch.arange(lower.shape[1], device=found.device)
             which = column_rows if rows is None else rows[column_rows]
             # Where one is near, the first by the bound mostly is.
-            near = torch.zeros(len(open_), dtype=torch.bool, device=found.device)
+            near = torch.zeros(len(waiting), dtype=torch.bool, device=found.device)
             chosen = which[first[likely]]
-            near[likely] = _nearer(part.whole, open_[likely], others.whole, chosen, limit)
+            near[likely] = _nearer(part.whole, waiting[likely], others.whole, chosen, limit)
             left = likely[~near[likely]]
             i, j = (lower[left] < limit + FLOAT32_ERROR).nonzero().unbind(1)
-            among = _nearer(part.whole, open_[left[i]], others.whole, which[j], limit)
+            among = _nearer(part.whole, waiting[left[i]], others.whole, which[j], limit)
             near[left[i[among]]] = True
-            found[some.start + open_[near]] = True
-            open_ = open_[~near]
-            if not len(open_):
+            found[some.start + waiting[near]] = True
+            waiting = waiting[~near]
+            if not len(waiting):
                 break
     return found
 

@@ -12,7 +12,7 @@ descriptors within the components that the database keeps; each step is told in
 >>> soap = SOAP(species=["H", "C", "O"], r_cut=3.0, n_max=4, l_max=3, sigma=0.3)
 >>> database = EnvironmentDatabase.build([molecule("CH3OH"), molecule("C2H6")], soap)
 >>> thinned(database, 0.05)
-EnvironmentDatabase(2 structures: 3 H, 2 C, 1 O; SOAP with 312 features)
+EnvironmentDatabase(2 structures: 4 H, 2 C, 1 O; SOAP with 312 features)
 """
 
 from __future__ import annotations
@@ -48,14 +48,16 @@ def thinned(
     Of environments of one element that lie nearer to each other than ``distance`` the first stays,
     or, where they are weighted, the first of the heaviest. So no two that stay are nearer than
     that, and each that goes has one that stays nearer than that. For SOAP with a sigma of 0.3 A,
-    0.05 is small: half of QM9's carbons have another one within 0.12.
+    0.05 is small: half of the carbons of 1,500 QM9 molecules have another one within 0.12.
 
     ``progress`` is called with the number of environments done since the last call.
 
     Raises:
         InputError: For a distance that is not positive, or a restricted database.
 
-    COST_THINNED
+    Cost: the time grows with the number of environments times that of those that stay, the memory
+    with their number. 100,000 of 512 components, none of which goes, take 20 s on one core
+    (``benchmarks/curation.py --speed``); a million should take half an hour.
     """
     distance = positive("distance", distance)
     check_whole(database)
@@ -86,7 +88,10 @@ def farthest(
     Raises:
         InputError: If ``per_element`` is no number from 1 on, or for a restricted database.
 
-    COST_FARTHEST
+    Cost: the time grows with the number of environments times ``per_element``, the memory with
+    their number. 10,000 out of 100,000 of 512 components take 45 s on one core in the worst case,
+    where all are about as far from each other (``benchmarks/curation.py --speed``); half of 9,568
+    carbons of QM9 molecules take 0.8 s.
     """
     per_element = whole("per_element", per_element)
     check_whole(database)

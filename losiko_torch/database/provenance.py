@@ -64,7 +64,7 @@ def united_metadata(databases: Sequence[EnvironmentDatabase]) -> dict[str, Any]:
     sources = [
         source
         for name, database in zip(names, databases, strict=True)
-        for source in database.metadata.get(MADE_FROM, [_as_source(name, database)])
+        for source in _sources(name, database)
     ]
     metadata: dict[str, Any] = {"title": " + ".join(dict.fromkeys(names))}
     for key in SHARED:
@@ -79,10 +79,14 @@ def united_metadata(databases: Sequence[EnvironmentDatabase]) -> dict[str, Any]:
     return noted(metadata, f"{len(databases)} databases united: {sizes} = {total:,} environments")
 
 
-def _as_source(name: str, database: EnvironmentDatabase) -> dict[str, Any]:
-    told = {key: database.metadata[key] for key in database.metadata if key != CURATION}
+def _sources(name: str, database: EnvironmentDatabase) -> list[dict[str, Any]]:
+    """What a database was made from: others, if it is a union, or itself."""
+    told = database.metadata.get(MADE_FROM)
+    if isinstance(told, list) and all(isinstance(each, dict) and "title" in each for each in told):
+        return told
+    own = {key: value for key, value in database.metadata.items() if key != CURATION}
     counts = {"structures": len(database.structures), "environments": len(database)}
-    return {**told, "title": name, **counts}
+    return [{**own, "title": name, **counts}]
 
 
 def _together(key: str, sources: list[dict[str, Any]]) -> Any:

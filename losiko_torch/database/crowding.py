@@ -62,7 +62,7 @@ def near_others(
         part = points.at(some)
         waiting = torch.arange(len(part.whole), device=found.device)  # not found near one yet
         for columns in _slices(len(others.squares), OTHERS):
-            lower = _bounds(part.at(waiting), others.leading[columns], others.squares[columns])
+            lower = _bounds(part, others.leading[columns], others.squares[columns], waiting)
             least, first = lower.min(1)
             likely = (least < limit + FLOAT32_ERROR).nonzero().squeeze(1)
             if not len(likely):
@@ -179,10 +179,15 @@ def _nearest_to_mean(vectors: torch.Tensor) -> int:
     return int(torch.cat([(part - mean).square().sum(1) for part in parts]).argmin())
 
 
-def _bounds(points: Points, leading: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
-    """Lower bounds, up to ``FLOAT32_ERROR``, of squared distances from others; (n, m)."""
-    bounds = torch.addmm(squares, points.leading, leading.T, alpha=-2)
-    return bounds.add_(points.squares[:, None])
+def _bounds(
+    points: Points,
+    leading: torch.Tensor,
+    squares: torch.Tensor,
+    rows: torch.Tensor | slice = slice(None),
+) -> torch.Tensor:
+    """Lower bounds, up to ``FLOAT32_ERROR``, of squared distances of rows from others; (n, m)."""
+    bounds = torch.addmm(squares, points.leading[rows], leading.T, alpha=-2)
+    return bounds.add_(points.squares[rows][:, None])
 
 
 def _nearer(

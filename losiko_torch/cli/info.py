@@ -17,6 +17,7 @@ from losiko_torch.cli.inputs import open_database
 from losiko_torch.cli.tables import structure_table
 from losiko_torch.database.embedded import cache_file
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.provenance import CURATION, MADE_FROM
 from losiko_torch.descriptors.protocol import species_of, summary_of
 
 File = Annotated[
@@ -61,7 +62,7 @@ def _facts(database: EnvironmentDatabase) -> Iterator[tuple[str, str]]:
         yield title, _shown(metadata.get(key)) or "not given"
     for key, value in metadata.items():
         if key not in TITLES:
-            yield key.replace("_", " "), _shown(value)
+            yield from _rows(key, value)
     yield "structures", f"{len(database.structures):,}"
     yield "environments", f"{len(database):,}"
     weights = [part.weight for part in database.environments.values() if part.weight is not None]
@@ -91,11 +92,18 @@ def _elements(database: EnvironmentDatabase) -> Table:
     return table
 
 
+def _rows(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """A fact on one row; sources and steps of curation on one each."""
+    entries = value if key in (MADE_FROM, CURATION) and isinstance(value, list) else [value]
+    for number, entry in enumerate(entries):
+        yield "" if number else key.replace("_", " "), _shown(entry)
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(entry)}" for key, entry in value.items())
+        return ", ".join(f"{key.replace('_', ' ')} {_shown(entry)}" for key, entry in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_shown, value))
     return f"{value:,}" if type(value) is int else str(value)

@@ -221,6 +221,34 @@ class EnvironmentDatabase:
             raise InputError("no environment is left in the database")
         return replace(self, environments=environments)._checked_weights()
 
+    # What follows is curation, in modules that are made of this one.
+
+    def thinned(self, distance: float) -> EnvironmentDatabase:
+        """The database without near-duplicates; see ``curation.thinned``."""
+        from losiko_torch.database import curation
+
+        return curation.thinned(self, distance)
+
+    def farthest(self, per_element: int) -> EnvironmentDatabase:
+        """So many environments of each element, spread widely; see ``curation.farthest``."""
+        from losiko_torch.database import curation
+
+        return curation.farthest(self, per_element)
+
+    def minus(self, other: EnvironmentDatabase, distance: float) -> EnvironmentDatabase:
+        """The database without what another knows; see ``curation.minus``."""
+        from losiko_torch.database import curation
+
+        return curation.minus(self, other, distance)
+
+    def union(
+        self, *others: EnvironmentDatabase, components: int | None = COMPONENTS
+    ) -> EnvironmentDatabase:
+        """One database of this one's references and those of others; see ``combining.united``."""
+        from losiko_torch.database import combining
+
+        return combining.united([self, *others], components)
+
     def weighted(self, weights: StructureWeights | None) -> EnvironmentDatabase:
         """The database with its references biased; it shares all tensors.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,12 @@ def parse_filter(text: str) -> Filter:
 
     Quotes around the value make it a string. A structure without the key does not pass.
     """
+    passes = parse_record_filter(text)
+    return lambda atoms: passes(atoms.info)
+
+
+def parse_record_filter(text: str) -> Callable[[Mapping[str, Any]], bool]:
+    """The test of ``parse_filter`` on a dictionary, such as the record of a structure."""
     match = re.fullmatch(r"\s*([^<>=!\s]+)\s*(<=|>=|==|!=|<|>)\s*([^<>=!\s].*?)\s*", text)
     if match is None:
         raise InputError(f"filter '{text}' is not of the form key<value (or <=, >, >=, ==, !=)")
@@ -162,13 +168,13 @@ def parse_filter(text: str) -> Filter:
     if number is None and sign not in ("==", "!="):
         raise InputError(f"filter '{text}': '{wanted}' is not a number")
 
-    def passes(atoms: Atoms) -> bool:
-        if key not in atoms.info:
+    def passes(record: Mapping[str, Any]) -> bool:
+        if key not in record:
             return False
-        value = _as_number(atoms.info[key])
+        value = _as_number(record[key])
         if number is not None and value is not None:
             return bool(compare(value, number))
-        return sign in ("==", "!=") and bool(compare(str(atoms.info[key]), wanted))
+        return sign in ("==", "!=") and bool(compare(str(record[key]), wanted))
 
     return passes
 

@@ -1,0 +1,116 @@
+"""Where a database came from and what was done to it since, in its metadata.
+
+``made_from`` lists the databases that were united, each with all its metadata and its counts (those
+when it was united); ``curation`` the steps taken, in words, with the number of environments before
+and after. What several databases say differently (their licences above all) is named with the one
+that says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ase.data import chemical_symbols
+
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.errors import InputError
+
+MADE_FROM, CURATION = "made_from", "curation"
+#: What a united database tells of all its sources together.
+SHARED = ("level_of_theory", "licence")
+
+
+def check_whole(database: EnvironmentDatabase) -> None:
+    """Raise ``InputError`` for a database restricted to some elements."""
+    if any(part.products is not None for part in database.environments.values()):
+        raise InputError("a restricted database cannot be curated: take the one it was made from")
+
+
+def after(
+    database: EnvironmentDatabase, environments: dict[int, Any], step: str
+) -> EnvironmentDatabase:
+    """The database with what a step left of its environments, and the step in its metadata.
+
+    Raises:
+        InputError: If nothing is left, or nothing that has a weight.
+    """
+    if not any(len(part) for part in environments.values()):
+        raise InputError(f"no environment is left in the database: {step}")
+    if not any(part.usable for part in environments.values()):
+        raise InputError(f"all environments that are left weigh 0: {step}")
+    left = {number: part for number, part in environments.items() if len(part)}
+    return replace(
+        database,
+        environments=left,
+        metadata=noted(database.metadata, f"{step}: {_counts(database.environments, left)}"),
+    )
+
+
+def noted(metadata: dict[str, Any], entry: str) -> dict[str, Any]:
+    """Metadata with one more step of curation."""
+    return {**metadata, CURATION: [*_steps(metadata), entry]}
+
+
+def name_in(database: EnvironmentDatabase, number: int) -> str:
+    """How one of several databases, the first of number 0, is called: by its title, if any."""
+    return str(database.metadata.get("title") or f"database {number + 1}")
+
+
+def united_metadata(databases: Sequence[EnvironmentDatabase]) -> dict[str, Any]:
+    """Title, level of theory and licence of all together, all that each tells, and all steps."""
+    names = [name_in(database, number) for number, database in enumerate(databases)]
+    sources = [
+        source
+        for name, database in zip(names, databases, strict=True)
+        for source in _sources(name, database)
+    ]
+    metadata: dict[str, Any] = {"title": " + ".join(dict.fromkeys(names))}
+    for key in SHARED:
+        if any(key in source for source in sources):
+            metadata[key] = _together(key, sources)
+    metadata[MADE_FROM] = sources
+    for name, database in zip(names, databases, strict=True):
+        for step in _steps(database.metadata):
+            metadata = noted(metadata, f"{name}: {step}")
+    sizes = " + ".join(f"{len(database):,}" for database in databases)
+    total = sum(map(len, databases))
+    return noted(metadata, f"{len(databases)} databases united: {sizes} = {total:,} environments")
+
+
+def _sources(name: str, database: EnvironmentDatabase) -> list[dict[str, Any]]:
+    """What a database was made from: others, if it is a union, or itself."""
+    told = database.metadata.get(MADE_FROM)
+    if isinstance(told, list) and all(isinstance(each, dict) and "title" in each for each in told):
+        return told
+    own = {key: value for key, value in database.metadata.items() if key != CURATION}
+    counts = {"structures": len(database.structures), "environments": len(database)}
+    return [{**own, "title": name, **counts}]
+
+
+def _together(key: str, sources: list[dict[str, Any]]) -> Any:
+    """What all tell alike; else what each tells, by its title."""
+    told = [source.get(key) for source in sources]
+    if all(value == told[0] for value in told):
+        return told[0]
+    entries = (
+        f"{'not given' if value is None else value} ({source['title']})"
+        for value, source in zip(told, sources, strict=True)
+    )
+    return "; ".join(dict.fromkeys(entries))
+
+
+def _steps(metadata: dict[str, Any]) -> list[Any]:
+    steps = metadata.get(CURATION, [])
+    return steps if isinstance(steps, list) else [steps]
+
+
+def _counts(before: dict[int, Any], left: dict[int, Any]) -> str:
+    """As "30 of 50 environments left (H 20 of 30, C 10 of 20)"."""
+    each = ", ".join(
+        f"{chemical_symbols[number]} {len(left.get(number, ())):,} of {len(part):,}"
+        for number, part in before.items()
+    )
+    total, rest = sum(map(len, before.values())), sum(map(len, left.values()))
+    return f"{rest:,} of {total:,} environments left ({each})"

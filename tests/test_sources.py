@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from losiko_torch.database.reading import structures_of
+from losiko_torch.database.reading import count_of, structures_of
 from losiko_torch.database.sources import (
     SOURCE,
     UNREADABLE,
@@ -190,6 +190,15 @@ def test_named_files_are_streamed(file, tmp_path):
         structures_of([*names, tmp_path / "bad.xyz"])
     atoms = molecule("H2O")
     assert structures_of(atoms) is atoms
+
+
+def test_structures_are_counted_where_that_is_quick(file, tmp_path):
+    path = archive(tmp_path / "q.npz")
+    sources = [file, f"{file}@:2", f"{path}@::2", f"{path}@-1"]
+    assert count_of(sources) == len(list(structures_of(sources))) == 12
+    ase.io.write(tmp_path / "a.cif", bulk("Si"))
+    assert count_of([*sources, tmp_path / "a.cif"]) is None
+    assert count_of([tmp_path / "gone.xyz"]) is None
 
 
 def test_lmdb(tmp_path):

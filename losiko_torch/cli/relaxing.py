@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from ase import Atoms
 
-from losiko_torch.cli.console import note, progress
+from losiko_torch.cli.console import note, progress, stderr
 from losiko_torch.cli.inputs import open_database
 from losiko_torch.cli.tally import Tally
-from losiko_torch.database.reading import streamed
+from losiko_torch.database.reading import count_of, streamed
 from losiko_torch.overlap import Behind
 from losiko_torch.references import with_references
 from losiko_torch.relaxer import Relaxer
@@ -52,6 +52,10 @@ class Asked:
     def structures(self) -> Iterator[Atoms]:
         read = streamed(self.sources, self.no_pbc)
         return with_references(read, streamed(self.references)) if self.references else read
+
+    def count(self) -> int | None:
+        """For a progress bar, where one is shown."""
+        return count_of(self.sources) if stderr().is_terminal else None
 
     def relaxer(self, batch_atoms: int | None = None) -> Relaxer:
         """With so many atoms in a batch, or what the options say."""
@@ -92,7 +96,7 @@ def relax_into_file(
 
             yield write
 
-    with progress("relaxing") as done, Behind(writing(), WAITING) as writer:
+    with progress("relaxing", asked.count()) as done, Behind(writing(), WAITING) as writer:
         relaxed = relaxer.run(asked.structures(), workers.count, workers.ray_address, done)
         for shard in by_number(relaxed) if in_order else relaxed:
             size = shard.batch_atoms
@@ -112,7 +116,7 @@ def relax_into_folder(
             note(f"{path}: the run has finished already")
         elif there:
             note(f"{path}: going on after {folder.n_done():,} structures")
-        with progress("relaxing") as done:
+        with progress("relaxing", asked.count()) as done:
             folder = go_on(
                 folder, asked.structures, asked.relaxer, workers.count, workers.ray_address, done
             )

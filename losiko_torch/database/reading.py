@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from ase import Atoms
 
+from losiko_torch.database.formats import count_frames
 from losiko_torch.database.sources import UNREADABLE, frames_of, split_source
 from losiko_torch.errors import InputError
 from losiko_torch.overlap import ahead
@@ -54,6 +55,20 @@ def check_sources(sources: Iterable[str | Path]) -> None:
             problem = problem or atoms.info[UNREADABLE]
         else:
             raise InputError(f"{split_source(source)[0]}: {problem}")
+
+
+def count_of(sources: Iterable[str | Path]) -> int | None:
+    """How many structures files have, as far as that can be told quickly, for a progress bar."""
+    total = 0
+    for source in sources:
+        try:
+            count = count_frames(*split_source(source))
+        except Exception:  # what is wrong with a file is told when it is read
+            count = None
+        if count is None:
+            return None
+        total += count
+    return total
 
 
 def _one_after_the_other(sources: Iterable[str | Path], no_pbc: bool) -> Iterator[Atoms]:

@@ -25,6 +25,7 @@ from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.group import relax_group
 from losiko_torch.method import START_NOISE, Method
+from losiko_torch.preparation import Prepared
 from losiko_torch.results import Result
 from losiko_torch.schedule import Stage
 from losiko_torch.selection import selections
@@ -157,7 +158,20 @@ def _stream(
     finished = _in_inputs(progress, method.n_starts)
     select = selections(movable, structures)
     groups = work.groups(structures, select, method.n_starts, WINDOW)
-    return chain.from_iterable(relax_group(group, work, method, finished) for group in groups)
+    return chain.from_iterable(_relaxed(groups, work, method, finished))
+
+
+def _relaxed(
+    groups: Iterable[list[Prepared]],
+    work: Workplace,
+    method: Method,
+    finished: Callable[[int], None],
+) -> Iterator[list[Result]]:
+    """Group by group; if memory runs out, the batches of all that follow are smaller."""
+    batch_atoms = work.batch_atoms
+    for group in groups:
+        results, batch_atoms = relax_group(group, work, method, batch_atoms, finished)
+        yield results
 
 
 def _in_inputs(progress: Callable[[int], None] | None, n_starts: int) -> Callable[[int], None]:

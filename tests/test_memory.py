@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from ase.collections import g2
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.batch_relaxation import relax_batch
+from losiko_torch.batch_relaxation import Ended, advance, begin
 from losiko_torch.coordinates import Coordinates
 from losiko_torch.memory import bytes_per_atom
 from losiko_torch.objective import Objective
@@ -46,7 +46,10 @@ def run(n_atoms):
         structures[-1].rattle(0.05, seed=len(structures))
     batch = Batch.from_atoms(structures, torch.float32)
     rows = Coordinates.fixed_cell(batch, torch.ones_like(batch.positions))
-    relax_batch(objective, rows, LBFGS(), 3, 0.02, id)
+    ended, all_of_them = Ended.at_start(batch), torch.ones(batch.n_systems, dtype=torch.bool)
+    progress = begin(objective.restricted(batch.numbers), rows, all_of_them, LBFGS())
+    while progress is not None:
+        progress, _ = advance(objective.restricted(batch.numbers), progress, LBFGS(), 3, 0.02, ended)
     return batch.n_atoms
 
 run(10)

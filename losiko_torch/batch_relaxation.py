@@ -128,6 +128,10 @@ class Progress:
     system: torch.Tensor
     atom: torch.Tensor
 
+    @property
+    def n_atoms(self) -> int:
+        return self.coordinates.start.n_atoms
+
     def keep(self, systems: torch.Tensor) -> Progress:
         """Those of the mask (B,)."""
         rows = systems[self.coordinates.system]

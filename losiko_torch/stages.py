@@ -64,7 +64,7 @@ class _Stage(Company):
 
     Attributes:
         ended: Where those that have left the batch ended.
-        batch: Those in it that were not yet evaluated often enough.
+        batch: Those in it.
     """
 
     def __init__(
@@ -105,10 +105,9 @@ class _Stage(Company):
 
     def relax(self, enough: int) -> list[int]:
         """Until so many atoms have left; those that stay."""
-        optimizer = GRADIENT_OPTIMIZERS.get(self.optimizer)
-        first = 0 if self.batch is None else self.batch.coordinates.start.n_atoms
-        while self.batch is not None and first - self.batch.coordinates.start.n_atoms < enough:
-            assert optimizer is not None
+        first = 0 if self.batch is None else self.batch.n_atoms
+        while self.batch is not None and first - self.batch.n_atoms < enough:
+            optimizer = GRADIENT_OPTIMIZERS[self.optimizer]
             self.batch, count = advance(
                 self.objective, self.batch, optimizer, self.stage.max_steps, self.fmax, self.ended
             )

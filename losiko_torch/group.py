@@ -45,20 +45,23 @@ def relax_group(
         for item in group
         for copy in range(n_starts)
     ]
-    starts = [failure(item.atoms, item.problem or "") for item in copies]
-    good = [place for place, item in enumerate(copies) if item.problem is None]
-    finished(len(copies) - len(good))
+    results = {
+        place: failure(item.atoms, item.problem)
+        for place, item in enumerate(copies)
+        if item.problem is not None
+    }
+    finished(len(results))
+    good = [place for place in range(len(copies)) if place not in results]
     _warn_of_sharp_cutoff([copies[place] for place in good], work)
     room = Room(batch_atoms)
     for queue in queues([copies[place].atoms.numbers for place in good], batch_atoms):
         places = [good[number] for number in queue]
         items = [copies[place] for place in places]
         tell = _Once(len(items), finished)
-        for place, result in zip(
-            places, run_stages(items, work.restricted(items), method, room, tell), strict=True
-        ):
-            starts[place] = result
+        relaxed = run_stages(items, work.restricted(items), method, room, tell)
         tell(len(items))
+        results.update(zip(places, relaxed, strict=True))
+    starts = [results[place] for place in range(len(copies))]
     if n_starts == 1:
         return Relaxed(starts, room.atoms)
     best = [best_of(starts[first : first + n_starts]) for first in range(0, len(starts), n_starts)]

@@ -19,8 +19,7 @@ from losiko_torch.optimizers.stepping import limited
 class State(stepping.State):
     """Where each structure stands: N atoms, B structures.
 
-    mean, square: Running means of the gradient and
-    its square, (N, 3). count: Steps taken, (B,).
+    mean, square: Running means of the gradient and its square, (N, 3). count: Steps taken, (B,).
     """
 
     of_systems: ClassVar = ("count",)

@@ -19,8 +19,8 @@ from losiko_torch.structures import sum_by_system
 class State(stepping.State):
     """Where each structure stands: N atoms, B structures.
 
-    velocity: (N, 3). time_step, mixing: ASE's dt and
-    a, (B,). downhill: Steps since the last stop, (B,).
+    velocity: (N, 3). time_step, mixing: ASE's dt and a, (B,). downhill: Steps since the last
+    stop, (B,).
     """
 
     of_systems: ClassVar = ("time_step", "mixing", "downhill")

@@ -18,8 +18,7 @@ from losiko_torch.optimizers.stepping import limited
 class State(stepping.State):
     """Where each structure stands: N atoms, B structures.
 
-    gradient: At the position, (N, 3). loss: There,
-    (B,). rate: Step over gradient, Angstrom^2, (B,).
+    gradient, loss: At the position, (N, 3), (B,). rate: Step over gradient, Angstrom^2, (B,).
     """
 
     of_systems: ClassVar = ("loss", "rate")

@@ -34,6 +34,6 @@ fi
 
 srun --nodes=1 --ntasks=1 --overlap --nodelist="$head" \
     losiko relax "$structures" -d "$database" --run "$run" \
-    --device cuda --workers "$workers" --ray-address "$address:$port" &
+    --device cuda --workers "$workers" --ray-address auto &
 wait $!
 losiko report "$run"

@@ -43,7 +43,6 @@ def anneal_batch(
     """
     start = coordinates.start
     ended = Ended.at_start(start)
-    objective = objective.restricted(start.numbers)
     rows, idx = coordinates.rows(), coordinates.system
     state = optimizer.init(rows, start.n_systems)
     best, lowest = rows, rows.new_full((start.n_systems,), torch.inf)
@@ -52,7 +51,7 @@ def anneal_batch(
     for step, sigma in enumerate((0.0, *sigmas)):
         state = replace(state, trial=state.trial + sigma * _noise(coordinates, key, step, copies))
         # A structure that broke or collapsed is left where it began.
-        out = ended.broken | ended.collapsed
+        out = ended.failed
         trial = torch.where(out[idx, None], rows, state.trial)
         here = coordinates.place(trial)
         sight = EVERYTHING

@@ -1,4 +1,6 @@
-"""The loop that relaxes one batch: evaluate, step, search references again, let the finished go.
+"""The loop that relaxes a batch: evaluate, step, search references again, let the finished go.
+
+Others may join those that are left (see ``flow``): each structure has its own count of steps.
 
 The references of an atom stay the same while it moves little, so that its structure descends a
 smooth function. They are searched again at a trial that has taken an atom of the structure farther
@@ -12,7 +14,6 @@ such searches a structure keeps the references it has and converges on those.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,7 +34,7 @@ SEARCHES_WHEN_SMALL = 5
 
 @dataclass(frozen=True)
 class Ended:
-    """Where the structures of a batch ended: N atoms, B structures.
+    """Where structures ended: N atoms, B structures.
 
     Attributes:
         last: The structures as last accepted.
@@ -63,9 +64,43 @@ class Ended:
             n_steps=no.long(),
         )
 
+    @property
+    def failed(self) -> torch.Tensor:
+        """Structures (B,) that are of no use any more."""
+        return self.broken | self.collapsed
+
+    def after(self, earlier: Ended) -> Ended:
+        """With the failures and steps of an earlier stage counted in."""
+        return replace(
+            self,
+            broken=self.broken | earlier.broken,
+            collapsed=self.collapsed | earlier.collapsed,
+            n_steps=self.n_steps + earlier.n_steps,
+        )
+
+    def keep(self, systems: torch.Tensor) -> Ended:
+        """Those of the mask (B,)."""
+        return Ended(
+            self.last.keep(systems),
+            self.best.keep(systems),
+            self.converged[systems],
+            self.broken[systems],
+            self.collapsed[systems],
+            self.n_steps[systems],
+        )
+
+    def put(self, systems: torch.Tensor, some: Ended) -> None:
+        """Note where those of the mask (B,) ended."""
+        atoms = systems[self.last.system_idx]
+        for target, source in ((self.last, some.last), (self.best, some.best)):
+            target.positions[atoms] = source.positions
+            target.cells[systems] = source.cells
+        self.converged[systems], self.n_steps[systems] = some.converged, some.n_steps
+        self.broken[systems], self.collapsed[systems] = some.broken, some.collapsed
+
 
 @dataclass(frozen=True)
-class _Progress:
+class Progress:
     """The structures still in the batch.
 
     ``fresh`` are those whose next trial is accepted whatever its loss: their references are just
@@ -74,7 +109,7 @@ class _Progress:
     ``state`` and ``best`` are rows of ``coordinates``; ``terms`` are what each atom adds to the
     loss, known of all and computed anew for those whose surroundings change; ``neighbors`` is None
     where the descriptor does not tell how far it sees. ``system`` and ``atom`` number structures
-    and atoms as they were at the start of the batch.
+    and atoms among all that are to be relaxed, in the batch or not.
     """
 
     coordinates: Coordinates
@@ -89,13 +124,19 @@ class _Progress:
     retreating: torch.Tensor
     loss: torch.Tensor
     searches: torch.Tensor
+    steps: torch.Tensor
     system: torch.Tensor
     atom: torch.Tensor
 
-    def keep(self, systems: torch.Tensor) -> _Progress:
+    @property
+    def n_atoms(self) -> int:
+        return self.coordinates.start.n_atoms
+
+    def keep(self, systems: torch.Tensor) -> Progress:
+        """Those of the mask (B,)."""
         rows = systems[self.coordinates.system]
         atoms = systems[self.coordinates.start.system_idx]
-        return _Progress(
+        return Progress(
             coordinates=self.coordinates.keep(systems),
             state=self.state.keep(systems, rows),
             matching=self.matching.keep(atoms),
@@ -108,52 +149,112 @@ class _Progress:
             retreating=self.retreating[systems],
             loss=self.loss[systems],
             searches=self.searches[systems],
+            steps=self.steps[systems],
             system=self.system[systems],
             atom=self.atom[atoms],
         )
 
+    def joined(self, other: Progress) -> Progress:
+        """With the structures of another behind; both are of one objective and optimizer."""
 
-def relax_batch(
+        def stacked(mine: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+            return self.coordinates.stacked(other.coordinates, mine, others)
+
+        neighbors = None
+        if self.neighbors is not None and other.neighbors is not None:
+            neighbors = self.neighbors.joined(other.neighbors)
+        return Progress(
+            coordinates=self.coordinates.joined(other.coordinates),
+            state=self.state.joined(other.state, stacked),
+            matching=self.matching.joined(other.matching),
+            matched_at=torch.cat([self.matched_at, other.matched_at]),
+            terms=torch.cat([self.terms, other.terms]),
+            neighbors=neighbors,
+            best=stacked(self.best, other.best),
+            best_loss=torch.cat([self.best_loss, other.best_loss]),
+            fresh=torch.cat([self.fresh, other.fresh]),
+            retreating=torch.cat([self.retreating, other.retreating]),
+            loss=torch.cat([self.loss, other.loss]),
+            searches=torch.cat([self.searches, other.searches]),
+            steps=torch.cat([self.steps, other.steps]),
+            system=torch.cat([self.system, other.system]),
+            atom=torch.cat([self.atom, other.atom]),
+        )
+
+
+def begin(
     objective: Objective,
-    coordinates: Coordinates,
+    everyone: Coordinates,
+    systems: torch.Tensor,
     optimizer: Optimizer,
-    max_steps: int,
-    fmax: float,
-    finished: Callable[[int], None],
     before: Verdict | None = None,
-) -> Ended:
-    """Relax all structures of a batch.
+) -> Progress:
+    """A batch of the structures of the mask (B,), at their start.
 
     Args:
         objective: What to minimise.
-        coordinates: The starting structures, and what of them moves.
+        everyone: All structures that are to be relaxed, and what of them moves.
+        systems: Which to begin with.
+        optimizer: How to step.
+        before: The objective's verdict on the start of these, if there is one already.
+    """
+    coordinates = everyone.keep(systems)
+    batch, rows = coordinates.start, coordinates.rows()
+    before = judge(objective, batch) if before is None else before
+    none = torch.zeros(batch.n_systems, dtype=torch.bool, device=rows.device)
+    return Progress(
+        coordinates=coordinates,
+        state=optimizer.init(rows, batch.n_systems),
+        # Searches write into it.
+        matching=before.matching.copy(),
+        matched_at=batch.positions,
+        terms=before.terms,
+        neighbors=objective.neighbors(batch, coordinates.moving_atoms()),
+        best=rows,
+        best_loss=rows.new_full((batch.n_systems,), torch.inf),
+        fresh=~none,
+        retreating=none,
+        loss=rows.new_full((batch.n_systems,), torch.inf),
+        searches=none.long(),
+        steps=none.long(),
+        system=systems.nonzero().squeeze(1),
+        atom=systems[everyone.start.system_idx].nonzero().squeeze(1),
+    )
+
+
+def advance(
+    objective: Objective,
+    progress: Progress,
+    optimizer: Optimizer,
+    max_steps: int,
+    fmax: float,
+    ended: Ended,
+) -> tuple[Progress | None, int]:
+    """One evaluation of every structure of a batch.
+
+    Args:
+        objective: What to minimise.
+        progress: The batch; at least one structure.
         optimizer: How to step.
         max_steps: Evaluations granted to each structure.
         fmax: Largest gradient on any row, in 1/Angstrom, at which a structure has converged.
-        finished: Called with the number of structures that have left the batch.
-        before: The objective's verdict on the start, if there is one already.
+        ended: Of all structures that are to be relaxed; those that leave are written there.
+
+    Returns:
+        Those that stay in the batch, None if none does, and how many leave.
     """
-    ended = Ended.at_start(coordinates.start)
-    objective = objective.restricted(coordinates.start.numbers)
-    before = judge(objective, coordinates.start) if before is None else before
-    progress = _begin(objective, coordinates, optimizer, before)
-    for step in range(1, max_steps + 1):
-        progress, done = _step(objective, optimizer, progress, fmax, ended)
-        if step == max_steps:
-            done = torch.ones_like(done)
-        if not done.any():
-            continue
-        _write(ended, progress, done, step)
-        finished(int(done.sum()))
-        if done.all():
-            break
-        progress = progress.keep(~done)
-    return ended
+    progress, done = _step(objective, optimizer, progress, fmax, ended)
+    done = done | (progress.steps >= max_steps)
+    count = int(done.sum())
+    if count == 0:
+        return progress, 0
+    _write(ended, progress, done)
+    return (None if count == len(done) else progress.keep(~done)), count
 
 
 def _step(
-    objective: Objective, optimizer: Optimizer, now: _Progress, fmax: float, ended: Ended
-) -> tuple[_Progress, torch.Tensor]:
+    objective: Objective, optimizer: Optimizer, now: Progress, fmax: float, ended: Ended
+) -> tuple[Progress, torch.Tensor]:
     """Evaluate the trial of every structure and decide what each does next."""
     coordinates = now.coordinates
     idx, n_systems = coordinates.system, coordinates.start.n_systems
@@ -176,8 +277,7 @@ def _step(
     size = max_by_system(gradient.norm(dim=1), idx, n_systems)
     broken = ~(torch.isfinite(loss) & torch.isfinite(size))
     collapsed = coordinates.collapsed(trial)
-    ended.broken[now.system] |= broken
-    ended.collapsed[now.system] |= collapsed
+    ended.broken[now.system], ended.collapsed[now.system] = broken, collapsed
 
     fresh = now.fresh | (far & (loss <= now.loss))
     state, accepted = optimizer.tell(now.state, loss, gradient, idx, fresh)
@@ -194,7 +294,7 @@ def _step(
         settled = search & ~others
         converged, fresh, search = converged | settled, fresh | settled, search & others
         state = hold(state, search, idx)
-    ended.converged[now.system] |= converged
+    ended.converged[now.system] = converged
     better = fresh & (loss < now.best_loss)
     best = torch.where(better[idx, None], trial, now.best)
     best_loss = torch.where(better, loss, now.best_loss)
@@ -211,35 +311,12 @@ def _step(
         retreating=retreating,
         loss=torch.where(accepted, loss, now.loss),
         searches=now.searches + search.long(),
+        steps=now.steps + 1,
     )
     return following, converged | broken | collapsed
 
 
-def _begin(
-    objective: Objective, coordinates: Coordinates, optimizer: Optimizer, before: Verdict
-) -> _Progress:
-    batch, rows = coordinates.start, coordinates.rows()
-    device, n_systems = rows.device, batch.n_systems
-    return _Progress(
-        coordinates=coordinates,
-        state=optimizer.init(rows, n_systems),
-        # Searches write into it.
-        matching=before.matching.copy(),
-        matched_at=batch.positions,
-        terms=before.terms,
-        neighbors=objective.neighbors(batch, coordinates.moving_atoms()),
-        best=rows,
-        best_loss=rows.new_full((n_systems,), torch.inf),
-        fresh=torch.ones(n_systems, dtype=torch.bool, device=device),
-        retreating=torch.zeros(n_systems, dtype=torch.bool, device=device),
-        loss=rows.new_full((n_systems,), torch.inf),
-        searches=torch.zeros(n_systems, dtype=torch.long, device=device),
-        system=torch.arange(n_systems, device=device),
-        atom=torch.arange(batch.n_atoms, device=device),
-    )
-
-
-def _write(ended: Ended, progress: _Progress, done: torch.Tensor, step: int) -> None:
+def _write(ended: Ended, progress: Progress, done: torch.Tensor) -> None:
     """Note the structures of the mask as ended."""
     coordinates = progress.coordinates
     atoms = done[coordinates.start.system_idx]
@@ -247,4 +324,4 @@ def _write(ended: Ended, progress: _Progress, done: torch.Tensor, step: int) -> 
         placed = coordinates.place(rows)
         target.positions[progress.atom[atoms]] = placed.positions[atoms]
         target.cells[progress.system[done]] = placed.cells[done]
-    ended.n_steps[progress.system[done]] = step
+    ended.n_steps[progress.system[done]] = progress.steps[done]

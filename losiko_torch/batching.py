@@ -16,8 +16,11 @@ WINDOW = 8
 WORTH_A_BATCH = 0.2
 
 
-def batches(numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
-    """Batches of structures, by their places in the sequence.
+def queues(numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
+    """Queues of structures that go through one batch, by their places in the sequence.
+
+    Those of the same elements may be any number: they take turns. Others are described with the
+    elements of all, and so are no more than fit at once.
 
     Args:
         numbers: Atomic numbers of each.
@@ -32,7 +35,7 @@ def batches(numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
         if sum(len(numbers[place]) for place in places) < WORTH_A_BATCH * batch_atoms:
             mixed += places
         else:
-            made += _cut(places, numbers, batch_atoms)
+            made.append(places)
     return made + _cut(sorted(mixed), numbers, batch_atoms)
 
 

@@ -188,6 +188,27 @@ class Coordinates:
             strains=None if self.strains is None else self.strains[systems],
         )
 
+    def stacked(self, other: Coordinates, mine: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """What both have of each row (..., rows, d), in the order of the rows of both together."""
+        n, m = self.start.n_atoms, other.start.n_atoms
+        (atoms, cells), (new_atoms, new_cells) = (
+            (values[..., :count, :], values[..., count:, :])
+            for values, count in ((mine, n), (others, m))
+        )
+        return torch.cat([atoms, new_atoms, cells, new_cells], -2)
+
+    def joined(self, other: Coordinates) -> Coordinates:
+        """With the structures of another behind; either both move cells or none does."""
+        behind = other.system + self.start.n_systems
+        return Coordinates(
+            start=self.start.joined(other.start),
+            movable=self.stacked(other, self.movable, other.movable),
+            system=self.stacked(other, self.system[:, None], behind[:, None]).squeeze(1),
+            strains=None
+            if self.strains is None or other.strains is None
+            else torch.cat([self.strains, other.strains]),
+        )
+
     def moving_atoms(self) -> torch.Tensor:
         """Atoms that may move among others or with their cell, (N,), bool."""
         moving = (self.movable[: self.start.n_atoms] > 0).any(1)

@@ -97,7 +97,7 @@ class _Worker:
         """The results, and what there is to warn of."""
         with warnings.catch_warnings(record=True) as caught:
             relaxed = self.relaxer.relax(shard, lambda count: None)
-        self.relaxer = self.relaxer.with_batch_atoms(relaxed.batch_atoms)
+        self.relaxer = replace(self.relaxer, batch_atoms=relaxed.batch_atoms)
         return relaxed, [str(each.message) for each in caught]
 
 
@@ -111,7 +111,7 @@ def _given_up(shard: Shard, relaxer: Relaxer) -> RelaxedShard:
         replace(failure(outline(given), problem), number=number)
         for number, given in enumerate(shard.structures, shard.first)
     ]
-    return RelaxedShard(shard.number, shard.first, results, relaxer.work.batch_atoms)
+    return RelaxedShard(shard.number, shard.first, results, relaxer.batch_atoms)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def _share(there: Mapping[str, float], device: str, workers: int) -> dict[str, f
 def _for_a_worker(relaxer: Relaxer) -> dict[str, Any]:
     """Its arguments; the one GPU that it sees is the first there."""
     device = relaxer.work.device.type
-    return {**relaxer.options, "batch_atoms": relaxer.work.batch_atoms, "device": device}
+    return {**relaxer.options, "batch_atoms": relaxer.batch_atoms, "device": device}
 
 
 def _packed(database: EnvironmentDatabase) -> dict[str, Any]:

@@ -4,67 +4,82 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
-import torch
-
-from losiko_torch.batching import batches
+from losiko_torch.batching import queues
+from losiko_torch.flow import Room
 from losiko_torch.method import Method
-from losiko_torch.outcome import best_of, failure, results_of
+from losiko_torch.outcome import best_of, failure
 from losiko_torch.preparation import Prepared
 from losiko_torch.results import Result
 from losiko_torch.stages import run_stages
 from losiko_torch.workplace import Workplace
 
 
+class Relaxed(NamedTuple):
+    """Results in input order, and the atoms that a batch had room for.
+
+    They are fewer than were asked for if memory ran out: what comes next had better begin with
+    them.
+    """
+
+    results: list[Result]
+    batch_atoms: int
+
+
 def relax_group(
-    group: list[Prepared], work: Workplace, method: Method, finished: Callable[[int], None]
-) -> list[Result]:
-    """In input order, like structures side by side."""
+    group: list[Prepared],
+    work: Workplace,
+    method: Method,
+    batch_atoms: int,
+    finished: Callable[[int], None],
+) -> Relaxed:
+    """Relax structures, like ones side by side, with at most ``batch_atoms`` atoms at a time.
+
+    ``finished`` is told of every copy of a structure, some at a time.
+    """
     n_starts = method.n_starts
     copies = [
         item if copy == 0 else item.shaken(copy, method.start_noise, method.seed)
         for item in group
         for copy in range(n_starts)
     ]
-    results: dict[int, Result] = {}
-    for places in batches([item.atoms.numbers for item in copies], work.batch_atoms):
-        relaxed = _relax([copies[place] for place in places], work, method, finished)
+    results = {
+        place: failure(item.atoms, item.problem)
+        for place, item in enumerate(copies)
+        if item.problem is not None
+    }
+    finished(len(results))
+    good = [place for place in range(len(copies)) if place not in results]
+    _warn_of_sharp_cutoff([copies[place] for place in good], work)
+    room = Room(batch_atoms)
+    for queue in queues([copies[place].atoms.numbers for place in good], batch_atoms):
+        places = [good[number] for number in queue]
+        items = [copies[place] for place in places]
+        tell = _Once(len(items), finished)
+        relaxed = run_stages(items, work.restricted(items), method, room, tell)
+        tell(len(items))
         results.update(zip(places, relaxed, strict=True))
     starts = [results[place] for place in range(len(copies))]
     if n_starts == 1:
-        return starts
-    return [best_of(starts[first : first + n_starts]) for first in range(0, len(starts), n_starts)]
+        return Relaxed(starts, room.atoms)
+    best = [best_of(starts[first : first + n_starts]) for first in range(0, len(starts), n_starts)]
+    return Relaxed(best, room.atoms)
 
 
-def _relax(
-    items: list[Prepared], work: Workplace, method: Method, finished: Callable[[int], None]
-) -> list[Result]:
-    good = [item for item in items if item.problem is None]
-    _warn_of_sharp_cutoff(good, work)
-    finished(len(items) - len(good))
-    relaxed = iter(_relax_good(good, work, method, finished) if good else [])
-    return [
-        next(relaxed) if item.problem is None else failure(item.atoms, item.problem)
-        for item in items
-    ]
+@dataclass
+class _Once:
+    """Tells of structures that finished, though some may do so twice: of no more than there are."""
 
+    untold: int
+    finished: Callable[[int], None]
 
-def _relax_good(
-    good: list[Prepared], work: Workplace, method: Method, finished: Callable[[int], None]
-) -> list[Result]:
-    batch = work.batch(good)
-    movable = torch.as_tensor(np.concatenate([item.movable for item in good])).to(batch.positions)
-    before = work.judge(batch)
-    ended = run_stages(
-        work.objective,
-        method.coordinates(batch, movable),
-        method,
-        [item.copy for item in good],
-        before,
-        finished,
-    )
-    return results_of(good, work, before, ended, method.symprec)
+    def __call__(self, count: int) -> None:
+        told = min(count, self.untold)
+        self.untold -= told
+        if told:
+            self.finished(told)
 
 
 def _warn_of_sharp_cutoff(items: list[Prepared], work: Workplace) -> None:

@@ -42,6 +42,14 @@ class Matching:
     def keep(self, atoms: torch.Tensor) -> Matching:
         return Matching(self.indices[atoms], self.prepared[atoms], self.left_out[atoms])
 
+    def joined(self, other: Matching) -> Matching:
+        """With the atoms of another behind; both are of one objective."""
+        return Matching(
+            torch.cat([self.indices, other.indices]),
+            torch.cat([self.prepared, other.prepared]),
+            torch.cat([self.left_out, other.left_out]),
+        )
+
     def copy(self) -> Matching:
         """One that can be written to."""
         return Matching(self.indices.clone(), self.prepared.clone(), self.left_out.clone())

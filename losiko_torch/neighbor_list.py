@@ -119,6 +119,20 @@ class NeighborList:
             changing=self.changing[atoms],
         )
 
+    def joined(self, other: NeighborList) -> NeighborList:
+        """With the structures of another behind."""
+        n = self.made_at.n_atoms
+        behind = replace(
+            other.pairs, center=other.pairs.center + n, neighbor=other.pairs.neighbor + n
+        )
+        return replace(
+            self,
+            pairs=self.pairs.joined(behind),
+            made_at=self.made_at.joined(other.made_at),
+            moving=torch.cat([self.moving, other.moving]),
+            changing=torch.cat([self.changing, other.changing]),
+        )
+
     def _stale(self, batch: Batch) -> torch.Tensor:
         """Structures (B,) whose pairs may be missing some."""
         then, idx = self.made_at, batch.system_idx

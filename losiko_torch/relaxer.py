@@ -31,14 +31,15 @@ class Relaxer:
         work: Where structures are judged, and how many atoms at once.
         method: How they are relaxed.
         select: From the number of a structure to which of its atoms may move.
-        shard_atoms: Atoms in a shard. Not what ``work`` has at once, which may shrink.
+        batch_atoms: Atoms at once, fewer than ``work`` says if memory ran out. Shards are cut by
+            what that says.
     """
 
     options: Mapping[str, Any]
     work: Workplace
     method: Method
     select: Callable[[int], Selection]
-    shard_atoms: int
+    batch_atoms: int
 
     @classmethod
     def make(
@@ -77,11 +78,11 @@ class Relaxer:
             **how,
         }
         select = selections(movable, structures)
-        return cls(options, work, method, select, WINDOW * work.batch_atoms)
+        return cls(options, work, method, select, work.batch_atoms)
 
     def shards(self, structures: Any) -> Iterator[Shard]:
         """Structures in shards of some batches, in input order."""
-        return shards(structures, self.shard_atoms, self.method.n_starts)
+        return shards(structures, WINDOW * self.work.batch_atoms, self.method.n_starts)
 
     def relax(self, shard: Shard, progress: Progress) -> RelaxedShard:
         """One shard; ``progress`` counts copies, where there are several of a structure."""
@@ -89,9 +90,9 @@ class Relaxer:
             self.work.prepare(given, self.select(number))
             for number, given in enumerate(shard.structures, shard.first)
         ]
-        results = relax_group(group, self.work, self.method, progress)
-        numbered = [replace(each, number=k) for k, each in enumerate(results, shard.first)]
-        return RelaxedShard(shard.number, shard.first, numbered, self.work.batch_atoms)
+        relaxed = relax_group(group, self.work, self.method, self.batch_atoms, progress)
+        results = [replace(each, number=k) for k, each in enumerate(relaxed.results, shard.first)]
+        return RelaxedShard(shard.number, shard.first, results, relaxed.batch_atoms)
 
     def run(
         self,
@@ -114,14 +115,8 @@ class Relaxer:
         relaxer = self
         for shard in waiting:
             relaxed = relaxer.relax(shard, progress)
-            relaxer = relaxer.with_batch_atoms(relaxed.batch_atoms)
+            relaxer = replace(relaxer, batch_atoms=relaxed.batch_atoms)
             yield relaxed
-
-    def with_batch_atoms(self, batch_atoms: int) -> Relaxer:
-        """The same with so many atoms at once, in shards as before."""
-        if batch_atoms == self.work.batch_atoms:
-            return self
-        return replace(self, work=replace(self.work, batch_atoms=batch_atoms))
 
 
 def checked(

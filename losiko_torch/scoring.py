@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from losiko_torch.conversion import AnyStructure
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.flow import TOO_LARGE, Company, Room, flow
+from losiko_torch.preparation import Prepared
 from losiko_torch.results import Score
 from losiko_torch.similarity import Similarity
 from losiko_torch.workplace import Workplace
@@ -35,17 +37,40 @@ def score(
     """
     similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
     work = Workplace.make(database, similarity, device, dtype, batch_atoms)
+    room = Room(work.batch_atoms)
     scores: list[Score] = []
     for group in work.groups(structures):
-        good = [item for item in group if item.problem is None]
-        judgements = iter(work.judgements(work.judge(work.batch(good))) if good else [])
-        for item in group:
-            if item.problem is None:
-                judged = next(judgements)
-                scores.append(Score(item.atoms, judged.loss, judged.distances, judged.matches))
-            else:
-                nothing = np.full(len(item.atoms), np.nan)
-                scores.append(Score(item.atoms, np.nan, nothing, None, item.problem))
+        scores += _scored(group, work, room)
         if progress is not None:
             progress(len(group))
     return scores
+
+
+def _scored(group: Sequence[Prepared], work: Workplace, room: Room) -> list[Score]:
+    judging = _Judging(group, work)
+    good = [place for place, item in enumerate(group) if item.problem is None]
+    flow(good, [len(item.atoms) for item in group], room, judging)
+    return judging.scores
+
+
+class _Judging(Company):
+    """Judges whom it takes in at once; ``scores`` are those of all."""
+
+    def __init__(self, group: Sequence[Prepared], work: Workplace):
+        self.group, self.work = group, work
+        self.scores = [_unscored(item, item.problem or TOO_LARGE) for item in group]
+
+    def go_on(self, newcomers: list[int], enough: int) -> list[int]:
+        items = [self.group[place] for place in newcomers]
+        work = self.work.restricted(items)
+        judgements = work.judgements(work.judge(work.batch(items)))
+        for place, item, judged in zip(newcomers, items, judgements, strict=True):
+            self.scores[place] = Score(item.atoms, judged.loss, judged.distances, judged.matches)
+        return []
+
+    def drop(self) -> None:
+        """It holds nobody."""
+
+
+def _unscored(item: Prepared, problem: str) -> Score:
+    return Score(item.atoms, np.nan, np.full(len(item.atoms), np.nan), None, problem)

@@ -116,6 +116,25 @@ class Batch:
             weights=None if self.weights is None else self.weights[atoms],
         )
 
+    def mask(self, systems: Sequence[int]) -> torch.Tensor:
+        """The mask (B,) of the structures with these numbers."""
+        mask = torch.zeros(self.n_systems, dtype=torch.bool)
+        mask[list(systems)] = True
+        return mask.to(self.positions.device)
+
+    def joined(self, other: Batch) -> Batch:
+        """With the structures of another behind; either both have weights or none."""
+        return Batch(
+            positions=torch.cat([self.positions, other.positions]),
+            numbers=torch.cat([self.numbers, other.numbers]),
+            cells=torch.cat([self.cells, other.cells]),
+            pbc=torch.cat([self.pbc, other.pbc]),
+            system_idx=torch.cat([self.system_idx, other.system_idx + self.n_systems]),
+            weights=None
+            if self.weights is None or other.weights is None
+            else torch.cat([self.weights, other.weights]),
+        )
+
 
 def _regular_cell(atoms: Atoms) -> np.ndarray:
     """The cell with missing vectors completed, and useless ones in open directions replaced."""

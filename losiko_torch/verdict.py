@@ -38,6 +38,27 @@ class Verdict:
         """Of each structure, (B,)."""
         return sum_by_system(self.terms, self.batch.system_idx, self.batch.n_systems)
 
+    def keep(self, systems: torch.Tensor) -> Verdict:
+        """On the structures of the mask (B,)."""
+        atoms = systems[self.batch.system_idx]
+        return Verdict(
+            self.batch.keep(systems),
+            self.terms[atoms],
+            self.matching.keep(atoms),
+            self.weights[atoms],
+            self.apart[atoms],
+        )
+
+    def joined(self, other: Verdict) -> Verdict:
+        """With that on others behind; both are of one objective."""
+        return Verdict(
+            self.batch.joined(other.batch),
+            torch.cat([self.terms, other.terms]),
+            self.matching.joined(other.matching),
+            torch.cat([self.weights, other.weights]),
+            torch.cat([self.apart, other.apart]),
+        )
+
     def swapped(self, other: Verdict, systems: torch.Tensor) -> Verdict:
         """With the structures of the mask (B,) as another verdict on the same ones has them."""
         atoms = systems[self.batch.system_idx]
@@ -59,9 +80,9 @@ class Verdict:
 def judge(objective: Objective, batch: Batch, since: Verdict | None = None) -> Verdict:
     """The verdict on a batch; ``since`` is an earlier one on the same structures in other places.
 
-    Atoms whose surroundings are as they were then are not looked at again.
+    Atoms whose surroundings are as they were then are not looked at again. An objective
+    ``restricted`` to the batch's elements is cheaper.
     """
-    objective = objective.restricted(batch.numbers)
     sight = EVERYTHING if since is None else _changed(objective, since.batch, batch)
     if since is not None and sight.centers is not None and len(sight.centers) == 0:
         return replace(since, batch=batch)

@@ -5,7 +5,7 @@ What ``relax`` and ``score`` share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,12 +75,17 @@ class Workplace:
         size = batch_atoms or atoms_that_fit(database, objective.most_neighbors, dtype)
         return cls(objective, similarity.factors, dtype, database.device, size)
 
-    def batch(self, items: list[Prepared]) -> Batch:
+    def batch(self, items: Sequence[Prepared]) -> Batch:
         batch = Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
         if all(item.weights is None for item in items):
             return batch
         parts = [np.ones(len(i.atoms)) if i.weights is None else i.weights for i in items]
         return replace(batch, weights=torch.as_tensor(np.concatenate(parts)).to(batch.positions))
+
+    def restricted(self, items: Sequence[Prepared]) -> Workplace:
+        """The same for the elements of these structures only: cheaper, equal results."""
+        numbers = np.concatenate([item.atoms.numbers for item in items])
+        return replace(self, objective=self.objective.restricted(torch.as_tensor(numbers)))
 
     def prepare(self, given: AnyStructure, select: Selection | None) -> Prepared:
         return prepare(given, self.objective.database, self.factors, select)

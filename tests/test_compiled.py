@@ -20,7 +20,7 @@ from losiko_torch import (
     relax_iter,
 )
 from losiko_torch.accelerators import kernels_for
-from losiko_torch.batching import batches
+from losiko_torch.batching import queues
 from losiko_torch.compiled_soap import CompiledSoap
 from losiko_torch.database.near_known import near_known_search
 from losiko_torch.neighbor_list import EVERYTHING, Sight
@@ -292,21 +292,27 @@ def test_devices_without_kernels_use_torch():
 # --- batches and streams
 
 
-def test_batches_are_of_the_same_elements_where_that_pays():
+def test_queues_are_of_the_same_elements_where_that_pays():
     generator = np.random.default_rng(0)
     kinds = [[1, 6], [1, 6, 8], [1, 6, 7, 8]]
     numbers = [generator.permutation(kinds[k] * 3) for k in generator.integers(0, 3, 200)]
     numbers += [np.array([1, 9])] * 3
-    made = batches(numbers, 100)
-    assert sorted(place for batch in made for place in batch) == list(range(203))
-    for batch in made:
-        assert sum(len(numbers[place]) for place in batch) <= 100
-        assert len({frozenset(numbers[place]) for place in batch}) == 1
-    few = batches(numbers[:5] + numbers[-3:], 100)
-    assert sorted(place for batch in few for place in batch) == list(range(8))
+    made = queues(numbers, 100)
+    assert sorted(place for queue in made for place in queue) == list(range(203))
+    assert len(made) == 4
+    assert all(len({frozenset(numbers[place]) for place in queue}) == 1 for queue in made)
+    few = queues(numbers[:5] + numbers[-3:], 100)
+    assert sorted(place for queue in few for place in queue) == list(range(8))
     assert len(few) == 1
-    assert batches([np.ones(500)], 100) == [[0]]
-    assert batches([], 100) == []
+    assert queues([np.ones(500)], 100) == [[0]]
+    assert queues([], 100) == []
+
+
+def test_queues_of_different_elements_fit_at_once():
+    numbers = [np.array([1, kind] * 5) for kind in range(2, 32)]
+    made = queues(numbers, 100)
+    assert [place for queue in made for place in queue] == list(range(30))
+    assert [len(queue) for queue in made] == [10, 10, 10]
 
 
 def test_a_stream_gives_what_relax_gives():

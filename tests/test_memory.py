@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from ase.collections import g2
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.batch_relaxation import relax_batch
+from losiko_torch.batch_relaxation import Ended, advance, begin
 from losiko_torch.coordinates import Coordinates
 from losiko_torch.memory import bytes_per_atom
 from losiko_torch.objective import Objective
@@ -32,7 +32,7 @@ soap = SOAP(species=elements, r_cut=3.0, n_max=8, l_max=6, sigma=0.3)
 molecules = [g2[name] for name in g2.names if set(g2[name].symbols) <= elements]
 database = EnvironmentDatabase.build(molecules, soap)
 molecules = [atoms for atoms in molecules if len(atoms) >= 10]
-objective = Objective(database, LocallyLinear())
+alike = Objective(database, LocallyLinear()).restricted(torch.tensor([1, 6, 7, 8]))
 
 def memory(name):
     # Not ru_maxrss: that starts from the peak of the parent.
@@ -46,7 +46,10 @@ def run(n_atoms):
         structures[-1].rattle(0.05, seed=len(structures))
     batch = Batch.from_atoms(structures, torch.float32)
     rows = Coordinates.fixed_cell(batch, torch.ones_like(batch.positions))
-    relax_batch(objective, rows, LBFGS(), 3, 0.02, id)
+    ended, everyone = Ended.at_start(batch), torch.ones(batch.n_systems, dtype=torch.bool)
+    progress = begin(alike, rows, everyone, LBFGS())
+    while progress is not None:
+        progress, _ = advance(alike, progress, LBFGS(), 3, 0.02, ended)
     return batch.n_atoms
 
 run(10)

@@ -66,15 +66,14 @@ def test_an_end_worse_than_the_start_is_not_taken(best_is_better, monkeypatch):
     start, other = rattled("CH3OH"), rattled("H2O")
     worse = start.positions + np.random.default_rng(1).normal(0, 0.3, (6, 3))
     best = molecule("CH3OH").positions if best_is_better else worse
-    relax_batch = stages.relax_batch
+    results_of = stages.results_of
 
-    def ends_badly(objective, coordinates, *arguments):
-        ended = relax_batch(objective, coordinates, *arguments)
+    def ends_badly(items, work, before, ended, symprec):
         ended.last.positions[:6] = torch.as_tensor(worse)
         ended.best.positions[:6] = torch.as_tensor(best)
-        return ended
+        return results_of(items, work, before, ended, symprec)
 
-    monkeypatch.setattr(stages, "relax_batch", ends_badly)
+    monkeypatch.setattr(stages, "results_of", ends_badly)
     result, beside = relax([start, other], database(), dtype="float64")
     assert not result.converged
     assert beside.converged
@@ -290,7 +289,7 @@ def test_scores_say_why_too():
         ({"reg": -1e-3}, "reg must be positive"),
         ({"batch_atoms": 0}, "batch_atoms must be an integer from 1 on, not 0"),
         ({"database": "organic.losiko"}, "the database is a str: give an EnvironmentDatabase"),
-        ({"structures": "H2O"}, "structure 0 is of type str: give ase.Atoms"),
+        ({"structures": "H2O"}, "no such file"),
         ({"structures": [molecule("H2O"), 3]}, "structure 1 is of type int: give ase.Atoms"),
         ({"structures": None}, "of type NoneType: give ase.Atoms"),
     ],

@@ -251,14 +251,13 @@ def test_wrong_arguments_are_refused(arguments, sentence):
 def test_the_start_is_the_inputs_even_if_the_input_fails(monkeypatch):
     from losiko_torch import stages
 
-    relax_batch = stages.relax_batch
+    results_of = stages.results_of
 
-    def first_breaks(objective, coordinates, *arguments):
-        ended = relax_batch(objective, coordinates, *arguments)
+    def first_breaks(items, work, before, ended, symprec):
         ended.broken[0] = True
-        return ended
+        return results_of(items, work, before, ended, symprec)
 
-    monkeypatch.setattr(stages, "relax_batch", first_breaks)
+    monkeypatch.setattr(stages, "results_of", first_breaks)
     start = rattled("CH3OH")
     (result,) = relax(start, database(), n_starts=3, start_noise=0.05, **EXACT)
     assert result.starts[0].failed

@@ -6,30 +6,27 @@ is rough or noise is added, slower than L-BFGS where it is smooth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
+from losiko_torch.optimizers import stepping
 from losiko_torch.optimizers.stepping import limited
 
 
 @dataclass(frozen=True)
-class State:
+class State(stepping.State):
     """Where each structure stands: N atoms, B structures.
 
-    trial, position: As every optimizer's (N, 3). mean, square: Running means of the gradient and
-    its square, (N, 3). count: Steps taken, (B,).
+    mean, square: Running means of the gradient and its square, (N, 3). count: Steps taken, (B,).
     """
 
-    trial: torch.Tensor
-    position: torch.Tensor
+    of_systems: ClassVar = ("count",)
+
     mean: torch.Tensor
     square: torch.Tensor
     count: torch.Tensor
-
-    def keep(self, systems: torch.Tensor, atoms: torch.Tensor) -> State:
-        kept = {field.name: getattr(self, field.name)[atoms] for field in fields(self)[:4]}
-        return State(**kept, count=self.count[systems])
 
 
 @dataclass(frozen=True)

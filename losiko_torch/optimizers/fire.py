@@ -6,36 +6,29 @@ structure has its own time step and damping.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
+from losiko_torch.optimizers import stepping
 from losiko_torch.structures import sum_by_system
 
 
 @dataclass(frozen=True)
-class State:
+class State(stepping.State):
     """Where each structure stands: N atoms, B structures.
 
-    trial, position: As every optimizer's (N, 3). velocity: (N, 3). time_step, mixing: ASE's dt and
-    a, (B,). downhill: Steps since the last stop, (B,).
+    velocity: (N, 3). time_step, mixing: ASE's dt and a, (B,). downhill: Steps since the last
+    stop, (B,).
     """
 
-    trial: torch.Tensor
-    position: torch.Tensor
+    of_systems: ClassVar = ("time_step", "mixing", "downhill")
+
     velocity: torch.Tensor
     time_step: torch.Tensor
     mixing: torch.Tensor
     downhill: torch.Tensor
-
-    def keep(self, systems: torch.Tensor, atoms: torch.Tensor) -> State:
-        masks = [atoms] * 3 + [systems] * 3
-        return State(
-            *(
-                getattr(self, field.name)[mask]
-                for field, mask in zip(fields(self), masks, strict=True)
-            )
-        )
 
 
 @dataclass(frozen=True)

@@ -6,34 +6,26 @@ The plainest of all, against which the others can be understood.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
+from losiko_torch.optimizers import stepping
 from losiko_torch.optimizers.stepping import limited
 
 
 @dataclass(frozen=True)
-class State:
+class State(stepping.State):
     """Where each structure stands: N atoms, B structures.
 
-    trial, position: As every optimizer's (N, 3). gradient: At the position, (N, 3). loss: There,
-    (B,). rate: Step over gradient, Angstrom^2, (B,).
+    gradient, loss: At the position, (N, 3), (B,). rate: Step over gradient, Angstrom^2, (B,).
     """
 
-    trial: torch.Tensor
-    position: torch.Tensor
+    of_systems: ClassVar = ("loss", "rate")
+
     gradient: torch.Tensor
     loss: torch.Tensor
     rate: torch.Tensor
-
-    def keep(self, systems: torch.Tensor, atoms: torch.Tensor) -> State:
-        return State(
-            trial=self.trial[atoms],
-            position=self.position[atoms],
-            gradient=self.gradient[atoms],
-            loss=self.loss[systems],
-            rate=self.rate[systems],
-        )
 
 
 @dataclass(frozen=True)

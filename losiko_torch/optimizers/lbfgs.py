@@ -8,9 +8,11 @@ shortened by quadratic interpolation otherwise (their eq. 3.57).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
+from losiko_torch.optimizers import stepping
 from losiko_torch.optimizers.stepping import limited
 from losiko_torch.structures import sum_by_system
 
@@ -23,20 +25,19 @@ SHORTEST = 1e-3
 
 
 @dataclass(frozen=True)
-class State:
+class State(stepping.State):
     """Where each structure stands. N atoms, B structures, m remembered steps.
 
     Attributes:
-        trial: Positions to evaluate next (N, 3).
-        position, loss, gradient: The last accepted point, (N, 3), (B,), (N, 3).
+        loss, gradient: Of the last accepted point, (B,), (N, 3).
         direction: Of the line search (N, 3); length: of its trial (B,); slope: gradient along the
             direction (B,).
         steps, changes: Differences of positions and gradients, newest first, (m, N, 3).
         curvature: 1 / (step . change), zero where nothing is remembered, (m, B).
     """
 
-    trial: torch.Tensor
-    position: torch.Tensor
+    of_systems: ClassVar = ("loss", "length", "slope", "curvature")
+
     loss: torch.Tensor
     gradient: torch.Tensor
     direction: torch.Tensor
@@ -45,21 +46,6 @@ class State:
     steps: torch.Tensor
     changes: torch.Tensor
     curvature: torch.Tensor
-
-    def keep(self, systems: torch.Tensor, atoms: torch.Tensor) -> State:
-        """The structures and atoms of two masks, (B,) and (N,)."""
-        return State(
-            trial=self.trial[atoms],
-            position=self.position[atoms],
-            loss=self.loss[systems],
-            gradient=self.gradient[atoms],
-            direction=self.direction[atoms],
-            length=self.length[systems],
-            slope=self.slope[systems],
-            steps=self.steps[:, atoms],
-            changes=self.changes[:, atoms],
-            curvature=self.curvature[:, systems],
-        )
 
 
 @dataclass(frozen=True)

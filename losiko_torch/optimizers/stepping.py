@@ -8,28 +8,54 @@ another.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 
 from losiko_torch.structures import max_by_system
 
 
-class State(Protocol):
+@dataclass(frozen=True)
+class State:
     """Where each structure of a batch stands: N atoms, B structures.
+
+    An optimizer adds what it remembers, of each atom, (..., N, 3), or of each structure, (..., B):
+    the latter are named in ``of_systems``.
 
     trial: Positions to evaluate next, (N, 3). position: The last accepted ones, (N, 3).
     """
 
-    @property
-    def trial(self) -> torch.Tensor: ...
+    of_systems: ClassVar[tuple[str, ...]] = ()
 
-    @property
-    def position(self) -> torch.Tensor: ...
+    trial: torch.Tensor
+    position: torch.Tensor
 
-    def keep(self, systems: torch.Tensor, atoms: torch.Tensor) -> Any:
+    def keep(self, systems: torch.Tensor, atoms: torch.Tensor) -> Self:
         """The structures and atoms of two masks, (B,) and (N,)."""
+        return type(self)(
+            **{
+                name: mine[..., systems] if name in self.of_systems else mine[..., atoms, :]
+                for name, mine in self._named()
+            }
+        )
+
+    def joined(
+        self, other: Self, stacked: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    ) -> Self:
+        """With the structures of another behind; ``stacked`` puts what (..., N, 3) into order."""
+        return type(self)(
+            **{
+                name: torch.cat([mine, getattr(other, name)], -1)
+                if name in self.of_systems
+                else stacked(mine, getattr(other, name))
+                for name, mine in self._named()
+            }
+        )
+
+    def _named(self) -> list[tuple[str, torch.Tensor]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 class Optimizer(Protocol):

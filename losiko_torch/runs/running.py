@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def go_on(
         size = made.work.batch_atoms
         threads = torch.get_num_threads()
         folder = folder.updated(first_batch_atoms=size, batch_atoms=size, threads=threads)
-    made = made.with_batch_atoms(folder.record["batch_atoms"])
+    made = replace(made, batch_atoms=folder.record["batch_atoms"])
     progress(folder.n_done())
     last = time.perf_counter()
 

@@ -1,0 +1,215 @@
+"""A batch for which memory does not suffice is halved; who does not fit even alone fails alone."""
+
+import warnings
+import weakref
+from inspect import signature
+
+import numpy as np
+import pytest
+import torch
+from small_database import database, rattled
+
+from losiko_torch import Stage, relax, score
+from losiko_torch.flow import Company, Room, flow
+from losiko_torch.group import relax_group
+from losiko_torch.method import Method
+from losiko_torch.objective import Objective
+from losiko_torch.selection import every_atom
+from losiko_torch.similarity import Similarity
+from losiko_torch.verdict import judge
+from losiko_torch.workplace import Workplace
+
+NAMES = ["CH3OH", "HCOOH", "H2CO", "CH3CHO", "CH3CH2OH", "HCOOCH3", "CH3OCH3", "CH3COOH"]
+EXACT = {"dtype": "float64"}
+ERRORS = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+]
+
+
+def molecules():
+    return [rattled(name, seed) for seed, name in enumerate(NAMES)]
+
+
+@pytest.fixture
+def scarce(monkeypatch):
+    """Memory for so many atoms in one evaluation; returns what was tried."""
+    tried = []
+    evaluate = Objective.evaluate
+
+    def make(most, error=ERRORS[0]):
+        def bounded(self, batch, *arguments):
+            tried.append(batch.n_atoms)
+            if batch.n_atoms > most:
+                raise error
+            return evaluate(self, batch, *arguments)
+
+        monkeypatch.setattr(Objective, "evaluate", bounded)
+        return tried
+
+    return make
+
+
+def assert_same(results, others, tolerance=1e-6):
+    for one, other in zip(results, others, strict=True):
+        assert (one.reason, one.n_steps) == (other.reason, other.n_steps)
+        assert np.abs(one.atoms.positions - other.atoms.positions).max() <= tolerance
+        assert one.loss == pytest.approx(other.loss, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["python", "cuda", "linux", "windows"])
+def test_the_batch_is_halved_until_it_fits(error, scarce):
+    wanted = relax(molecules(), database(), batch_atoms=11, **EXACT)
+    scarce(15, error)
+    with pytest.warns(UserWarning, match="out of memory") as told:
+        results = relax(molecules(), database(), batch_atoms=57, **EXACT)
+    assert [str(warning.message) for warning in told] == [
+        "out of memory with 56 atoms in a batch: going on with 28",
+        "out of memory with 22 atoms in a batch: going on with 11",
+    ]
+    assert_same(results, wanted)
+
+
+def test_what_was_found_is_reported_and_kept(scarce):
+    tried = scarce(20)
+    how = signature(relax).parameters
+    method = Method.make(**{name: how[name].default for name in signature(Method.make).parameters})
+    similarity = Similarity.make("locally-linear", None, None, 1.0, None)
+    work = Workplace.make(database(), similarity, None, "float64", 40)
+    items = [work.prepare(atoms, every_atom) for atoms in molecules()]
+    told = []
+    with pytest.warns(UserWarning, match="going on with"):
+        relaxed = relax_group(items, work, method, 40, told.append)
+    assert relaxed.batch_atoms < 20
+    assert sum(told) == len(items)
+    tried.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = relax_group(items, work, method, relaxed.batch_atoms, told.append)
+    assert max(tried) <= relaxed.batch_atoms
+    assert_same(relaxed.results, again.results)
+
+
+def test_groups_that_follow_begin_with_what_was_found(scarce):
+    tried = scarce(12)
+    with pytest.warns(UserWarning, match="out of memory") as told:
+        relax(molecules() * 6, database(), batch_atoms=20, max_steps=2)
+    assert len(told) == 1
+    assert sum(count > 12 for count in tried) == 1
+
+
+def test_who_does_not_fit_even_alone_fails_alone(scarce):
+    structures = [*molecules()[:4], rattled("C6H6"), rattled("isobutane"), *molecules()[4:7]]
+    wanted = relax(structures, database(), **EXACT)
+    scarce(11)
+    told = []
+    with pytest.warns(UserWarning, match="out of memory"):
+        results = relax(structures, database(), progress=told.append, **EXACT)
+    assert sum(told) == len(structures)
+    failed = [result for result in results if result.failed]
+    assert [len(result.atoms) for result in failed] == [12, 14]
+    for result, atoms in zip(failed, structures[4:6], strict=True):
+        assert result.reason == "failed: it does not fit into memory, not even alone"
+        np.testing.assert_array_equal(result.atoms.positions, atoms.positions)
+        assert np.isnan(result.loss)
+    fit = [place for place, atoms in enumerate(structures) if len(atoms) <= 11]
+    assert_same([results[place] for place in fit], [wanted[place] for place in fit])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schedule": [Stage("nearest", max_steps=8)]},
+        {"noise": (0.003, 0.6)},
+        {"n_starts": 2},
+    ],
+    ids=["schedule", "noise", "starts"],
+)
+def test_memory_may_run_out_in_any_stage(options, scarce):
+    wanted = relax(molecules(), database(), **options, **EXACT)
+    scarce(15)
+    told = []
+    with pytest.warns(UserWarning, match="out of memory"):
+        results = relax(molecules(), database(), progress=told.append, **options, **EXACT)
+    assert_same(results, wanted)
+    assert sum(told) == len(NAMES)
+
+
+def test_finished_ones_keep_their_results(monkeypatch):
+    """Memory runs out late: only who is in the batch then begins again."""
+    evaluate, begun = Objective.evaluate, []
+    starts = {tuple(atoms.positions[0]) for atoms in molecules()}
+
+    def fails_once(self, batch, *arguments):
+        begun.extend(p for p in map(tuple, batch.positions.tolist()) if p in starts)
+        if len(begun) == len(starts):
+            begun.append("ran out")
+            raise MemoryError
+        return evaluate(self, batch, *arguments)
+
+    monkeypatch.setattr(Objective, "evaluate", fails_once)
+    with pytest.warns(UserWarning, match="out of memory"):
+        results = relax(molecules(), database(), batch_atoms=20, **EXACT)
+    assert not any(result.failed for result in results)
+    again = len(begun) - len(starts) - 1
+    assert 0 < again < len(starts)
+
+
+def test_other_errors_are_not_taken_for_it(monkeypatch):
+    def fails(self, *arguments):
+        raise RuntimeError("the index is out of bounds")
+
+    monkeypatch.setattr(Objective, "evaluate", fails)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        relax(molecules(), database())
+
+
+def test_scores_too(monkeypatch):
+    wanted = score(molecules(), database(), **EXACT)
+
+    def bounded(objective, batch, since=None):
+        if batch.n_atoms > 8:
+            raise MemoryError
+        return judge(objective, batch, since)
+
+    monkeypatch.setattr("losiko_torch.workplace.judge", bounded)
+    with pytest.warns(UserWarning, match="out of memory"):
+        scores = score(molecules(), database(), **EXACT)
+    assert [found.problem is None for found in scores] == [len(a) <= 8 for a in molecules()]
+    for found, other, atoms in zip(scores, wanted, molecules(), strict=True):
+        if len(atoms) <= 8:
+            assert found.loss == pytest.approx(other.loss, rel=1e-9)
+        else:
+            assert found.problem == "it does not fit into memory, not even alone"
+
+
+def test_what_the_batch_held_is_gone_when_memory_is_given_back(monkeypatch):
+    """Also what the frames of the error held."""
+    large, given_back = [], []
+
+    class Large(Company):
+        held = None
+
+        def go_on(self, newcomers, enough):
+            if len(newcomers) == 2:
+                self.held = torch.zeros(1000)
+                local = torch.zeros(1000)
+                large.extend([weakref.ref(self.held), weakref.ref(local)])
+                raise MemoryError
+            return []
+
+        def drop(self):
+            self.held = None
+
+    def look():
+        given_back.extend(one() for one in large)
+
+    monkeypatch.setattr("losiko_torch.flow._release", look)
+    with pytest.warns(UserWarning, match="out of memory with 8 atoms in a batch: going on with 4"):
+        assert flow(range(2), [4, 4], Room(8), Large()) == []
+    assert given_back == [None, None]

@@ -14,7 +14,8 @@ from losiko_torch.cli.console import note, progress
 from losiko_torch.cli.info import describe
 from losiko_torch.cli.inputs import WHAT, Force, Structures, input_files, read_inputs
 from losiko_torch.cli.tables import plural, print_failures
-from losiko_torch.database.environments import COMPONENTS, EnvironmentDatabase
+from losiko_torch.database.components import COMPONENTS
+from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.sources import SOURCE, parse_filter
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, StructureError

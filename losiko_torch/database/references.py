@@ -24,6 +24,9 @@ class Environments:
         atom: Index of the atom within that structure, shape (N,).
         weight: Of each, shape (N,), float32: its squared distance D counts as D / weight, and 0
             leaves it out. None: 1 each.
+        centroids: Middles of the lists that divide a large number of references, (L, d), in their
+            first d components (see ``lists``). None: there are none.
+        lists: The list of each, (N,), int32. None: there are none.
         products: Of a restriction to some features: the scalar products of the columns of the
             whole basis, (r, r), float64. None: it is whole.
     """
@@ -33,6 +36,8 @@ class Environments:
     structure: torch.Tensor
     atom: torch.Tensor
     weight: torch.Tensor | None = None
+    centroids: torch.Tensor | None = None
+    lists: torch.Tensor | None = None
     products: torch.Tensor | None = None
 
     def __len__(self) -> int:
@@ -131,6 +136,7 @@ class Environments:
             structure=self.structure[rows],
             atom=self.atom[rows],
             weight=weight,
+            lists=None if self.lists is None else self.lists[rows],
         )
 
     def to(self, device: torch.device | str) -> Environments:

@@ -27,6 +27,7 @@ from losiko_torch.database.building import environments_of
 from losiko_torch.database.components import usual_components
 from losiko_torch.database.describing import check_describable, record_of
 from losiko_torch.database.layout import Layout
+from losiko_torch.database.lists import recall
 from losiko_torch.database.parts import Parts, configuration_of
 from losiko_torch.database.references import Environments, full_name
 from losiko_torch.database.sources import SOURCE, parse_filter
@@ -46,6 +47,9 @@ from losiko_torch.weights import own_weights
 
 #: A build of no more parts than this is done again rather than resumed.
 FEW_PARTS = 2
+#: Entry of the metadata that tells how much of the nearest references a search finds, by element,
+#: and how many of the nearest it is measured by.
+RECALL, RECALLED = "search_recall", 16
 #: Restrictions to some elements that are kept at hand: a basis for each element, some 10 MB.
 RESTRICTIONS = 8
 
@@ -150,7 +154,7 @@ class EnvironmentDatabase:
         environments = environments_of(layout, module, counts, kept, done)
         records = [record_of(atoms) for atoms in chosen]
         made = cls(module, environments, records, dict(metadata or {}), skipped)
-        return made._checked_weights()
+        return made._checked_weights().with_lists()
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write one safetensors file, all or nothing; an existing file only if ``overwrite``.
@@ -168,6 +172,7 @@ class EnvironmentDatabase:
         path: str | Path,
         device: torch.device | str = "cpu",
         descriptor: Descriptor | None = None,
+        exact: bool = False,
     ) -> EnvironmentDatabase:
         """Read a file of ``save``.
 
@@ -175,14 +180,15 @@ class EnvironmentDatabase:
             path: The file.
             device: Where its tensors go.
             descriptor: The module that it was made with, if that is neither SOAP nor ACSF.
+            exact: Whether to search all references of an element, however many (see
+                ``searched_whole``).
 
         Raises:
             InputError: If it is not a database, is damaged, or of a newer version; if its
                 descriptor is not given but needed, or another one than it was made with.
         """
-        return cls._read(path, lambda stored, elements: stored.restored(descriptor, elements)).to(
-            device
-        )
+        loaded = cls._read(path, lambda stored, elements: stored.restored(descriptor, elements))
+        return (loaded.searched_whole() if exact else loaded).to(device)
 
     @classmethod
     def look(cls, path: str | Path) -> EnvironmentDatabase:
@@ -222,6 +228,30 @@ class EnvironmentDatabase:
         if not environments:
             raise InputError("no environment is left in the database")
         return replace(self, environments=environments)._checked_weights()
+
+    def with_lists(self) -> EnvironmentDatabase:
+        """The database with the references of large elements in lists, which are fast to search.
+
+        ``build`` makes them. A search goes through the lists nearest to an atom, and may miss
+        something near; how much it finds is measured, and told as ``search_recall`` in the
+        metadata: the share of the 16 nearest others of a sample of the references.
+        """
+        environments = {z: part.divided() for z, part in self.environments.items()}
+        found = dict(self.metadata.get(RECALL, {}))
+        for z, part in environments.items():
+            if part is not self.environments[z] and part.probed is not None:
+                exact = part.undivided()
+                found[chemical_symbols[z]] = round(
+                    recall(part.nearest, exact.nearest, part.vectors, RECALLED), 4
+                )
+        metadata = {**self.metadata, RECALL: found} if found else self.metadata
+        return replace(self, environments=environments, metadata=metadata)
+
+    def searched_whole(self) -> EnvironmentDatabase:
+        """The database without lists: all references are searched, and the nearest are found."""
+        metadata = {key: value for key, value in self.metadata.items() if key != RECALL}
+        environments = {z: part.undivided() for z, part in self.environments.items()}
+        return replace(self, environments=environments, metadata=metadata)
 
     def weighted(self, weights: StructureWeights | None) -> EnvironmentDatabase:
         """The database with its references biased; it shares all tensors.

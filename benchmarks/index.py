@@ -70,11 +70,11 @@ def exactly(part: Environments) -> Find:
     return lambda queries: search(queries, K, None)[1]
 
 
-def in_lists(times: float, dimensions: int, looked_at: list[int]) -> dict[str, Callable]:
-    """The package's own, by lists (times the square root of N), components, references seen."""
+def in_lists(times: float, dimensions: int, looked_at: list[float]) -> dict[str, Callable]:
+    """The package's own, by lists and references looked at (times sqrt(N)), and components."""
     divided: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def make(part: Environments, seen: int) -> Find:
+    def make(part: Environments, seen: float) -> Find:
         lists.LISTS, lists.DIMENSIONS, lists.LOOKED_AT = times, dimensions, seen
         if id(part) not in divided:
             found = lists.divided(part.vectors)
@@ -85,7 +85,7 @@ def in_lists(times: float, dimensions: int, looked_at: list[int]) -> dict[str, C
 
     name = f"lists, {times:g} sqrt(N), {dimensions} components"
     return {
-        f"{name}, {seen:,} looked at": lambda part, seen=seen: make(part, seen)
+        f"{name}, {seen:g} sqrt(N) looked at": lambda part, seen=seen: make(part, seen)
         for seen in looked_at
     }
 
@@ -118,9 +118,9 @@ def by_faiss(factory: str, dimensions: int, effort: int) -> Callable[[Environmen
 
 WAYS: dict[str, Callable[[Environments], Find]] = {
     "FAISS flat, all components": by_faiss("Flat", 10_000, 0),
-    **in_lists(2, 64, [8192]),
-    **in_lists(4, 32, [8192]),
-    **in_lists(4, 64, [4096, 8192, 16384, 32768]),
+    **in_lists(2, 64, [6]),
+    **in_lists(4, 32, [6]),
+    **in_lists(4, 64, [4, 6, 8, 16]),
     "FAISS IVF-flat, 64 components, 32 lists probed": by_faiss("IVF{},Flat", 64, 32),
     "FAISS IVF fp16, 64 components, 32 lists probed": by_faiss("IVF{},SQfp16", 64, 32),
     "FAISS IVF SQ8, 64 components, 32 lists probed": by_faiss("IVF{},SQ8", 64, 32),

@@ -14,6 +14,7 @@ vectors that belongs to it there: relaxations need the vectors themselves.
 from __future__ import annotations
 
 import warnings
+from math import ceil
 
 import torch
 
@@ -29,8 +30,11 @@ LISTS = 4.0
 DIMENSIONS = 64
 #: References that k-means looks at for each list, and how often.
 EACH, ITERATIONS = 64, 10
-#: References that a search goes through, in as many lists as hold them on average.
-LOOKED_AT = 8192
+#: References that a search goes through, in as many lists as hold them on average: so many times
+#: the square root of N.
+LOOKED_AT = 6.0
+#: Components of a first lower bound, and of a second one where it does not tell enough.
+LEADING, HEAD = 48, 128
 #: References of which the nearest others are sought to measure recall.
 SAMPLE = 200
 
@@ -63,7 +67,7 @@ def divided(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
 
 def probed_lists(n: int, n_lists: int) -> int:
     """Lists that a search among ``n`` references goes through."""
-    return min(n_lists, -(-LOOKED_AT * n_lists // n))
+    return min(n_lists, ceil(LOOKED_AT * n_lists / n**0.5))
 
 
 def list_search(
@@ -73,7 +77,9 @@ def list_search(
     members = lists.argsort(stable=True)
     first = lists.new_zeros(len(centroids) + 1, dtype=torch.long)
     torch.cumsum(torch.bincount(lists, minlength=len(centroids)), 0, out=first[1:])
-    leading = leading_of(references)[members]
+    leading = leading_of(references, LEADING)[members]
+    head = min(HEAD, references.shape[1])
+    beyond = references[:, head:].norm(dim=1)[members]
     probed = probed_lists(len(references), len(centroids))
     kernels = kernels_for(references.device)
 
@@ -84,12 +90,13 @@ def list_search(
             known = torch.empty((len(components), 0), dtype=torch.long)
         distances, indices = kernels.nearest_in_lists(  # type: ignore[union-attr]
             components,
-            leading_of(components),
+            leading_of(components, LEADING),
             references,
-            (centroids, first, members, leading, lists),
+            (centroids, first, members, leading, beyond, lists),
             known,
             k,
             probed,
+            head,
             FLOAT32_ERROR,
         )
         return distances.to(components.dtype), indices

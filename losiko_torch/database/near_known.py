@@ -66,10 +66,10 @@ def near_known_search(references: torch.Tensor) -> NearKnown | None:
     return search
 
 
-def leading_of(vectors: torch.Tensor) -> torch.Tensor:
+def leading_of(vectors: torch.Tensor, count: int = LEADING) -> torch.Tensor:
     """What lower bounds are made of: the first components and the length of the others.
 
-    (n, LEADING + 1) or fewer, float32.
+    (n, count + 1) or fewer, float32.
     """
-    tail = vectors[:, LEADING:].norm(dim=1, keepdim=True)
-    return torch.cat([vectors[:, :LEADING], tail], 1).float()
+    tail = vectors[:, count:].norm(dim=1, keepdim=True)
+    return torch.cat([vectors[:, :count], tail], 1).float()

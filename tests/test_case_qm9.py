@@ -1,8 +1,7 @@
-"""The QM9 case: its split, its errors, RDKit's starts, databases made in blocks."""
+"""The QM9 case: its split, its errors and RDKit's starts."""
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.build import molecule
 

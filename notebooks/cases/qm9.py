@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
 from scipy.stats import spearmanr

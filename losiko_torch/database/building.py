@@ -102,7 +102,8 @@ def environments_of(
     # Features that are held were described beside others than after a new start, where rounding
     # may differ: what can be resumed holds none.
     features = Features(layout, descriptor, HELD if parts.folder is None else 0)
-    n_features = describe(layout.structures[:1], descriptor).shape[1]
+    one = describe(layout.structures[:1], descriptor)
+    n_features, device = one.shape[1], one.device
     counts = layout.counts
     samples = {z: sample_rows(n, n_features, components[z]) for z, n in counts.items()}
     bases: dict[int, torch.Tensor] = {}
@@ -116,6 +117,7 @@ def environments_of(
                 for z in sorted(samples)
             }
             parts.keep_bases(passage, found)
+        found = {z: basis.to(device) for z, basis in found.items()}
         bases |= found
         projection = _Projection(features, found, passage, parts)
         lost = projection.run(vectors, progress)
@@ -126,7 +128,6 @@ def environments_of(
         }
         if not samples:
             break
-    device = next(iter(vectors.values())).device
     environments = {}
     for z in sorted(counts):
         structure, atom = (each.to(device) for each in layout.places(z))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 import numpy as np
@@ -26,7 +27,7 @@ ATOMS_A_PART = 32 * ATOMS_AT_ONCE
 Block = list[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """Structures, their atoms one behind the other, and the environments that these become.
 
@@ -52,7 +53,7 @@ class Layout:
             rows[atoms] = np.arange(len(atoms))
         return cls(structures, numbers, np.concatenate([[0], np.cumsum(counts)]), rows)
 
-    @property
+    @cached_property
     def counts(self) -> dict[int, int]:
         """Environments of each element."""
         elements, counts = np.unique(self.numbers, return_counts=True)
@@ -105,9 +106,13 @@ class Layout:
 
     def weights(self, number: int) -> torch.Tensor:
         """What each environment of an element weighs, (n,), float32."""
+        return torch.from_numpy(self._weights[self.numbers == number]).float()
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
         own = [own_weights(atoms) for atoms in self.structures]
         parts = [
             np.ones(len(atoms)) if weight is None else weight
             for atoms, weight in zip(self.structures, own, strict=True)
         ]
-        return torch.from_numpy(np.concatenate(parts)[self.numbers == number]).float()
+        return np.concatenate(parts)

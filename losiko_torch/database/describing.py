@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from ase import Atoms
 from torch import nn
 
-from losiko_torch.database.sources import SOURCE
+from losiko_torch.conversion import AnyStructure, as_atoms, check_type, one_by_one
+from losiko_torch.database.sources import SOURCE, Filter
 from losiko_torch.descriptors.protocol import (
     device_of,
     is_periodic,
@@ -20,6 +22,7 @@ from losiko_torch.descriptors.species import check_known
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.structures import Batch, check_structure
 from losiko_torch.surroundings import unit_features
+from losiko_torch.weights import own_weights
 
 #: Keys of a structure's info that start like this are results, not what it is.
 OWN = "losiko_"
@@ -38,6 +41,43 @@ def check_describable(atoms: Atoms, descriptor: nn.Module) -> None:
             "it is periodic but the descriptor is not: use a database of periodic structures "
             "(periodic=True), or set pbc=False on the structure"
         )
+
+
+def describable(
+    structures: AnyStructure | Iterable[AnyStructure],
+    descriptor: nn.Module,
+    filters: list[Filter],
+    done: Callable[[int], None],
+) -> tuple[list[Atoms], list[str]]:
+    """Structures that pass the filters and can be described, and why others cannot.
+
+    Calls ``done`` with the number of those that nothing more is to be done with.
+
+    Raises:
+        InputError: If none is left.
+    """
+    chosen: list[Atoms] = []
+    skipped: list[str] = []
+    filtered = 0
+    for place, given in enumerate(one_by_one(structures)):
+        check_type(given, place)
+        name: Any = place
+        try:
+            atoms = as_atoms(given)
+            if all(passes(atoms) for passes in filters):
+                name = atoms.info.get(SOURCE, place)
+                check_describable(atoms, descriptor)
+                own_weights(atoms)
+                chosen.append(atoms)
+                continue
+            filtered += 1
+        except StructureError as error:
+            skipped.append(f"structure {name}: {error}")
+        done(1)
+    if not chosen:
+        reason = f"{filtered} did not pass the filters" if filtered else "none was given"
+        raise InputError(f"no structure for the database: {skipped[0] if skipped else reason}")
+    return chosen, skipped
 
 
 def describe(structures: list[Atoms], descriptor: nn.Module) -> torch.Tensor:

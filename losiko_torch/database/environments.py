@@ -17,20 +17,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from ase import Atoms
 from ase.data import chemical_symbols
 from torch import nn
 
-from losiko_torch.conversion import AnyStructure, as_atoms, check_type, one_by_one
+from losiko_torch.conversion import AnyStructure
 from losiko_torch.database import storage
 from losiko_torch.database.building import environments_of
 from losiko_torch.database.components import usual_components
-from losiko_torch.database.describing import check_describable, record_of
+from losiko_torch.database.describing import describable, record_of
 from losiko_torch.database.layout import Layout
 from losiko_torch.database.lists import recall
 from losiko_torch.database.parts import Parts, configuration_of
 from losiko_torch.database.references import Environments, full_name
-from losiko_torch.database.sources import SOURCE, parse_filter
+from losiko_torch.database.sources import parse_filter
 from losiko_torch.database.weighting import StructureWeights, as_weight, structure_weights
 from losiko_torch.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
 from losiko_torch.descriptors.protocol import (
@@ -43,7 +42,6 @@ from losiko_torch.descriptors.protocol import (
 )
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
-from losiko_torch.weights import own_weights
 
 #: A build of no more parts than this is done again rather than resumed.
 FEW_PARTS = 2
@@ -91,8 +89,9 @@ class EnvironmentDatabase:
                 all are described; of their features only components are.
             descriptor: What to describe them with; the database keeps a copy. It must not average.
             components: Principal components in which the references of an element are kept; an
-                element with fewer references than that loses nothing. "usual": 512, and 384 in
-                float16 where an element has more than 100,000. None keeps all.
+                element with fewer references than that loses nothing. "usual": 512, and 384
+                where an element has more than 100,000. None keeps all. References of such an
+                element are rounded to float16, to which they are written.
             where: Filters on ``atoms.info`` (pymatgen's ``properties``), such as
                 "e_above_hull<0.2"; all must hold.
             metadata: Kept in the database and its file, e.g. {"title": ...}; JSON.
@@ -116,32 +115,7 @@ class EnvironmentDatabase:
             raise InputError(f"components must be at least 1, not {components}")
         filters = [parse_filter(text) for text in ([where] if isinstance(where, str) else where)]
         done = progress or (lambda count: None)
-        chosen: list[Atoms] = []
-        skipped: list[str] = []
-        filtered = 0
-        for place, given in enumerate(one_by_one(structures)):
-            check_type(given, place)
-            try:
-                atoms = as_atoms(given)
-                if not all(passes(atoms) for passes in filters):
-                    filtered += 1
-                    done(1)
-                    continue
-            except StructureError as error:
-                skipped.append(f"structure {place}: {error}")
-                done(1)
-                continue
-            try:
-                check_describable(atoms, module)
-                own_weights(atoms)
-            except StructureError as error:
-                skipped.append(f"structure {atoms.info.get(SOURCE, place)}: {error}")
-                done(1)
-                continue
-            chosen.append(atoms)
-        if not chosen:
-            reason = f"{filtered} did not pass the filters" if filtered else "none was given"
-            raise InputError(f"no structure for the database: {skipped[0] if skipped else reason}")
+        chosen, skipped = describable(structures, module, filters, done)
         layout = Layout.of(chosen)
         check_cutoff(module, min(layout.counts))
         counts = {

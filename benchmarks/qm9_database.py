@@ -31,16 +31,14 @@ from losiko_torch.database.describing import describe
 NOISE = 0.1
 #: References that a relaxation asks for; molecules searched for at once.
 K, AT_ONCE = 64, 50
-#: ``fmax`` (1/Angstrom) tried beside the default.
-FINER = 0.005
 
 
-def build(path: Path) -> None:
-    """By the command line; prints time, peak memory and size."""
+def build(path: Path, r_cut: float) -> None:
+    """By the command line; prints time and peak memory."""
     command = "from losiko_torch.cli.app import main; main()"
     source = str(common.data_folder() / "qm9" / "qm9.npz")
     began = time.perf_counter()
-    arguments = ["build", source, "-o", str(path), "--title", "QM9"]
+    arguments = ["build", source, "-o", str(path), "--title", "QM9", "--r-cut", str(r_cut)]
     subprocess.run([sys.executable, "-c", command, *arguments], check=True)
     minutes = (time.perf_counter() - began) / 60
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
@@ -101,6 +99,8 @@ def relaxation(database: EnvironmentDatabase, molecules: list[Atoms], fmax: floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--database", type=Path, help="of all of QM9, built before")
+    parser.add_argument("--r-cut", type=float, default=3.0, help="of the database built here")
+    parser.add_argument("--fmax", type=float, nargs="+", default=[0.005], help="beside the default")
     parser.add_argument("--molecules", type=int, default=200)
     parser.add_argument("--environments", type=int, default=1000)
     arguments = parser.parse_args()
@@ -110,7 +110,7 @@ def main() -> None:
         path = arguments.database
         if path is None:
             path = Path(folder) / "qm9.losiko"
-            build(path)
+            build(path, arguments.r_cut)
         began = time.perf_counter()
         database = EnvironmentDatabase.load(path)
         seconds = time.perf_counter() - began
@@ -131,7 +131,7 @@ def main() -> None:
         "\n| molecules | fmax (1/A) | mean RMSD (A) | median | largest | mean bond error (A) "
         "| converged | median steps | ms a molecule |\n" + "|---" * 9 + "|"
     )
-    for fmax in (None, FINER):
+    for fmax in (None, *arguments.fmax):
         print(relaxation(database, molecules, fmax), flush=True)
 
 

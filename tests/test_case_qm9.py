@@ -1,8 +1,7 @@
-"""The QM9 case: its split, its errors, RDKit's starts, databases made in blocks."""
+"""The QM9 case: its split, its errors and RDKit's starts."""
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.build import molecule
 
@@ -119,20 +118,6 @@ def test_same_conformers_are_near_and_those_left_out_are_counted():
     assert given[0] in made.molecules
     for atoms, start in zip(made.molecules, made.starts, strict=True):
         assert 0 < rmsd(start, atoms) < conformers.SAME
-
-
-def test_a_database_grown_in_blocks_is_the_one_built_at_once(organic):
-    soap = SOAP(species=molecules.SPECIES, **SMALL)
-    base = EnvironmentDatabase.build(organic[:300:10], soap, components=None)
-    grown = qm9.grown(base, organic[1:300:10])
-    whole = EnvironmentDatabase.build(organic[:300:10] + organic[1:300:10], soap, components=None)
-    assert [s["formula"] for s in grown.structures] == [s["formula"] for s in whole.structures]
-    for z, part in grown.environments.items():
-        full = whole.environments[z]
-        expected = full.vectors @ (full.basis.T @ part.basis)
-        torch.testing.assert_close(part.vectors, expected, atol=1e-5, rtol=0)
-        assert (part.structure == full.structure).all()
-        assert (part.atom == full.atom).all()
 
 
 def test_a_molecule_unlike_any_reference_relaxes_wrong_and_one_reference_cures_it(organic):

@@ -459,7 +459,7 @@ def test_damaged_files_are_refused(file, change, sentence):
 
 def test_describing_in_parts_gives_the_same(monkeypatch):
     whole = made("learned")
-    monkeypatch.setattr("losiko_torch.database.environments.ATOMS_AT_ONCE", 7)
+    monkeypatch.setattr("losiko_torch.database.layout.ATOMS_AT_ONCE", 7)
     parts = EnvironmentDatabase.build(map(molecule, MOLECULES), DESCRIPTORS["learned"]())
     for number, part in whole.environments.items():
         other = parts.environments[number]

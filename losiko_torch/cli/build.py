@@ -14,7 +14,9 @@ from losiko_torch.cli.console import note, progress
 from losiko_torch.cli.info import describe
 from losiko_torch.cli.inputs import WHAT, Force, Structures, input_files, read_inputs
 from losiko_torch.cli.tables import plural, print_failures
-from losiko_torch.database.environments import COMPONENTS, EnvironmentDatabase
+from losiko_torch.database.components import COMPONENTS, COMPONENTS_OF_MANY, MANY
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.parts import remove_parts
 from losiko_torch.database.sources import SOURCE, parse_filter
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
@@ -100,10 +102,11 @@ SmoothWidth = Annotated[
     ),
 ]
 Components = Annotated[
-    int,
+    int | None,
     typer.Option(
         min=1,
         metavar="N",
+        show_default=f"{COMPONENTS}; {COMPONENTS_OF_MANY} where they are more than {MANY:,}",
         help="Principal components kept of an element's references.",
         rich_help_panel=SOAP_PANEL,
     ),
@@ -122,7 +125,7 @@ def build(
     l_max: LMax = 6,
     sigma: Sigma = None,
     smooth_width: SmoothWidth = None,
-    components: Components = COMPONENTS,
+    components: Components = None,
     title: Note = None,
     level_of_theory: Note = None,
     licence: Note = None,
@@ -133,6 +136,9 @@ def build(
     structures have in common (the method that computed them, the phases among them) is what
     relaxed structures will look like. Periodic structures are described with their images.
     Structures that cannot be described are left out and listed, and make the exit status 1.
+
+    What is finished of a large database lies in DB.losiko.parts until all is: after an
+    interruption, even a kill, the same command goes on from there.
 
     Example: [bold]losiko build crystals.extxyz -o crystals.losiko --where "e_above_hull<0.1"[/bold]
     """
@@ -154,11 +160,20 @@ def build(
     metadata: dict[str, Any] = {key: text for key, text in notes.items() if text is not None}
     if filters:
         metadata["where"] = filters
+    parts = output.with_name(f"{output.name}.parts")
+    if parts.exists():
+        note(f"going on with what {parts} holds")
     with progress("describing", len(chosen)) as done:
         database = EnvironmentDatabase.build(
-            chosen, descriptor, components=components, metadata=metadata, progress=done
+            chosen,
+            descriptor,
+            components=components or "usual",
+            metadata=metadata,
+            progress=done,
+            parts=parts,
         )
     database.save(output, overwrite=force)
+    remove_parts(parts)
     describe(database, str(output), output)
     skipped = [text.removeprefix("structure ").partition(": ") for text in database.skipped]
     print_failures([(source, reason) for source, _, reason in skipped], "left out")

@@ -15,9 +15,11 @@ from rich.text import Text
 from losiko_torch.cli.console import stdout
 from losiko_torch.cli.inputs import open_database
 from losiko_torch.cli.tables import structure_table
+from losiko_torch.database.components import compact
 from losiko_torch.database.embedded import cache_file
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.provenance import CURATION, MADE_FROM
+from losiko_torch.database.references import Environments
 from losiko_torch.descriptors.protocol import species_of, summary_of
 
 File = Annotated[
@@ -81,13 +83,17 @@ def _facts(database: EnvironmentDatabase) -> Iterator[tuple[str, str]]:
 
 def _elements(database: EnvironmentDatabase) -> Table:
     names = {"element": "left", "environments": "right", "structures": "right"}
-    table = structure_table("", names | {"components": "right"})
+    names |= {"components": "right", "length kept": "right", "numbers": "left", "search": "left"}
+    table = structure_table("", names)
     for number, part in database.environments.items():
         table.add_row(
             chemical_symbols[number],
             f"{len(part):,}",
             f"{len(part.structure.unique()):,}",
             f"{part.vectors.shape[1]:,}",
+            f"{part.length_kept:.4%}",
+            "float16" if compact(part.vectors, len(part)).dtype == torch.float16 else "float32",
+            _search(part),
         )
     return table
 
@@ -97,6 +103,12 @@ def _rows(key: str, value: Any) -> Iterator[tuple[str, str]]:
     entries = value if key in (MADE_FROM, CURATION) and isinstance(value, list) else [value]
     for number, entry in enumerate(entries):
         yield "" if number else key.replace("_", " "), _shown(entry)
+
+
+def _search(part: Environments) -> str:
+    if part.probed is None or part.centroids is None:
+        return "all references"
+    return f"{part.probed:,} of {len(part.centroids):,} lists"
 
 
 def _shown(value: Any) -> str:

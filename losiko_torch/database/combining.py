@@ -26,8 +26,8 @@ import torch
 
 from losiko_torch.checks import whole
 from losiko_torch.database.common_descriptor import with_common_descriptor
-from losiko_torch.database.components import JOINING, LOST, SAMPLE
-from losiko_torch.database.environments import COMPONENTS, EnvironmentDatabase
+from losiko_torch.database.components import COMPONENTS, JOINING, LOST, SAMPLE
+from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.provenance import united_metadata
 from losiko_torch.database.references import Environments
 from losiko_torch.database.weighting import as_weight
@@ -72,7 +72,7 @@ def united(
         )
         for number in sorted({number for each in parts for number in each})
     }
-    return replace(
+    made = replace(
         databases[0],
         descriptor=descriptor,
         environments=environments,
@@ -80,6 +80,7 @@ def united(
         metadata=united_metadata(databases),
         skipped=[text for each in databases for text in each.skipped],
     )
+    return made.with_lists()
 
 
 def _together(parts: list[tuple[Environments, int]], components: int | None) -> Environments:

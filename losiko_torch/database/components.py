@@ -4,12 +4,19 @@ The descriptors of a few thousand environments fill a small part of feature spac
 directions keep all but 0.2 % (H) and 0.6 % (C) of the length of those of 359 QM9 molecules. In that
 basis references are faster to search and to combine, and take a seventh of the memory; relaxed
 structures stay the same to 0.001 A on average (benchmarks/README.md).
+
+The basis is found from a sample of them; those that lose most in it join the sample, and it is
+found again (``joining_rows``).
 """
 
 from __future__ import annotations
 
 import torch
 
+#: Principal components kept of the references of an element.
+COMPONENTS = 512
+#: An element with more references than ``MANY`` keeps ``COMPONENTS_OF_MANY``, in float16.
+MANY, COMPONENTS_OF_MANY = 100_000, 384
 #: References from which the basis is found; more would not change it and cost cubically.
 SAMPLE = 2048
 #: Share of a reference's squared length that the basis may lose, and how many of those that lose
@@ -17,42 +24,73 @@ SAMPLE = 2048
 LOST, JOINING = 0.05, 128
 
 
-def principal_components(
-    vectors: torch.Tensor, count: int | None, joining: torch.Tensor | None = None
+def usual_components(n: int) -> int:
+    """Components for an element with ``n`` references where none are asked for."""
+    return COMPONENTS if n <= MANY else COMPONENTS_OF_MANY
+
+
+def sample_rows(
+    n: int, n_features: int, count: int | None, joining: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Orthonormal columns (F, r), r <= count, spanning (N, F) vectors as well as r can.
+    """Which of ``n`` references the basis of ``count`` components is found from, ascending.
+
+    Evenly spaced ones, and those of the rows ``joining``; all where they are few.
+    """
+    count = kept_components(n, n_features, count)
+    if n <= count:
+        return torch.arange(n)
+    rows = torch.linspace(0, n - 1, min(n, max(SAMPLE, count)), dtype=torch.float64).long()
+    return (rows if joining is None else torch.cat([rows, joining.cpu()])).unique()
+
+
+def basis_of(sample: torch.Tensor, count: int) -> torch.Tensor:
+    """Orthonormal columns (F, r), r <= count, spanning the vectors (S, F) as well as r can.
 
     The components are not centered: the references are unit vectors and the origin matters. Up to
-    ``count`` vectors are spanned exactly, except for rounding. Of more vectors than the sample
-    takes, those of the rows ``joining`` are in it for certain.
+    ``count`` vectors are spanned exactly, except for rounding.
     """
-    n, n_features = vectors.shape
-    count = min(n if count is None else count, n, n_features)
-    if n <= count:
-        sample = vectors
-    else:
-        rows = torch.linspace(0, n - 1, min(n, max(SAMPLE, count)), device=vectors.device)
-        rows = rows.long() if joining is None else torch.cat([rows.long(), joining])
-        sample = vectors[rows.unique()]
     # The eigenvectors of the small matrix of scalar products give those of the large one.
     values, mixing = torch.linalg.eigh(sample.double() @ sample.double().T)
     values, mixing = values.flip(0)[:count], mixing.flip(1)[:, :count]
     independent = values > 1e-12 * values[0]
     columns = sample.double().T @ mixing[:, independent]
-    # Small eigenvalues lose orthogonality in the product; QR restores it.
-    return torch.linalg.qr(columns / columns.norm(dim=0))[0].float()
+    # Small eigenvalues lose orthogonality in the product; QR restores it. Its columns lie together,
+    # those of a file row by row: products with them differ in the last bit.
+    return torch.linalg.qr(columns / columns.norm(dim=0))[0].float().contiguous()
 
 
-def projected(vectors: torch.Tensor, count: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit vectors (N, F) in their principal components, (N, r), and these, (F, r)."""
-    basis = principal_components(vectors, count)
-    found = vectors @ basis
-    if len(vectors) <= SAMPLE:
-        return found, basis
-    lost = 1 - found.square().sum(1)
-    missed = lost.topk(min(JOINING, len(vectors)))
-    joining = missed.indices[missed.values > LOST]
-    if len(joining):
-        basis = principal_components(vectors, count, joining)
-        found = vectors @ basis
-    return found, basis
+def principal_components(
+    vectors: torch.Tensor, count: int | None, joining: torch.Tensor | None = None
+) -> torch.Tensor:
+    """``basis_of`` the sample of all vectors (N, F)."""
+    n, n_features = vectors.shape
+    rows = sample_rows(n, n_features, count, joining).to(vectors.device)
+    return basis_of(vectors[rows], kept_components(n, n_features, count))
+
+
+def joining_rows(lost: torch.Tensor) -> torch.Tensor:
+    """Which references join the sample: those that lose most of their squared length, (N,)."""
+    if len(lost) <= SAMPLE:
+        return torch.empty(0, dtype=torch.long)
+    missed = lost.topk(min(JOINING, len(lost)))
+    return missed.indices[missed.values > LOST].cpu()
+
+
+def kept_components(n: int, n_features: int, count: int | None) -> int:
+    """Components of ``n`` references at most, where ``count`` are asked for (None: all)."""
+    return min(n if count is None else count, n, n_features)
+
+
+def rounded(vectors: torch.Tensor, n: int) -> torch.Tensor:
+    """Components as they are kept of an element with ``n`` references: of many, float16 numbers.
+
+    A unit vector of 384 components moves by less than 0.0003 of its length.
+    """
+    return vectors.half().float() if n > MANY else vectors
+
+
+def compact(vectors: torch.Tensor, n: int) -> torch.Tensor:
+    """The same numbers in float16, where ``n`` are many and float16 can hold them."""
+    if n <= MANY or any(not torch.equal(rounded(some, n), some) for some in vectors.split(2**16)):
+        return vectors
+    return vectors.half()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from losiko_torch.database.index import FLOAT32_ERROR
-from losiko_torch.database.near_known import leading_part
+from losiko_torch.database.near_known import leading_of
 
 #: Points compared at once, with so many others: their bounds stay in a processor's cache.
 POINTS, OTHERS = 512, 8192
@@ -41,7 +41,7 @@ class Points(NamedTuple):
 
     @classmethod
     def of(cls, whole: torch.Tensor) -> Points:
-        leading = leading_part(whole)
+        leading = leading_of(whole)
         return cls(whole, leading, leading.square().sum(1))
 
     def at(self, rows: torch.Tensor | slice) -> Points:

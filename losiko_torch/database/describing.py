@@ -1,18 +1,17 @@
-"""From structures to reference environments: what ``EnvironmentDatabase.build`` does with a few."""
+"""What ``EnvironmentDatabase.build`` asks of a structure, makes of a few, and keeps of each."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from torch import nn
 
-from losiko_torch.database.components import projected
-from losiko_torch.database.references import Environments
-from losiko_torch.database.sources import SOURCE
-from losiko_torch.database.weighting import as_weight
+from losiko_torch.conversion import AnyStructure, as_atoms, check_type, one_by_one
+from losiko_torch.database.sources import SOURCE, Filter
 from losiko_torch.descriptors.protocol import (
     device_of,
     is_periodic,
@@ -31,15 +30,6 @@ OWN = "losiko_"
 LONGEST = 200
 
 
-class Described(NamedTuple):
-    """Environments of one element in a few structures: vectors are (n, F), the others (n,)."""
-
-    vectors: torch.Tensor
-    structure: torch.Tensor
-    atom: torch.Tensor
-    weight: torch.Tensor
-
-
 def check_describable(atoms: Atoms, descriptor: nn.Module) -> None:
     """Raise ``StructureError`` where a descriptor cannot describe a structure faithfully."""
     check_structure(atoms)
@@ -53,41 +43,50 @@ def check_describable(atoms: Atoms, descriptor: nn.Module) -> None:
         )
 
 
-@torch.no_grad()
-def describe(structures: list[Atoms], descriptor: nn.Module, first: int) -> dict[int, Described]:
-    """Environments by element of a few structures, numbered from ``first``."""
-    if not structures:
-        return {}
+def describable(
+    structures: AnyStructure | Iterable[AnyStructure],
+    descriptor: nn.Module,
+    filters: list[Filter],
+    done: Callable[[int], None],
+) -> tuple[list[Atoms], list[str]]:
+    """Structures that pass the filters and can be described, and why others cannot.
+
+    Calls ``done`` with the number of those that nothing more is to be done with.
+
+    Raises:
+        InputError: If none is left.
+    """
+    chosen: list[Atoms] = []
+    skipped: list[str] = []
+    filtered = 0
+    for place, given in enumerate(one_by_one(structures)):
+        check_type(given, place)
+        name: Any = place
+        try:
+            atoms = as_atoms(given)
+            if all(passes(atoms) for passes in filters):
+                name = atoms.info.get(SOURCE, place)
+                check_describable(atoms, descriptor)
+                own_weights(atoms)
+                chosen.append(atoms)
+                continue
+            filtered += 1
+        except StructureError as error:
+            skipped.append(f"structure {name}: {error}")
+        done(1)
+    if not chosen:
+        reason = f"{filtered} did not pass the filters" if filtered else "none was given"
+        raise InputError(f"no structure for the database: {skipped[0] if skipped else reason}")
+    return chosen, skipped
+
+
+def describe(structures: list[Atoms], descriptor: nn.Module) -> torch.Tensor:
+    """Descriptors of all atoms of a few structures, of unit length, (n, F), float32."""
     batch = Batch.from_atoms(structures, device=device_of(descriptor))
     vectors = unit_features(descriptor, batch).float()
     if not torch.isfinite(vectors).all():
         raise InputError(f"{name_of(descriptor)} gives features that are not finite")
-    counts = batch.counts
-    starts = torch.cumsum(counts, 0) - counts
-    atom = torch.arange(batch.n_atoms, device=starts.device) - starts[batch.system_idx]
-    weights = [own_weights(atoms) for atoms in structures]
-    parts = [np.ones(len(a)) if w is None else w for a, w in zip(structures, weights, strict=True)]
-    weight = torch.as_tensor(np.concatenate(parts)).float().to(atom.device)
-    described = {}
-    for number in batch.numbers.unique().tolist():
-        rows = batch.numbers == number
-        described[number] = Described(
-            vectors[rows],
-            (batch.system_idx[rows] + first).int(),
-            atom[rows].int(),
-            weight[rows],
-        )
-    return described
-
-
-def joined(parts: list[Described], components: int | None) -> Environments:
-    vectors = torch.cat([part.vectors for part in parts])
-    return Environments(
-        *projected(vectors, components),
-        torch.cat([part.structure for part in parts]),
-        torch.cat([part.atom for part in parts]),
-        as_weight(torch.cat([part.weight for part in parts])),
-    )
+    return vectors
 
 
 def record_of(atoms: Atoms) -> dict[str, Any]:

@@ -20,7 +20,8 @@ import platformdirs
 from ase import Atoms
 
 from losiko_torch.database import storage
-from losiko_torch.database.environments import COMPONENTS, EnvironmentDatabase
+from losiko_torch.database.components import COMPONENTS
+from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError
 

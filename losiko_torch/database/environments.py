@@ -14,24 +14,22 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from ase import Atoms
 from ase.data import chemical_symbols
 from torch import nn
 
-from losiko_torch.conversion import AnyStructure, as_atoms, check_type, one_by_one
+from losiko_torch.conversion import AnyStructure
 from losiko_torch.database import storage
-from losiko_torch.database.describing import (
-    Described,
-    check_describable,
-    describe,
-    joined,
-    record_of,
-)
+from losiko_torch.database.building import environments_of
+from losiko_torch.database.components import COMPONENTS, usual_components
+from losiko_torch.database.describing import describable, record_of
+from losiko_torch.database.layout import Layout
+from losiko_torch.database.lists import recall
+from losiko_torch.database.parts import Parts, configuration_of
 from losiko_torch.database.references import Environments, full_name
-from losiko_torch.database.sources import SOURCE, parse_filter
+from losiko_torch.database.sources import parse_filter
 from losiko_torch.database.weighting import StructureWeights, as_weight, structure_weights
 from losiko_torch.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
 from losiko_torch.descriptors.protocol import (
@@ -44,12 +42,12 @@ from losiko_torch.descriptors.protocol import (
 )
 from losiko_torch.descriptors.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
-from losiko_torch.weights import own_weights
 
-#: Atoms described at once while a database is built.
-ATOMS_AT_ONCE = 1024
-#: Principal components kept of the references of an element.
-COMPONENTS = 512
+#: A build of no more parts than this is done again rather than resumed.
+FEW_PARTS = 2
+#: Entry of the metadata that tells how much of the nearest references a search finds, by element,
+#: and how many of the nearest it is measured by.
+RECALL, RECALLED = "search_recall", 16
 #: Restrictions to some elements that are kept at hand: a basis for each element, some 10 MB.
 RESTRICTIONS = 8
 
@@ -77,78 +75,60 @@ class EnvironmentDatabase:
         cls,
         structures: AnyStructure | Iterable[AnyStructure],
         descriptor: Descriptor,
-        components: int | None = COMPONENTS,
+        components: int | Literal["usual"] | None = "usual",
         where: str | Sequence[str] = (),
         metadata: dict[str, Any] | None = None,
         progress: Callable[[int], None] | None = None,
+        parts: str | Path | None = None,
     ) -> EnvironmentDatabase:
         """Describe every atom of the structures.
 
         Args:
             structures: One ``ase.Atoms`` or any iterable of them, such as a generator over a large
-                file; pymatgen's ``Structure`` and ``Molecule`` count as such.
+                file; pymatgen's ``Structure`` and ``Molecule`` count as such. They are held until
+                all are described; of their features only components are.
             descriptor: What to describe them with; the database keeps a copy. It must not average.
             components: Principal components in which the references of an element are kept; an
-                element with fewer references than that loses nothing. None keeps all.
+                element with fewer references than that loses nothing. "usual": 512, and 384
+                where an element has more than 100,000. None keeps all. References of such an
+                element are rounded to float16, to which they are written.
             where: Filters on ``atoms.info`` (pymatgen's ``properties``), such as
                 "e_above_hull<0.2"; all must hold.
             metadata: Kept in the database and its file, e.g. {"title": ...}; JSON.
-            progress: Called with the number of structures read since the last call.
+            progress: Called with the number of structures done since the last call.
+            parts: A folder for what is finished, if there is much to do: the same call goes on from
+                there after it was stopped, and its result is the same bit by bit. The folder
+                stays until ``remove_parts`` is called.
 
         Raises:
-            InputError: If nothing is left to put into the database.
+            InputError: If nothing is left to put into the database; if the folder holds parts of
+                other structures, or made with another descriptor or other components.
 
         A structure that cannot be described is left out and listed in ``skipped``. The array
         ``losiko_weight`` of a structure, one number an atom, weighs its environments (see
         ``weighted``).
         """
         module = owned(descriptor)
-        if components is not None and components < 1:
+        if components not in (None, "usual") and not (
+            isinstance(components, int) and components >= 1
+        ):
             raise InputError(f"components must be at least 1, not {components}")
         filters = [parse_filter(text) for text in ([where] if isinstance(where, str) else where)]
-        collected: dict[int, list[Described]] = {}
-        records: list[dict[str, Any]] = []
-        skipped: list[str] = []
-        waiting: list[Atoms] = []
-        filtered = 0
-
-        def flush() -> None:
-            for number, part in describe(waiting, module, len(records)).items():
-                collected.setdefault(number, []).append(part)
-            records.extend(record_of(atoms) for atoms in waiting)
-            waiting.clear()
-
-        for place, given in enumerate(one_by_one(structures)):
-            check_type(given, place)
-            if progress is not None:
-                progress(1)
-            try:
-                atoms = as_atoms(given)
-            except StructureError as error:
-                skipped.append(f"structure {place}: {error}")
-                continue
-            if not all(passes(atoms) for passes in filters):
-                filtered += 1
-                continue
-            try:
-                check_describable(atoms, module)
-                own_weights(atoms)
-            except StructureError as error:
-                skipped.append(f"structure {atoms.info.get(SOURCE, place)}: {error}")
-                continue
-            waiting.append(atoms)
-            if sum(map(len, waiting)) >= ATOMS_AT_ONCE:
-                flush()
-        flush()
-        if not records:
-            reason = f"{filtered} did not pass the filters" if filtered else "none was given"
-            raise InputError(f"no structure for the database: {skipped[0] if skipped else reason}")
-        check_cutoff(module, min(collected))
-        environments = {
-            number: joined(parts, components) for number, parts in sorted(collected.items())
+        done = progress or (lambda count: None)
+        chosen, skipped = describable(structures, module, filters, done)
+        layout = Layout.of(chosen)
+        check_cutoff(module, min(layout.counts))
+        counts = {
+            z: usual_components(n) if components == "usual" else components
+            for z, n in layout.counts.items()
         }
+        kept = Parts(None)
+        if parts is not None and len(layout.parts()) > FEW_PARTS:
+            kept = Parts.in_folder(Path(parts), configuration_of(module, counts, chosen))
+        environments = environments_of(layout, module, counts, kept, done)
+        records = [record_of(atoms) for atoms in chosen]
         made = cls(module, environments, records, dict(metadata or {}), skipped)
-        return made._checked_weights()
+        return made._checked_weights().with_lists()
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write one safetensors file, all or nothing; an existing file only if ``overwrite``.
@@ -166,6 +146,7 @@ class EnvironmentDatabase:
         path: str | Path,
         device: torch.device | str = "cpu",
         descriptor: Descriptor | None = None,
+        exact: bool = False,
     ) -> EnvironmentDatabase:
         """Read a file of ``save``.
 
@@ -173,14 +154,15 @@ class EnvironmentDatabase:
             path: The file.
             device: Where its tensors go.
             descriptor: The module that it was made with, if that is neither SOAP nor ACSF.
+            exact: Whether to search all references of an element, however many (see
+                ``searched_whole``).
 
         Raises:
             InputError: If it is not a database, is damaged, or of a newer version; if its
                 descriptor is not given but needed, or another one than it was made with.
         """
-        return cls._read(path, lambda stored, elements: stored.restored(descriptor, elements)).to(
-            device
-        )
+        loaded = cls._read(path, lambda stored, elements: stored.restored(descriptor, elements))
+        return (loaded.searched_whole() if exact else loaded).to(device)
 
     @classmethod
     def look(cls, path: str | Path) -> EnvironmentDatabase:
@@ -220,6 +202,30 @@ class EnvironmentDatabase:
         if not environments:
             raise InputError("no environment is left in the database")
         return replace(self, environments=environments)._checked_weights()
+
+    def with_lists(self) -> EnvironmentDatabase:
+        """The database with the references of large elements in lists, which are fast to search.
+
+        ``build`` makes them. A search goes through the lists nearest to an atom, and may miss
+        something near; how much it finds is measured, and told as ``search_recall`` in the
+        metadata: the share of the 16 nearest others of a sample of the references.
+        """
+        environments = {z: part.divided() for z, part in self.environments.items()}
+        found = dict(self.metadata.get(RECALL, {}))
+        for z, part in environments.items():
+            if part is not self.environments[z] and part.probed is not None:
+                exact = part.undivided()
+                found[chemical_symbols[z]] = round(
+                    recall(part.nearest, exact.nearest, part.vectors, RECALLED), 4
+                )
+        metadata = {**self.metadata, RECALL: found} if found else self.metadata
+        return replace(self, environments=environments, metadata=metadata)
+
+    def searched_whole(self) -> EnvironmentDatabase:
+        """The database without lists: all references are searched, and the nearest are found."""
+        metadata = {key: value for key, value in self.metadata.items() if key != RECALL}
+        environments = {z: part.undivided() for z, part in self.environments.items()}
+        return replace(self, environments=environments, metadata=metadata)
 
     # What follows is curation, in modules that are made of this one.
 

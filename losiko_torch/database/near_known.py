@@ -37,7 +37,7 @@ def near_known_search(references: torch.Tensor) -> NearKnown | None:
     kernels = kernels_for(references.device)
     if kernels is None or not hasattr(kernels, "nearest_within"):
         return None
-    leading = leading_part(references)
+    leading = leading_of(references)
     squares = leading.square().sum(1)
 
     def search(
@@ -46,7 +46,7 @@ def near_known_search(references: torch.Tensor) -> NearKnown | None:
         n = len(components)
         distances, indices = components.new_empty((n, k)), torch.empty((n, k), dtype=torch.long)
         step = max(1, len(references) // max(SAMPLE, SAMPLE_EACH * k))
-        queries = leading_part(components)
+        queries = leading_of(components)
         own = queries.square().sum(1, keepdim=True)
         at_once = max(1, ENTRIES // len(references))
         for begin in range(0, n, at_once):
@@ -66,7 +66,10 @@ def near_known_search(references: torch.Tensor) -> NearKnown | None:
     return search
 
 
-def leading_part(vectors: torch.Tensor) -> torch.Tensor:
-    """The first components and the length of the others, (n, LEADING + 1) or fewer, float32."""
-    tail = vectors[:, LEADING:].norm(dim=1, keepdim=True)
-    return torch.cat([vectors[:, :LEADING], tail], 1).float()
+def leading_of(vectors: torch.Tensor, count: int = LEADING) -> torch.Tensor:
+    """What lower bounds are made of: the first components and the length of the others.
+
+    (n, count + 1) or fewer, float32.
+    """
+    tail = vectors[:, count:].norm(dim=1, keepdim=True)
+    return torch.cat([vectors[:, :count], tail], 1).float()

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 
 from losiko_torch.database.index import Search, plain_search
+from losiko_torch.database.lists import SEARCHED_WHOLE, divided, list_search, probed_lists
 from losiko_torch.database.near_known import NearKnown, near_known_search
 from losiko_torch.database.weighted_index import weighted_search
 from losiko_torch.database.weighting import as_weight
@@ -24,6 +25,9 @@ class Environments:
         atom: Index of the atom within that structure, shape (N,).
         weight: Of each, shape (N,), float32: its squared distance D counts as D / weight, and 0
             leaves it out. None: 1 each.
+        centroids: Middles of the lists that divide a large number of references, (L, d), in their
+            first d components (see ``lists``). None: there are none.
+        lists: The list of each, (N,), int32. None: there are none.
         products: Of a restriction to some features: the scalar products of the columns of the
             whole basis, (r, r), float64. None: it is whole.
     """
@@ -33,6 +37,8 @@ class Environments:
     structure: torch.Tensor
     atom: torch.Tensor
     weight: torch.Tensor | None = None
+    centroids: torch.Tensor | None = None
+    lists: torch.Tensor | None = None
     products: torch.Tensor | None = None
 
     def __len__(self) -> int:
@@ -42,6 +48,12 @@ class Environments:
     def usable(self) -> int:
         """How many can be chosen: those with a weight."""
         return len(self) if self.weight is None else int((self.weight > 0).sum())
+
+    @property
+    def length_kept(self) -> float:
+        """Share of the squared length of their descriptors that their components keep."""
+        squares = [some.square().sum(dtype=torch.float64) for some in self.vectors.split(2**16)]
+        return float(torch.stack(squares).sum()) / len(self)
 
     @cached_property
     def search(self) -> Search:
@@ -98,7 +110,36 @@ class Environments:
     @cached_property
     def near_known(self) -> NearKnown | None:
         """What finds the nearest of them, faster from others that are near; None: ``search``."""
-        return None if self.weight is not None else near_known_search(self.vectors)
+        if self.weight is not None:
+            return None
+        if self.probed is not None:
+            assert self.centroids is not None
+            assert self.lists is not None
+            return list_search(self.vectors, self.centroids, self.lists)
+        return near_known_search(self.vectors)
+
+    @property
+    def probed(self) -> int | None:
+        """How many lists a search goes through; None: it goes through all references.
+
+        It does where there are no lists or few references, where they are weighted, and on a GPU,
+        to which all are a single matrix product.
+        """
+        few = len(self) <= SEARCHED_WHOLE or self.vectors.device.type != "cpu"
+        if self.centroids is None or self.weight is not None or few:
+            return None
+        return probed_lists(len(self), len(self.centroids))
+
+    def divided(self) -> Environments:
+        """The same, with lists where there are many and faiss is installed."""
+        if len(self) <= SEARCHED_WHOLE or self.lists is not None:
+            return self
+        found = divided(self.vectors)
+        return self if found is None else replace(self, centroids=found[0], lists=found[1])
+
+    def undivided(self) -> Environments:
+        """The same without lists: all are searched."""
+        return self if self.lists is None else replace(self, centroids=None, lists=None)
 
     def nearest(
         self,
@@ -111,7 +152,8 @@ class Environments:
 
         Nearest by distance over weight; ``components`` (n, r) and ``rest`` (n,) as ``project``
         gives them, ``k`` at most ``usable``. To know k references that are near (n, k) may make it
-        faster; it never changes the answer.
+        faster. It never changes the answer, but where lists are searched (``probed``): there the
+        answer is the nearest of the known ones and of those that the lists hold.
         """
         if self.near_known is not None:
             distances, indices = self.near_known(components, k, known)
@@ -131,6 +173,7 @@ class Environments:
             structure=self.structure[rows],
             atom=self.atom[rows],
             weight=weight,
+            lists=None if self.lists is None else self.lists[rows],
         )
 
     def to(self, device: torch.device | str) -> Environments:

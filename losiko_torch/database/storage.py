@@ -4,6 +4,10 @@ For every element four tensors ("H/vectors", "H/basis", "H/structure", "H/atom")
 references do not all weigh 1, "H/weight"; in the header the format's name and version, the
 descriptor (see ``stored_descriptor``), the structures and the metadata. Files of version 1 tell
 no kind of descriptor: it is SOAP.
+
+Large databases need version 3: vectors of elements with many references are float16, as they were
+built, lists divide them ("H/centroids", "H/lists", see ``lists``), and the structures of a
+long list are a tensor of JSON. What needs none of it is written as version 2.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from losiko_torch.database.components import compact
 from losiko_torch.database.stored_descriptor import StoredDescriptor
 from losiko_torch.descriptors.protocol import species_of
 from losiko_torch.errors import InputError
@@ -28,10 +33,13 @@ if TYPE_CHECKING:
     from losiko_torch.database.environments import EnvironmentDatabase
 
 FORMAT = "losiko-database"
-VERSION = 2
+VERSION, PLAIN_VERSION = 3, 2
 TENSORS = ("vectors", "basis", "structure", "atom")
-#: Tensors that an element may lack.
-OPTIONAL = ("weight",)
+#: Tensors that an element may lack; those of large elements.
+OPTIONAL, LISTED = ("weight", "centroids", "lists"), ("centroids", "lists")
+#: The structures' tensor, and from how many characters on there is one: safetensors allows a header
+#: of 100 MB.
+STRUCTURES, LONGEST_HEADER = "structures", 2**24
 
 #: The tensor of a descriptor that the file does not hold.
 FINGERPRINT = "fingerprint"
@@ -50,16 +58,25 @@ def save(database: EnvironmentDatabase, path: Path, overwrite: bool) -> None:
         for name in (*TENSORS, *OPTIONAL):
             tensor = getattr(part, name)
             if tensor is not None:
-                tensors[f"{chemical_symbols[number]}/{name}"] = tensor.cpu().contiguous()
+                stored_tensor = compact(tensor, len(part)) if name == "vectors" else tensor
+                tensors[f"{chemical_symbols[number]}/{name}"] = stored_tensor.cpu().contiguous()
     stored = StoredDescriptor.of(database.descriptor, list(database.environments))
     if stored.fingerprint is not None:
         tensors[FINGERPRINT] = stored.fingerprint
+    structures = json.dumps(database.structures)
+    if len(structures) > LONGEST_HEADER:
+        tensors[STRUCTURES] = torch.frombuffer(bytearray(structures.encode()), dtype=torch.uint8)
+        structures = ""
+    plain = structures and not any(
+        tensor.dtype == torch.float16 or name.partition("/")[2] in LISTED
+        for name, tensor in tensors.items()
+    )
     header = {
         "format": FORMAT,
-        "version": str(VERSION),
+        "version": str(PLAIN_VERSION if plain else VERSION),
         "kind": stored.kind,
         "descriptor": _json(path, "descriptor's parameters", stored.parameters),
-        "structures": json.dumps(database.structures),
+        "structures": structures,
         "metadata": _json(path, "metadata", database.metadata),
     }
     with replacement(path, overwrite) as temporary:
@@ -84,12 +101,18 @@ def load(path: Path, restore: Restore) -> Loaded:
             json.loads(header["descriptor"]),
             tensors.pop(FINGERPRINT, None),
         )
-        structures, metadata = json.loads(header["structures"]), json.loads(header["metadata"])
+        text = header["structures"]
+        if STRUCTURES in tensors:
+            text = tensors.pop(STRUCTURES).numpy().tobytes().decode()
+        structures, metadata = json.loads(text), json.loads(header["metadata"])
         environments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             symbol, _, kind = name.partition("/")
             environments.setdefault(atomic_numbers[symbol], {})[kind] = tensor
         environments = dict(sorted(environments.items()))
+        for parts in environments.values():
+            if "vectors" in parts and parts["vectors"].dtype == torch.float16:
+                parts["vectors"] = parts["vectors"].float()
         descriptor = restore(stored, list(environments))
         _check(descriptor, stored.n_features(descriptor), environments, structures, metadata)
     except InputError as error:
@@ -146,6 +169,7 @@ def _check(
             raise InputError(f"the environments of {symbol} are incomplete")
         known = species is None or number in species
         _check_environments(symbol, known, n_features, tensors)
+        _check_lists(symbol, tensors)
         if "weight" in tensors:
             _check_weight(symbol, len(tensors["vectors"]), tensors["weight"])
         structure = tensors["structure"]
@@ -169,8 +193,24 @@ def _check_environments(
         torch.int32
     }:
         raise InputError(f"the environments of {symbol} are of the wrong type")
-    if not (torch.isfinite(vectors).all() and torch.isfinite(basis).all()):
+    # Blocks: what a check of all at once makes is a quarter of the vectors' size.
+    if not all(torch.isfinite(some).all() for some in (basis, *vectors.split(2**16))):
         raise InputError(f"the environments of {symbol} contain numbers not finite")
+
+
+def _check_lists(symbol: str, tensors: dict[str, torch.Tensor]) -> None:
+    centroids, lists = (tensors.get(name) for name in LISTED)
+    if centroids is None and lists is None:
+        return
+    if centroids is None or lists is None or lists.shape != tensors["vectors"].shape[:1]:
+        raise InputError(f"the lists of {symbol} do not match its environments")
+    fitting = centroids.ndim == 2 and 0 < centroids.shape[1] <= tensors["vectors"].shape[1]
+    if not fitting or (centroids.dtype, lists.dtype) != (torch.float32, torch.int32):
+        raise InputError(f"the lists of {symbol} are of the wrong type or shape")
+    if not (torch.isfinite(centroids).all() and 0 <= int(lists.min()) <= int(lists.max())):
+        raise InputError(f"the lists of {symbol} are damaged")
+    if int(lists.max()) >= len(centroids):
+        raise InputError(f"the lists of {symbol} are damaged")
 
 
 def _check_weight(symbol: str, count: int, weight: torch.Tensor) -> None:

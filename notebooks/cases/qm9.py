@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
 from scipy.stats import spearmanr
@@ -22,16 +21,14 @@ from cases.energies import ForceField, Relaxed, xtb_relaxed
 from cases.molecules import QM9, SHARP, SPECIES, deviations, with_noise
 from losiko_torch import SOAP, EnvironmentDatabase, Result, relax
 from losiko_torch.comparison import superposed
-from losiko_torch.database.describing import describe, record_of
-from losiko_torch.database.references import Environments
 from losiko_torch.mapping import ElementMap
 
 #: Standard deviation (Angstrom) of the noise on every coordinate.
 NOISE = 0.1
 #: Relaxed copies whose spread tells how well an atom is determined.
 COPIES = 6
-#: Database molecules in full size, and from how many on a database is made in blocks.
-SIZES, BLOCKWISE = (40, 120, 359, 1200, 3800, 12_000, 38_000), 4000
+#: Database molecules in full size.
+SIZES = (40, 120, 359, 1200, 3800, 12_000, 38_000)
 #: Smaller ``fmax`` (1/Angstrom) than the default, and the databases for which they are tried.
 FINER, FINER_SIZES = (0.01, 0.005), (359, 3800, 38_000)
 #: Full size: molecules for the paper's starts; for RDKit's; for other sizes and methods; for
@@ -77,41 +74,9 @@ def _local_errors(atoms: Atoms, reference: Atoms) -> np.ndarray:
     return (np.abs(atoms.get_all_distances() - lengths) * near).sum(1) / near.sum(1)
 
 
-def grown(database: EnvironmentDatabase, molecules: list[Atoms]) -> EnvironmentDatabase:
-    """The database with more molecules, in the principal components that it has.
-
-    Described and projected in blocks: ``build`` keeps the features of all until the end, 10 GB for
-    38,000 molecules, of which 1.4 GB are left in 512 components.
-    """
-    parts = {z: [known] for z, known in database.environments.items()}
-    records = list(database.structures)
-    for first in range(0, len(molecules), 1000):
-        block = molecules[first : first + 1000]
-        for z, found in describe(block, database.descriptor, len(records)).items():
-            basis = parts[z][0].basis
-            parts[z].append(Environments(found.vectors @ basis, basis, found.structure, found.atom))
-        records += map(record_of, block)
-    environments = {
-        z: Environments(
-            torch.cat([part.vectors for part in each]),
-            each[0].basis,
-            torch.cat([part.structure for part in each]),
-            torch.cat([part.atom for part in each]),
-        )
-        for z, each in parts.items()
-    }
-    return EnvironmentDatabase(database.descriptor, environments, records)
-
-
 def database_of(molecules: list[Atoms], soap: SOAP | None = None) -> EnvironmentDatabase:
     """Any number of molecules, with that descriptor, or with the built-in database's."""
-    soap = SOAP(species=SPECIES, **SHARP) if soap is None else soap
-    if len(molecules) <= BLOCKWISE:
-        return EnvironmentDatabase.build(molecules, soap)
-    first = np.zeros(len(molecules), dtype=bool)
-    first[np.linspace(0, len(molecules) - 1, BLOCKWISE).astype(int)] = True
-    base = EnvironmentDatabase.build([molecules[k] for k in np.flatnonzero(first)], soap)
-    return grown(base, [molecules[k] for k in np.flatnonzero(~first)])
+    return EnvironmentDatabase.build(molecules, soap or SOAP(species=SPECIES, **SHARP))
 
 
 def spread_of_copies(starts: list[Atoms], database: EnvironmentDatabase) -> np.ndarray:

@@ -53,7 +53,7 @@ DatabaseFile = Annotated[
         "--database",
         "-d",
         metavar="DB.losiko",
-        show_default="the embedded one: organic molecules of H, C, N, O, F",
+        show_default="the embedded one: organic molecules of H, C, N, O, F, S, Cl",
         help="References, from 'losiko build'.",
         rich_help_panel=WHAT,
     ),

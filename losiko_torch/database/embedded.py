@@ -1,7 +1,7 @@
 """The embedded database: organic molecules of H, C, N, O, F, S and Cl in every installation.
 
-The package ships structures only. Their descriptors are computed at first use, which takes some
-seconds, and kept in the user's cache folder (or in ``LOSIKO_CACHE``).
+The package ships structures only. Their descriptors are computed at first use, which takes about a
+minute on one core, and kept in the user's cache folder (or in ``LOSIKO_CACHE``).
 """
 
 from __future__ import annotations

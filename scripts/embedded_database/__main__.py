@@ -152,9 +152,9 @@ def main() -> None:
 
     chosen = [pool[k] for k in order[len(molecules) :]]
     log = arguments.work / "relaxed.jsonl"
-    molecules += relax_all(chosen, molecules, wanted, log)
+    molecules = [*molecules, *relax_all(chosen, molecules, wanted, log)]
     missing = left_out(new, molecules)
-    molecules += relax_all(missing, molecules, len(missing), log)
+    molecules = [*molecules, *relax_all(missing, molecules, len(missing), log)]
     print("relaxed:", len(molecules), flush=True)
     write(ordered(molecules, arguments.sample, arguments.seed), arguments.seed, arguments.out)
     print("written:", len(molecules), "molecules to", arguments.out)

@@ -39,7 +39,7 @@ def embed(smiles: str, seed: int, count: int, tolerance: float = 0.08) -> list[G
     parameters.randomSeed = (zlib.crc32(smiles.encode()) ^ seed) & 0x7FFFFFFF
     parameters.maxIterations = 20
     embedded: list[int] = []
-    for small_ring_torsions in (True, False):  # with them some small rings fail, without them none
+    for small_ring_torsions in (True, False):  # with them, some common rings cannot be embedded
         parameters.useSmallRingTorsions = small_ring_torsions
         try:
             embedded = list(AllChem.EmbedMultipleConfs(molecule, count, parameters))

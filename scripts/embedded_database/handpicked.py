@@ -2,8 +2,8 @@
 
 The very small ones head the file. The rest are what the neutral-valence graphs leave out (nitro
 groups, azides, isocyanides), heteroatom chains that the stability filters drop as a class though
-some members are common, and familiar molecules larger than the enumeration goes. Groups are also
-joined to carriers, one by one.
+some members are common, and familiar molecules, many larger than the enumeration goes, which are in
+the file whatever they add. Groups are also joined to carriers, one by one.
 """
 
 from __future__ import annotations

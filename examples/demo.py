@@ -2,9 +2,9 @@
 
     python examples/demo.py [OUTPUT_FOLDER]
 
-The molecules are those of ASE's g2 set with three or more heavy atoms of C, N, O and F (their
-geometries: MP2/6-31G(d), from Curtiss et al., J. Chem. Phys. 106, 1063, 1997); the database was
-made without looking at them.
+The molecules are those of ASE's g2 set with three or more heavy atoms of C, N, O, F, S and Cl
+(their geometries: MP2/6-31G(d), from Curtiss et al., J. Chem. Phys. 106, 1063, 1997); no structure
+of the database was taken from them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def real_molecules():
     for name in g2.names:
         atoms = molecule(name)
         heavy = (atoms.numbers > 1).sum()
-        known = set(atoms.symbols) <= {"H", "C", "N", "O", "F"}
+        known = set(atoms.symbols) <= {"H", "C", "N", "O", "F", "S", "Cl"}
         radical = atoms.get_initial_magnetic_moments().any()
         if heavy >= 3 and known and not radical:
             atoms.info["name"] = name

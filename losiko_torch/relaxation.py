@@ -67,7 +67,8 @@ def relax(
             ``FixCartesian`` are honoured. pymatgen's ``Structure`` and ``Molecule`` count as such;
             results hold ``ase.Atoms``. Or the name of a file or folder, or several, of what
             ``read_structures`` reads.
-        database: References; None takes the embedded one (organic molecules of H, C, N, O, F).
+        database: References; None takes the embedded one (organic molecules of H, C, N, O, F, S
+            and Cl).
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
             SciPy's, one structure at a time, a yardstick.
         targets: "locally-linear" or "nearest" (see ``losiko_torch.targets``).

@@ -52,8 +52,9 @@ def test_the_union_of_parts_is_the_database_of_all():
     assert made.structures == whole.structures
     assert places(made) == places(whole)
     for number in whole.environments:
-        torch.testing.assert_close(gram(made, number), gram(whole, number), rtol=0, atol=2e-6)
-        torch.testing.assert_close(full(made, number), full(whole, number), rtol=0, atol=2e-6)
+        # In single precision unit vectors of other company differ by 2.5e-6 in length, each.
+        torch.testing.assert_close(gram(made, number), gram(whole, number), rtol=0, atol=5e-6)
+        torch.testing.assert_close(full(made, number), full(whole, number), rtol=0, atol=5e-6)
         basis = made.environments[number].basis.double()
         torch.testing.assert_close(
             basis.T @ basis, torch.eye(basis.shape[1]).double(), rtol=0, atol=1e-6

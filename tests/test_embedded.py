@@ -1,14 +1,16 @@
 """The embedded database: sane molecules, and a cache that helps where it can and never harms."""
 
 import json
+from collections import defaultdict
 
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, covalent_radii
 
-from losiko_torch import EnvironmentDatabase, relax
+from losiko_torch import SOAP, EnvironmentDatabase, relax
+from losiko_torch.comparison import bond_errors, rmsd
 from losiko_torch.database import embedded
 
 
@@ -58,26 +60,90 @@ def equal(one, other):
 
 def test_the_molecules_are_many_and_sane():
     structures = list(embedded.embedded_structures())
-    assert len(structures) >= 800
+    assert len(structures) >= 5000
     assert all(atoms.info["smiles"] for atoms in structures)
     elements = set()
     for atoms in structures:
-        elements |= set(atoms.get_chemical_symbols())
-        distances = atoms.get_all_distances()[np.triu_indices(len(atoms), 1)]
+        elements |= set(atoms.symbols)
+        distances = atoms.get_all_distances()
         # The shortest bond of these elements is H-H (0.74 A).
-        assert distances.min() > 0.7
+        assert distances[np.triu_indices(len(atoms), 1)].min() > 0.7
         assert len(atoms) > 1
         assert not atoms.pbc.any()
         # No atom has come off: each has a neighbour within bonding distance.
-        nearest = np.sort(atoms.get_all_distances(), axis=1)[:, 1]
-        assert nearest.max() < 1.65
-    assert elements == {"H", "C", "N", "O", "F"}
+        radii = covalent_radii[atoms.numbers]
+        np.fill_diagonal(distances, np.inf)
+        assert (distances / (radii[:, None] + radii)).min(axis=1).max() < 1.3
+    assert elements == set(embedded.ELEMENTS)
 
 
-def test_the_first_part_is_a_database_of_all_elements():
-    structures = embedded.embedded_structures()
-    first = {symbol for _ in range(200) for symbol in next(structures).get_chemical_symbols()}
-    assert first == {"H", "C", "N", "O", "F"}
+def test_the_file_is_small():
+    assert embedded._archive().stat().st_size < 3_000_000
+
+
+@pytest.mark.parametrize("start", [0, 200, 1000, 3000])
+def test_any_part_has_all_elements(start):
+    part = list(embedded.embedded_structures())[start : start + 200]
+    assert {symbol for atoms in part for symbol in atoms.symbols} == set(embedded.ELEMENTS)
+
+
+def test_no_molecule_is_in_it_twice():
+    seen = defaultdict(list)
+    for atoms in embedded.embedded_structures():
+        distances = np.sort(atoms.get_all_distances()[np.triu_indices(len(atoms), 1)])
+        for other in seen[atoms.info["smiles"]]:
+            assert np.sqrt(np.mean((distances - other) ** 2)) > 0.01
+        seen[atoms.info["smiles"]].append(distances)
+
+
+#: One molecule of each kind that came later, by SMILES.
+KINDS = {
+    "thiol": "CCS",
+    "thioether": "CCSC",
+    "disulfide": "CSSC",
+    "sulfoxide": "CS(C)=O",
+    "sulfone": "CS(C)(=O)=O",
+    "thioamide": "CC(N)=S",
+    "thiophene": "c1ccsc1",
+    "chloroalkane": "CCCCl",
+    "two chlorines": "ClC(Cl)Cl",
+    "acyl chloride": "CC(=O)Cl",
+    "chlorobenzene": "Clc1ccccc1",
+    "seven-membered ring": "C1CCCCCC1",
+    "bridged ring": "C1CC2CCC1CC2",
+}
+
+
+@pytest.fixture(scope="module")
+def without_the_kinds():
+    """Hydrocarbons and molecules of S and Cl of the embedded database, but for those to relax."""
+
+    def is_like(atoms):
+        symbols = set(atoms.symbols)
+        return symbols <= {"H", "C"} or (
+            symbols & {"S", "Cl"} and symbols <= {"H", "C", "N", "O", "S", "Cl"}
+        )
+
+    like = [
+        atoms
+        for atoms in filter(is_like, embedded.embedded_structures())
+        if atoms.info["smiles"] not in KINDS.values()
+    ]
+    soap = SOAP(species=["H", "C", "N", "O", "S", "Cl"], r_cut=3.0, n_max=4, l_max=4, sigma=0.3)
+    return EnvironmentDatabase.build(like[:800], soap, components=200)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_of_molecule_relaxes_back_by_what_others_say_of_it(kind, without_the_kinds):
+    (reference, *_) = (
+        atoms for atoms in embedded.embedded_structures() if atoms.info["smiles"] == KINDS[kind]
+    )
+    distorted = reference.copy()
+    distorted.rattle(0.1, seed=3)
+    (result,) = relax(distorted, without_the_kinds)
+    before, after = (bond_errors(a, reference).mean() for a in (distorted, result.atoms))
+    assert after < 0.5 * before
+    assert rmsd(result.atoms, reference) < rmsd(distorted, reference)
 
 
 def test_metadata_say_what_it_is():

@@ -53,7 +53,7 @@ DatabaseFile = Annotated[
         "--database",
         "-d",
         metavar="DB.losiko",
-        show_default="the embedded one: organic molecules of H, C, N, O, F",
+        show_default="the embedded one: organic molecules of H, C, N, O, F, S, Cl",
         help="References, from 'losiko build'.",
         rich_help_panel=WHAT,
     ),
@@ -190,7 +190,7 @@ def input_files(sources: Iterable[str], database: Path | None = None) -> list[Pa
 def open_database(path: Path | None, weights: str | None = None) -> EnvironmentDatabase:
     """A database file, or the embedded database; weighted by a key of its structures' records."""
     if path is None and not cache_file().exists():
-        note("first use of the embedded database: computing its descriptors, some 20 seconds")
+        note("first use of the embedded database: computing its descriptors, about a minute")
     opened = default_database() if path is None else EnvironmentDatabase.load(path)
     return opened if weights is None else opened.weighted(weights)
 

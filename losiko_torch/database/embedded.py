@@ -1,7 +1,7 @@
-"""The embedded database: organic molecules that every installation carries.
+"""The embedded database: organic molecules of H, C, N, O, F, S and Cl in every installation.
 
-The package ships structures only. Their descriptors are computed at first use, which takes some
-seconds, and kept in the user's cache folder (or in ``LOSIKO_CACHE``).
+The package ships structures only. Their descriptors are computed at first use, which takes about a
+minute on one core, and kept in the user's cache folder (or in ``LOSIKO_CACHE``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from losiko_torch.errors import InputError
 
 #: Parameters of its descriptor, in DScribe's terms (lengths in Angstrom).
 PARAMETERS: dict[str, Any] = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}
-ELEMENTS = ("H", "C", "N", "O", "F")
+ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
 
 
 @lru_cache(maxsize=1)
@@ -51,9 +51,13 @@ def default_database() -> EnvironmentDatabase:
     return database
 
 
-def embedded_structures() -> Iterator[Atoms]:
-    """The molecules, most important first: any first part is a good database."""
-    with np.load(_archive(), allow_pickle=False) as archive:
+def embedded_structures(path: Path | None = None) -> Iterator[Atoms]:
+    """The molecules, most important first: any first part is a good database.
+
+    Args:
+        path: Another archive, such as the one of an older version.
+    """
+    with np.load(path or _archive(), allow_pickle=False) as archive:
         numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
         smiles = archive["smiles"].tobytes().decode().split("\n")
     for k in range(len(offsets) - 1):
@@ -61,9 +65,9 @@ def embedded_structures() -> Iterator[Atoms]:
         yield Atoms(numbers[atoms], positions[atoms].astype(float), info={"smiles": smiles[k]})
 
 
-def embedded_metadata() -> dict[str, Any]:
-    """Title, level of theory, licence and how it was made."""
-    with np.load(_archive(), allow_pickle=False) as archive:
+def embedded_metadata(path: Path | None = None) -> dict[str, Any]:
+    """Title, level of theory, licence and how it was made; of another archive as above."""
+    with np.load(path or _archive(), allow_pickle=False) as archive:
         return json.loads(archive["metadata"].tobytes().decode())
 
 

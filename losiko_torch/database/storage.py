@@ -95,7 +95,10 @@ def load(path: Path, restore: Restore) -> Loaded:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             _check_format(header)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copied to where torch would have put them: by where numbers lie in memory, products
+            # differ in the last bit.
+            names = file.keys()
+            tensors = {name: file.get_tensor(name).clone() for name in names}
         stored = StoredDescriptor(
             header.get("kind", "SOAP"),
             json.loads(header["descriptor"]),

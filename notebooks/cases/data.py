@@ -119,5 +119,7 @@ def _told(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
 
 def _embedded_as_qm9() -> dict[str, np.ndarray]:
     return fetching.as_arrays(
-        (k + 1, atoms) for k, atoms in enumerate(embedded_structures()) if 9 not in atoms.numbers
+        (k + 1, atoms)
+        for k, atoms in enumerate(embedded_structures())
+        if set(atoms.symbols) <= {"H", "C", "N", "O"}
     )

@@ -1,7 +1,8 @@
-"""Make losiko_torch/data/organic.npz: enumerate, embed, choose, relax, write.
+"""Make losiko_torch/data/organic.npz: enumerate, embed, choose, relax, order, write.
 
 The stages with long runs behind them (embedding, relaxation) keep what they did in the work folder,
-so the same command goes on after it was stopped.
+so the same command goes on after it was stopped. `--reuse` takes over the molecules of an older
+file as they are, and adds to them what they lack.
 """
 
 from __future__ import annotations
@@ -10,25 +11,46 @@ import argparse
 import datetime
 import json
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from analogues import analogues
 from choose import ELEMENTS, choose
 from conformers import Geometry, embed_all
 from grow import enumerate_molecules
-from handpicked import handpicked, smallest
+from handpicked import familiar, handpicked, smallest
 from relax import FMAX, relax_all
+from rings import rings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # candidates for each number of heavy atoms
-QUOTAS = {1: 10, 2: 100, 3: 100, 4: 300, 5: 1000, 6: 2500, 7: 3500, 8: 4000, 9: 4000}
+QUOTAS = {1: 10, 2: 100, 3: 100, 4: 300, 5: 1000, 6: 2500, 7: 2500, 8: 3000, 9: 6000}
+LARGEST_PARENT = 8  # heavy atoms, of what sulfur and chlorine are put into
+SULFUR, CHLORINE = 2000, 1000  # candidates with them, before sulfoxides and sulfones
+SATURATED, AROMATIC = 4000, 3000  # candidates from ring skeletons
+HANDPICKED_CONFORMERS, CONFORMERS = 3, 1
+
+Molecule = tuple[str, Geometry]  # SMILES and geometry
 
 
-def write(molecules: list[tuple[str, Geometry]], seed: int, path: Path) -> None:
+def read(path: Path) -> list[Molecule]:
+    """The molecules of an older file."""
+    with np.load(path, allow_pickle=False) as archive:
+        numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
+        smiles = archive["smiles"].tobytes().decode().split("\n")
+    parts = [slice(*ends) for ends in pairwise(offsets)]
+    return [
+        (s, (numbers[part].tolist(), positions[part].astype(float)))
+        for s, part in zip(smiles, parts, strict=True)
+    ]
+
+
+def write(molecules: list[Molecule], seed: int, path: Path) -> None:
     """The molecules as flat arrays, readable without pickle."""
     sizes = [len(numbers) for _, (numbers, _) in molecules]
     metadata = {
-        "title": "Small organic molecules of H, C, N, O and F for losiko-torch",
+        "title": f"Small organic molecules of {', '.join(ELEMENTS.values())} for losiko-torch",
         "level_of_theory": f"GFN2-xTB, fmax {FMAX} eV/A, gas phase",
         "versions": {name: version(name) for name in ("rdkit", "tblite", "ase", "dscribe")},
         "elements": list(ELEMENTS.values()),
@@ -54,47 +76,87 @@ def write(molecules: list[tuple[str, Geometry]], seed: int, path: Path) -> None:
     partial.replace(path)
 
 
+def candidates(known: set[str], parents: int, visits: int, seed: int, work: Path) -> list[Molecule]:
+    """Force-field geometries of molecules that are not known yet, the smallest ones first."""
+    levels = enumerate_molecules(QUOTAS, parents, visits, seed)
+    grown = [s for level in levels.values() for s in level]
+    small = [s for size, level in levels.items() if size <= LARGEST_PARENT for s in level]
+    changed = analogues(small, SULFUR, CHLORINE, seed)
+    cyclic = rings(SATURATED, AROMATIC, seed)
+    print(
+        f"SMILES: {len(grown)} grown, {len(changed)} with S or Cl, {len(cyclic)} rings", flush=True
+    )
+    picked = [*smallest(), *handpicked()]
+    others = list(dict.fromkeys([*cyclic, *changed, *grown]))
+    log = work / "conformers.jsonl"
+    geometries = embed_all(picked, seed, HANDPICKED_CONFORMERS, log)
+    geometries |= embed_all([s for s in others if s not in geometries], seed, CONFORMERS, log)
+    return [(s, one) for s, found in geometries.items() if s not in known for one in found]
+
+
+def left_out(new: list[Molecule], molecules: list[Molecule]) -> list[Molecule]:
+    """Familiar molecules that a search for the unusual passed over: the first geometry of each."""
+    found: dict[str, Geometry] = {}
+    for smiles, geometry in new:
+        found.setdefault(smiles, geometry)
+    inside = {smiles for smiles, _ in molecules}
+    return [(s, found[s]) for s in familiar() if s in found and s not in inside]
+
+
+def ordered(molecules: list[Molecule], sample: int, seed: int) -> list[Molecule]:
+    """The smallest ones, and then the others by what each adds to those before."""
+    ahead = set(smallest())
+    head = [molecule for molecule in molecules if molecule[0] in ahead]
+    every = head + [molecule for molecule in molecules if molecule[0] not in ahead]
+    order = choose([geometry for _, geometry in every], len(head), len(every), sample, seed)
+    return [every[k] for k in order]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "losiko_torch/data/organic.npz")
-    parser.add_argument("--count", type=int, default=2400, help="molecules wanted")
+    parser.add_argument("--reuse", type=Path, help="older file whose molecules are taken over")
+    parser.add_argument(
+        "--count", type=int, default=5000, help="molecules, without the familiar ones"
+    )
     parser.add_argument(
         "--parents", type=int, default=1000, help="grown from, beyond six heavy atoms"
     )
     parser.add_argument("--visits", type=int, default=30, help="molecules tried for each parent")
-    parser.add_argument("--sample", type=int, default=4000, help="environments to be covered")
+    parser.add_argument("--sample", type=int, default=6000, help="environments to be covered")
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
+    # writing over what is reused would make another file of the same command run again
+    if arguments.reuse and arguments.reuse.resolve() == arguments.out.resolve():
+        parser.error("--reuse and --out name the same file: keep a copy of the older one")
     arguments.work.mkdir(parents=True, exist_ok=True)
 
-    levels = enumerate_molecules(QUOTAS, arguments.parents, arguments.visits, arguments.seed)
-    print("enumerated:", {size: len(smiles) for size, smiles in levels.items()}, flush=True)
-    everything = [*smallest(), *handpicked(), *(s for level in levels.values() for s in level)]
-    geometries = embed_all(
-        list(dict.fromkeys(everything)), arguments.seed, arguments.work / "conformers.jsonl"
-    )
-    candidates = [
-        (s, conformer) for s, conformers in geometries.items() for conformer in conformers
-    ]
-    print("conformers:", len(candidates), flush=True)
+    molecules = read(arguments.reuse)[: arguments.count] if arguments.reuse else []
+    known = {s for s, _ in molecules}
+    new = candidates(known, arguments.parents, arguments.visits, arguments.seed, arguments.work)
+    print("candidate geometries:", len(new), flush=True)
 
-    first = sum(len(geometries[s]) for s in smallest())
-    reserve = arguments.count + arguments.count // 4  # some will be dropped
+    ahead = set(smallest())
+    first = len(molecules) + sum(s in ahead for s, _ in new)
+    wanted = arguments.count - len(molecules)
+    pool = [*molecules, *new]
     order = choose(
-        [geometry for _, geometry in candidates], first, reserve, arguments.sample, arguments.seed
+        [geometry for _, geometry in pool],
+        first,
+        arguments.count + wanted // 6,  # some will be dropped
+        arguments.sample,
+        arguments.seed,
     )
-    print("chosen:", len(order), flush=True)
-    chosen = [candidates[k] for k in order]
+    print("chosen:", len(order) - len(molecules), flush=True)
 
-    molecules: list[tuple[str, Geometry]] = []
+    chosen = [pool[k] for k in order[len(molecules) :]]
     log = arguments.work / "relaxed.jsonl"
-    for molecule in relax_all(chosen, arguments.count, log):
-        molecules.append(molecule)
-        if len(molecules) % 400 == 0:  # the first part is of use while the rest is made
-            write(molecules, arguments.seed, arguments.out)
-            print("relaxed:", len(molecules), flush=True)
-    write(molecules, arguments.seed, arguments.out)
+    molecules = [*molecules, *relax_all(chosen, molecules, wanted, log)]
+    missing = left_out(new, molecules)
+    molecules = [*molecules, *relax_all(missing, molecules, len(missing), log)]
+    print("relaxed:", len(molecules), flush=True)
+    write(ordered(molecules, arguments.sample, arguments.seed), arguments.seed, arguments.out)
     print("written:", len(molecules), "molecules to", arguments.out)
 
 

@@ -17,10 +17,11 @@ import numpy as np
 from ase import Atoms
 from conformers import Geometry
 from dscribe.descriptors import SOAP
+from scipy.sparse.linalg import eigsh
 
-ELEMENTS = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F"}
+ELEMENTS = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F", 16: "S", 17: "Cl"}
 COMPONENTS = 32
-FITTED = 2000  # molecules that the principal components are taken from
+FITTED = 3000  # molecules that the principal components are taken from
 
 
 def environments(geometries: list[Geometry]) -> np.ndarray:
@@ -41,7 +42,8 @@ def describe(geometries: list[Geometry], rng: np.random.Generator) -> tuple[np.n
     for z in ELEMENTS:
         part = features[kinds == z]
         part = part - part.mean(axis=0)
-        bases[z] = np.linalg.eigh(part.T @ part)[1][:, : -COMPONENTS - 1 : -1]
+        gram = part.T @ part
+        bases[z] = eigsh(gram, COMPONENTS, v0=np.ones(len(gram), dtype=gram.dtype))[1]
     reduced = np.zeros((len(element), COMPONENTS), dtype=np.float32)
     start = 0
     for k in range(0, len(geometries), FITTED):
@@ -58,6 +60,11 @@ def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Euclidean distance of each of `points` (rows) to each of `others` (columns)."""
     squared = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * points @ others.T
     return np.sqrt(np.maximum(squared, 0))
+
+
+def nearest_squared(points: np.ndarray, norms: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Squared distance of each of `points`, whose squared norms are given, to the nearest `own`."""
+    return (points @ (-2 * own.T) + (own**2).sum(axis=1)).min(axis=1) + norms
 
 
 def draw_sample(element: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -96,7 +103,8 @@ def choose(
     to_molecule = molecule_distances(element, owner, reduced, sample)
     groups = {z: np.flatnonzero(element == z) for z in ELEMENTS}
     points = {z: reduced[index] for z, index in groups.items()}
-    atom_distance = np.full(len(element), np.inf, dtype=np.float32)
+    norms = {z: (rows**2).sum(axis=1) for z, rows in points.items()}
+    atom_distance = np.full(len(element), np.inf, dtype=np.float32)  # squared
     sample_distance = np.full(len(sample), np.inf, dtype=np.float32)
     order: list[int] = []
 
@@ -105,8 +113,8 @@ def choose(
         np.minimum(sample_distance, to_molecule[molecule], out=sample_distance)
         own = owner == molecule
         for z in np.unique(element[own]):
-            table = distances(points[z], reduced[own & (element == z)])
-            atom_distance[groups[z]] = np.minimum(atom_distance[groups[z]], table.min(axis=1))
+            nearest = nearest_squared(points[z], norms[z], reduced[own & (element == z)])
+            atom_distance[groups[z]] = np.minimum(atom_distance[groups[z]], nearest)
         atom_distance[own] = -1  # never the farthest again
 
     for molecule in range(first):

@@ -31,18 +31,22 @@ def is_duplicate(own: np.ndarray, others: list[np.ndarray], tolerance: float) ->
     return any(np.sqrt(np.mean((own - other) ** 2)) < tolerance for other in others)
 
 
-def embed(smiles: str, seed: int, count: int = 3, tolerance: float = 0.08) -> list[Geometry]:
+def embed(smiles: str, seed: int, count: int, tolerance: float = 0.08) -> list[Geometry]:
     """Up to `count` distinct conformers, lowest force-field energy first; none if that fails."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     parameters = AllChem.ETKDGv3()
     parameters.randomSeed = (zlib.crc32(smiles.encode()) ^ seed) & 0x7FFFFFFF
-    parameters.useSmallRingTorsions = True
     parameters.maxIterations = 20
-    try:
-        embedded = list(AllChem.EmbedMultipleConfs(molecule, count, parameters))
-    except RuntimeError:  # the minimiser's own checks fail on some impossible cages
-        return []
+    embedded: list[int] = []
+    for small_ring_torsions in (True, False):  # with them, some common rings cannot be embedded
+        parameters.useSmallRingTorsions = small_ring_torsions
+        try:
+            embedded = list(AllChem.EmbedMultipleConfs(molecule, count, parameters))
+        except RuntimeError:  # of the minimiser's own checks
+            continue
+        if embedded:
+            break
     if not embedded:
         return []
     if AllChem.MMFFHasAllMoleculeParams(molecule):
@@ -73,7 +77,7 @@ def read_log(path: Path) -> list[dict]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def embed_all(smiles: list[str], seed: int, cache: Path) -> dict[str, list[Geometry]]:
+def embed_all(smiles: list[str], seed: int, count: int, cache: Path) -> dict[str, list[Geometry]]:
     """`embed` for many molecules; what `cache` (JSON lines) holds already is not done again."""
     done: dict[str, list[Geometry]] = {}
     for entry in read_log(cache):
@@ -82,11 +86,13 @@ def embed_all(smiles: list[str], seed: int, cache: Path) -> dict[str, list[Geome
         for s in smiles:
             if s in done:
                 continue
-            done[s] = [(numbers, positions.round(4)) for numbers, positions in embed(s, seed)]
+            done[s] = [
+                (numbers, positions.round(4)) for numbers, positions in embed(s, seed, count)
+            ]
             entry = {
                 "smiles": s,
                 "numbers": done[s][0][0] if done[s] else [],
                 "positions": [positions.tolist() for _, positions in done[s]],
             }
             file.write(json.dumps(entry) + "\n")
-    return {s: done[s] for s in smiles}
+    return {s: done[s][:count] for s in smiles}

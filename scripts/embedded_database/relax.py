@@ -86,13 +86,21 @@ def is_sound(geometry: Geometry, positions: np.ndarray, gap: float) -> bool:
 
 
 def relax_all(
-    candidates: list[tuple[str, Geometry]], wanted: int, log: Path
+    candidates: list[tuple[str, Geometry]],
+    known: list[tuple[str, Geometry]],
+    wanted: int,
+    log: Path,
 ) -> Iterator[tuple[str, Geometry]]:
-    """Relaxed molecules in the order of the candidates, up to `wanted`, repeats left out."""
+    """Relaxed molecules in the order of the candidates, up to `wanted`.
+
+    Those that repeat one before, or one of the relaxed molecules `known`, are left out.
+    """
     done: dict[str, tuple[np.ndarray, float]] = {}
     for entry in read_log(log):
         done[entry["key"]] = np.array(entry["positions"]), entry["gap"]
     prints: dict[str, list[np.ndarray]] = {}
+    for smiles, (numbers, positions) in known:
+        prints.setdefault(smiles, []).append(fingerprint(np.asarray(numbers), positions))
     kept = 0
     with log.open("a") as file:
         for smiles, geometry in candidates:
@@ -108,9 +116,9 @@ def relax_all(
                 file.flush()
             positions, gap = done[key]
             own = fingerprint(np.asarray(geometry[0]), positions)
-            known = prints.setdefault(smiles, [])
-            if not is_sound(geometry, positions, gap) or is_duplicate(own, known, SAME):
+            before = prints.setdefault(smiles, [])
+            if not is_sound(geometry, positions, gap) or is_duplicate(own, before, SAME):
                 continue
-            known.append(own)
+            before.append(own)
             kept += 1
             yield smiles, (geometry[0], positions)

@@ -97,11 +97,19 @@ class Behind(Generic[T]):
     ) -> None:
         if kind is not None:
             self._unwanted.set()
+        try:
+            self._end()
+        except BaseException:  # interrupted while it waited
+            self._unwanted.set()
+            self._end()
+            raise
+        if kind is None:
+            self._raise()
+
+    def _end(self) -> None:
         while self._thread.is_alive() and not self._offer(None):
             pass
         self._thread.join()
-        if kind is None:
-            self._raise()
 
     def _offer(self, item: T | None) -> bool:
         try:

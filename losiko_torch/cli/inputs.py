@@ -144,6 +144,7 @@ Fmax = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
+        "--device",
         metavar="DEVICE",
         show_default="cpu",
         help="Where to compute: cpu, cuda, cuda:1.",

@@ -80,12 +80,13 @@ def _apart_from_four(a, b0, b1, b2, b3, count, out):
         d2, d3 = muladd(load(b2, k), minus, here), muladd(load(b3, k), minus, here)
         s0, s1 = muladd(d0, d0, s0), muladd(d1, d1, s1)
         s2, s3 = muladd(d2, d2, s2), muladd(d3, d3, s3)
-    out[0], out[1], out[2], out[3] = total(s0), total(s1), total(s2), total(s3)
+    t0, t1, t2, t3 = total(s0), total(s1), total(s2), total(s3)
     for k in range(count // 8 * 8, count):
-        out[0] += (a[k] - b0[k]) * (a[k] - b0[k])
-        out[1] += (a[k] - b1[k]) * (a[k] - b1[k])
-        out[2] += (a[k] - b2[k]) * (a[k] - b2[k])
-        out[3] += (a[k] - b3[k]) * (a[k] - b3[k])
+        t0 += (a[k] - b0[k]) * (a[k] - b0[k])
+        t1 += (a[k] - b1[k]) * (a[k] - b1[k])
+        t2 += (a[k] - b2[k]) * (a[k] - b2[k])
+        t3 += (a[k] - b3[k]) * (a[k] - b3[k])
+    out[0], out[1], out[2], out[3] = t0, t1, t2, t3
 
 
 @compiled
@@ -175,16 +176,19 @@ def _combine(
         for j in range(k):
             whole += right[j]
         loss[atom] = mean / whole
+        for j in range(k):
+            right[j] /= whole
+            weights[atom, j] = right[j]
+        # No sum stands beside what is written: if the compiler may add eight at a time, it would do
+        # so only where arrays happen to lie far enough apart.
         penalty = kind(0)
         for j in range(k):
-            share = right[j] / whole
-            weights[atom, j] = share
-            penalty += ridge[j] * share * share
+            penalty += ridge[j] * right[j] * right[j]
         out = gradient[atom]
         for j in range(size):
             out[j] = kind(2) * (kind(1) + penalty) * here[j]
         for j in range(k):
-            factor = kind(-2) * (weights[atom, j] + penalty / kind(k))
+            factor = kind(-2) * (right[j] + penalty / kind(k))
             _add(factor, references[indices[atom, j]], out, size)
 
 

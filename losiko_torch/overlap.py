@@ -76,7 +76,7 @@ class Behind(Generic[T]):
         self._opening = opening
         self._waiting: queue.Queue[T | None] = queue.Queue(depth)
         self._error: BaseException | None = None
-        self._unwanted = threading.Event()
+        self._unwanted, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="writing behind", daemon=True)
 
     def put(self, item: T) -> None:
@@ -107,9 +107,12 @@ class Behind(Generic[T]):
             self._raise()
 
     def _end(self) -> None:
-        while self._thread.is_alive() and not self._offer(None):
+        # Not by ``join``, which leaves a thread for dead when a signal ends the waiting; and now and
+        # then this one has to wake, to be told of signals that the other one got.
+        while not self._ended.is_set() and not self._offer(None):
             pass
-        self._thread.join()
+        while not self._ended.wait(PATIENCE):
+            pass
 
     def _offer(self, item: T | None) -> bool:
         try:
@@ -129,6 +132,8 @@ class Behind(Generic[T]):
             pass
         except BaseException as error:  # for the other thread to raise
             self._error = error
+        finally:
+            self._ended.set()
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -10,7 +10,11 @@ from losiko_torch.overlap import Behind, ahead
 
 
 def running(name):
-    return [thread for thread in threading.enumerate() if thread.name == name]
+    """Threads of this name that are still there in a moment."""
+    threads = [thread for thread in threading.enumerate() if thread.name == name]
+    for thread in threads:
+        thread.join(1)
+    return [thread for thread in threads if thread.is_alive()]
 
 
 def test_ahead_gives_the_same_items_in_order():

@@ -107,8 +107,8 @@ class Behind(Generic[T]):
             self._raise()
 
     def _end(self) -> None:
-        # Not by ``join``, which leaves a thread for dead when a signal ends the waiting. Now and then
-        # this one has to wake, to be told of signals that the other one got.
+        # Not by ``join``, which leaves a thread for dead when a signal ends the waiting. Now and
+        # then this one has to wake, to be told of signals that the other one got.
         while not self._ended.is_set() and not self._offer(None):
             pass
         while not self._ended.wait(PATIENCE):

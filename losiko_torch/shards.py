@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from losiko_torch.conversion import AnyStructure, check_type, one_by_one
 from losiko_torch.results import Result
 
+#: Shards that wait to be written while others relax.
+WAITING = 2
+
 
 class Shard(NamedTuple):
     """Structures that follow each other, the first of them number ``first`` of all."""

@@ -25,10 +25,7 @@ from losiko_torch.result_table import table_of
 from losiko_torch.runs.configuration import configuration
 from losiko_torch.runs.folder import RECORD, locked
 from losiko_torch.runs.running import folder_of, go_on
-from losiko_torch.shards import RelaxedShard, by_number
-
-#: Shards that wait to be written while others relax.
-WAITING = 2
+from losiko_torch.shards import WAITING, RelaxedShard, by_number
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,12 @@ def chosen_rows(keys: Sequence[tuple[float, ...]], limit: int | None) -> tuple[l
     if limit is None and total <= ROWS:
         return list(range(total)), ""
     worst = sorted(range(total), key=lambda k: keys[k], reverse=True)[: limit or ROWS]
-    return worst, f"{len(worst):,} of {plural(total, 'structure')}, the worst first"
+    return worst, worst_first(len(worst), total)
+
+
+def worst_first(shown: int, total: int) -> str:
+    """Title of a table of some of all structures."""
+    return f"{shown:,} of {plural(total, 'structure')}, the worst first"
 
 
 def print_failures(failures: Sequence[tuple[str, str]], what: str) -> None:

@@ -56,10 +56,8 @@ class Tally:
             self.shown = sorted(self.shown, key=_badness, reverse=True)[: tables.ROWS]
 
     def print_table(self) -> None:
-        title = ""
-        if self.count > len(self.shown):
-            shown = f"{len(self.shown):,} of {tables.plural(self.count, 'structure')}"
-            title = f"{shown}, the worst first"
+        few = self.count == len(self.shown)
+        title = "" if few else tables.worst_first(len(self.shown), self.count)
         table = tables.structure_table(title, COLUMNS)
         for row in self.shown:
             table.add_row(

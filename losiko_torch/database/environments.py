@@ -227,8 +227,7 @@ class EnvironmentDatabase:
         environments = {z: part.undivided() for z, part in self.environments.items()}
         return replace(self, environments=environments, metadata=metadata)
 
-    # What follows is curation, in modules that are made of this one.
-
+    # Curation, in modules that are made of this one.
     def thinned(self, distance: float) -> EnvironmentDatabase:
         """The database without near-duplicates; see ``curation.thinned``."""
         from losiko_torch.database import curation

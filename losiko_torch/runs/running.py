@@ -17,10 +17,7 @@ from losiko_torch.overlap import Behind
 from losiko_torch.relaxer import Relaxer
 from losiko_torch.runs.configuration import check_same
 from losiko_torch.runs.folder import RECORD, RunFolder
-from losiko_torch.shards import RelaxedShard
-
-#: Shards that wait to be written while others relax.
-WAITING = 2
+from losiko_torch.shards import WAITING, RelaxedShard
 
 
 def folder_of(

@@ -20,6 +20,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import nn
 
+from losiko_torch.checks import whole
 from losiko_torch.conversion import AnyStructure
 from losiko_torch.database import storage
 from losiko_torch.database.building import environments_of
@@ -109,10 +110,8 @@ class EnvironmentDatabase:
         ``weighted``).
         """
         module = owned(descriptor)
-        if components not in (None, "usual") and not (
-            isinstance(components, int) and components >= 1
-        ):
-            raise InputError(f"components must be at least 1, not {components}")
+        if components is not None and components != "usual":
+            components = whole("components", components)
         filters = [parse_filter(text) for text in ([where] if isinstance(where, str) else where)]
         done = progress or (lambda count: None)
         chosen, skipped = describable(structures, module, filters, done)

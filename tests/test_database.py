@@ -126,7 +126,10 @@ def test_unusable_input_is_refused():
         (lambda: EnvironmentDatabase.build(["H2O"], soap()), "structure 0 is of type str"),
         (lambda: EnvironmentDatabase.build(molecule("H2O"), soap(average="inner")), "average"),
         (lambda: EnvironmentDatabase.build(molecule("H2O"), soap(), where="a~b"), "a~b"),
-        (lambda: EnvironmentDatabase.build(molecule("H2O"), soap(), components=0), "an integer from 1 on"),
+        (
+            lambda: EnvironmentDatabase.build(molecule("H2O"), soap(), components=0),
+            "an integer from 1 on",
+        ),
     ]:
         with pytest.raises(InputError, match=sentence):
             call()

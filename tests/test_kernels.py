@@ -50,3 +50,28 @@ def test_gpu_kernels_equal_plain_torch():
 @with_triton
 def test_kernels_compile_for_an_h100_without_spills():
     run(str(FOLDER / "gpu_kernel_compile.py"))
+
+
+FIRST_AND_LATER = """
+import hashlib, torch
+torch.set_num_threads(1)
+from losiko_torch import relax
+from small_database import database, rattled
+results = relax([rattled(name) for name in ("C6H6", "CH3CONH2")], database(), max_steps=5)
+print(hashlib.sha256(b"".join(each.atoms.positions.tobytes() for each in results)).hexdigest())
+"""
+
+
+@with_numba
+def test_what_compiles_kernels_gives_the_results_of_what_reads_them_from_disk(tmp_path):
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([str(FOLDER), *sys.path]),
+    }
+    command = [sys.executable, "-c", FIRST_AND_LATER]
+    first, later = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert first == later

@@ -21,8 +21,12 @@ FAST = ("reassoc", "contract", "nsz", "arcp")
 
 
 def compiled(function):
-    """For functions that kernels are made of; what they are compiled to is kept on disk."""
-    options = {"nogil": True, "error_model": "numpy", "fastmath": set(FAST)}
+    """For functions that kernels are made of; what they are compiled to is kept on disk.
+
+    All are inlined. Of a function that is not, the process that compiles it runs one copy and those
+    that read it from disk another, optimized apart: their sums differ in the last bit.
+    """
+    options = {"nogil": True, "error_model": "numpy", "fastmath": set(FAST), "forceinline": True}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder can be written to

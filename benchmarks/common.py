@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 # Libraries read these when they are loaded (featomic when it first works), so they come first. A
@@ -54,6 +55,43 @@ def relaxed(
     """Results one by one: as they are ready where the package has `relax_iter`, else at the end."""
     relax = getattr(losiko_torch, "relax_iter", losiko_torch.relax)
     yield from relax(structures, database, **options)
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Molecules relaxed, and how far from where they should be.
+
+    Attributes:
+        results: One for each.
+        seconds: That they took together.
+        distances: RMSD of each, Angstrom.
+        bonds: Error of every bond, Angstrom.
+    """
+
+    results: list[Result]
+    seconds: float
+    distances: np.ndarray
+    bonds: np.ndarray
+
+    @property
+    def converged(self) -> float:
+        """Share."""
+        return float(np.mean([result.converged for result in self.results]))
+
+    @property
+    def steps(self) -> float:
+        """Median."""
+        return float(np.median([result.n_steps for result in self.results]))
+
+
+def relaxation(
+    starts: list[Atoms], molecules: list[Atoms], database: EnvironmentDatabase, **options
+) -> Relaxation:
+    """Relax ``starts`` and compare them with the ``molecules`` that they should become."""
+    began = time.perf_counter()
+    results = losiko_torch.relax(starts, database, **options)
+    took = time.perf_counter() - began
+    return Relaxation(results, took, *deviations((one.atoms for one in results), molecules))
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -67,10 +67,7 @@ def row(name: str, database: EnvironmentDatabase, molecules: list, starts: list)
 def accuracy(whole: EnvironmentDatabase, molecules: list) -> None:
     starts = common.with_noise(molecules, 0.1)
     relax(starts[:3], whole)  # kernels are compiled before anything is timed
-    print(
-        "| references | how many | mean RMSD (A) | largest | mean bond error (A) | ms a molecule |"
-    )
-    print("|---|---|---|---|---|---|")
+    print(HEADER)
     print(row("all", whole, molecules, starts), flush=True)
     smaller = [(f"thinned to {d}", whole.thinned(d)) for d in DISTANCES]
     for share in SHARES:

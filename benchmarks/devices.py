@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,18 +41,13 @@ def run(starts, molecules, database, device: str, targets: str) -> tuple[str, np
     relax(starts[:WARM_UP], database, targets=targets)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    began = time.perf_counter()
-    results = relax(starts, database, targets=targets)
-    seconds = time.perf_counter() - began
+    found = common.relaxation(starts, molecules, database, targets=targets)
     peak = f"{torch.cuda.max_memory_allocated() / 1e9:.2f}" if device == "cuda" else ""
-    distances, bonds = common.deviations((result.atoms for result in results), molecules)
-    converged = np.mean([result.converged for result in results])
-    steps = np.median([result.n_steps for result in results])
     row = (
-        f"{seconds:.2f} | {len(starts) / seconds:,.0f} | {distances.mean():.4f} "
-        f"| {bonds.mean():.5f} | {converged:.1%} | {steps:.0f} | {peak}"
+        f"{found.seconds:.2f} | {len(starts) / found.seconds:,.0f} | {found.distances.mean():.4f} "
+        f"| {found.bonds.mean():.5f} | {found.converged:.1%} | {found.steps:.0f} | {peak}"
     )
-    return row, np.array([result.loss for result in results])
+    return row, np.array([result.loss for result in found.results])
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from ase.build import molecule
 from ase.collections import g2
 from ase.data import atomic_numbers, chemical_symbols
 
-from losiko_torch import SOAP, EnvironmentDatabase, default_database, relax, score
+from losiko_torch import SOAP, EnvironmentDatabase, default_database, score
 from losiko_torch.database.embedded import PARAMETERS, embedded_metadata, embedded_structures
 
 SEED = 0
@@ -86,14 +86,13 @@ def accuracy(name: str, molecules: list[Atoms], database: EnvironmentDatabase) -
         return f"| {name} | 0 | - | - | - | - | - | - |"
     rows = []
     for noise in (0.0, NOISE):
-        results = relax(common.with_noise(known, noise, SEED), database)
-        distances, bonds = common.deviations((one.atoms for one in results), known)
-        converged = np.mean([one.converged for one in results])
+        found = common.relaxation(common.with_noise(known, noise, SEED), known, database)
+        distances = found.distances
         start = f"+ N(0, {noise} A)" if noise else "reference geometry"
         rows.append(
             f"| {name} | {len(known)} | {start} | {distances.mean():.3f} "
             f"| {np.median(distances):.3f} | {np.quantile(distances, 0.95):.3f} "
-            f"| {bonds.mean():.4f} | {converged:.1%} |"
+            f"| {found.bonds.mean():.4f} | {found.converged:.1%} |"
         )
     return "\n".join(rows)
 

@@ -10,12 +10,11 @@ and the mean error of the bonds.
 from __future__ import annotations
 
 import argparse
-import time
 
 import common
 import numpy as np
 
-from losiko_torch import default_database, relax
+from losiko_torch import default_database
 
 HEADER = (
     "| targets | start | fmax (1/A) | mean RMSD (A) | median | largest | mean bond error (A) "
@@ -25,17 +24,14 @@ HEADER = (
 
 def row(molecules, database, targets: str, noise: float, fmax: float, dtype: str) -> str:
     starts = common.with_noise(molecules, noise)
-    began = time.perf_counter()
-    results = relax(starts, database, targets=targets, fmax=fmax, dtype=dtype)
-    seconds = time.perf_counter() - began
-    distances, bonds = common.deviations((one.atoms for one in results), molecules)
-    converged = np.mean([result.converged for result in results])
-    steps = np.median([result.n_steps for result in results])
+    options = {"targets": targets, "fmax": fmax, "dtype": dtype}
+    found = common.relaxation(starts, molecules, database, **options)
+    distances = found.distances
     start = f"DFT + N(0, {noise} A)" if noise else "DFT geometry"
     return (
         f"| {targets} | {start} | {fmax} | {distances.mean():.3f} | {np.median(distances):.3f} "
-        f"| {distances.max():.3f} | {bonds.mean():.4f} | {converged:.1%} | {steps:.0f} "
-        f"| {len(molecules) / seconds:.1f} |"
+        f"| {distances.max():.3f} | {found.bonds.mean():.4f} | {found.converged:.1%} "
+        f"| {found.steps:.0f} | {len(molecules) / found.seconds:.1f} |"
     )
 
 

@@ -25,7 +25,7 @@ import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from losiko_torch import EnvironmentDatabase, relax
+from losiko_torch import EnvironmentDatabase
 from losiko_torch.database.describing import describe
 
 NOISE = 0.1
@@ -83,16 +83,13 @@ def search(database: EnvironmentDatabase, molecules: list[Atoms], count: int, no
 
 def relaxation(database: EnvironmentDatabase, molecules: list[Atoms], fmax: float | None) -> str:
     starts = common.with_noise(molecules, NOISE)
-    began = time.perf_counter()
-    results = relax(starts, database, fmax=fmax)
-    seconds = time.perf_counter() - began
-    rmsd, bonds = common.deviations((result.atoms for result in results), molecules)
-    converged = np.mean([result.converged for result in results])
-    steps = np.median([result.n_steps for result in results])
+    found = common.relaxation(starts, molecules, database, fmax=fmax)
+    rmsd = found.distances
     return (
         f"| {len(molecules)} | {fmax or f'{database.defaults.fmax} (default)'} | {rmsd.mean():.4f} "
-        f"| {np.median(rmsd):.4f} | {rmsd.max():.3f} | {bonds.mean():.4f} | {converged:.1%} "
-        f"| {steps:.0f} | {1000 * seconds / len(molecules):.0f} |"
+        f"| {np.median(rmsd):.4f} | {rmsd.max():.3f} | {found.bonds.mean():.4f} "
+        f"| {found.converged:.1%} | {found.steps:.0f} "
+        f"| {1000 * found.seconds / len(molecules):.0f} |"
     )
 
 

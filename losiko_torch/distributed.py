@@ -14,7 +14,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -162,11 +162,7 @@ def _packed(database: EnvironmentDatabase) -> dict[str, Any]:
     """A database with its tensors as arrays, which the processes of a node share."""
     database = database.to("cpu")
     environments = {
-        number: {
-            each.name: value.numpy()
-            for each in fields(part)
-            if (value := getattr(part, each.name)) is not None
-        }
+        number: {name: tensor.numpy() for name, tensor in part.tensors().items()}
         for number, part in database.environments.items()
     }
     return {

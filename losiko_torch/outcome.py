@@ -11,7 +11,7 @@ from ase import Atoms
 
 from losiko_torch.batch_relaxation import Ended
 from losiko_torch.preparation import Prepared
-from losiko_torch.results import Result
+from losiko_torch.results import FAILED, Result
 from losiko_torch.structures import Batch, max_by_system
 from losiko_torch.symmetry import symmetrized
 from losiko_torch.verdict import Verdict
@@ -77,7 +77,7 @@ def failure(atoms: Atoms, problem: str, start_loss: float = np.nan) -> Result:
         start_loss=start_loss,
         converged=False,
         n_steps=0,
-        reason=f"failed: {problem}",
+        reason=f"{FAILED}{problem}",
         distances=np.full(len(atoms), np.nan),
         matches=None,
     )

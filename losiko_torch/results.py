@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
+#: What the reason of a failed structure begins with; why it failed follows.
+FAILED = "failed: "
+
 
 @dataclass(frozen=True, eq=False)
 class Matches:
@@ -94,4 +97,4 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        return self.reason.startswith("failed")
+        return self.reason.startswith(FAILED)

@@ -12,7 +12,7 @@ array([1. , 0.5, 0.5])
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,16 @@ def atom_weights(atoms: Atoms, factors: Mapping[int, float]) -> np.ndarray | Non
     if not weights.any():
         raise StructureError("all its weights are zero")
     return weights
+
+
+def filled(structures: Iterable[Atoms], weights: Iterable[np.ndarray | None]) -> np.ndarray:
+    """The weights of each structure's atoms behind each other, 1 where a structure has none."""
+    return np.concatenate(
+        [
+            np.ones(len(atoms)) if own is None else own
+            for atoms, own in zip(structures, weights, strict=True)
+        ]
+    )
 
 
 def own_weights(atoms: Atoms) -> np.ndarray | None:

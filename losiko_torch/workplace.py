@@ -25,6 +25,7 @@ from losiko_torch.shards import shards
 from losiko_torch.similarity import Similarity
 from losiko_torch.structures import Batch
 from losiko_torch.verdict import Verdict, judge, judgements
+from losiko_torch.weights import filled
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Workplace:
         batch = Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
         if all(item.weights is None for item in items):
             return batch
-        parts = [np.ones(len(i.atoms)) if i.weights is None else i.weights for i in items]
-        return replace(batch, weights=torch.as_tensor(np.concatenate(parts)).to(batch.positions))
+        weights = filled((item.atoms for item in items), (item.weights for item in items))
+        return replace(batch, weights=torch.as_tensor(weights).to(batch.positions))
 
     def restricted(self, items: Sequence[Prepared]) -> Workplace:
         """The same for the elements of these structures only: cheaper, equal results."""

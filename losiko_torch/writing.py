@@ -27,8 +27,6 @@ from losiko_torch.outputs import replacement
 from losiko_torch.references import deviation
 from losiko_torch.results import Result
 
-SUFFIXES = (".extxyz", ".xyz")
-
 
 @contextmanager
 def replacing(path: str | Path, overwrite: bool = False) -> Iterator[IO[str]]:

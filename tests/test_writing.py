@@ -18,8 +18,11 @@ from ase.spacegroup import Spacegroup
 
 from losiko_torch.errors import InputError
 from losiko_torch.outputs import check_output
+from losiko_torch.result_files import WRITERS
 from losiko_torch.results import Result
-from losiko_torch.writing import SUFFIXES, replacing, writable, write_results
+from losiko_torch.writing import replacing, writable, write_results
+
+SUFFIXES = tuple(WRITERS)
 
 
 def result(atoms, reason="converged", loss=0.5):

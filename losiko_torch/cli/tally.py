@@ -9,6 +9,7 @@ from rich.text import Text
 
 from losiko_torch.cli import tables
 from losiko_torch.cli.console import stdout
+from losiko_torch.results import FAILED
 
 COLUMNS = {
     "structure": "fold",
@@ -43,7 +44,7 @@ class Tally:
         rows = table.select(READ).to_pylist()
         for row in rows:
             if _failed(row):
-                self.failures.append((row["source"], row["reason"].removeprefix("failed: ")))
+                self.failures.append((row["source"], row["reason"].removeprefix(FAILED)))
             else:
                 self.steps.append(row["n_steps"])
             if row["rmsd"] is not None:
@@ -95,7 +96,7 @@ class Tally:
 
 
 def _failed(row: dict) -> bool:
-    return row["reason"].startswith("failed")
+    return row["reason"].startswith(FAILED)
 
 
 def _worst_atom(row: dict) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from losiko_torch.weights import own_weights
+from losiko_torch.weights import filled, own_weights
 
 #: Atoms described at once.
 ATOMS_AT_ONCE = 1024
@@ -110,9 +110,4 @@ class Layout:
 
     @cached_property
     def _weights(self) -> np.ndarray:
-        own = [own_weights(atoms) for atoms in self.structures]
-        parts = [
-            np.ones(len(atoms)) if weight is None else weight
-            for atoms, weight in zip(self.structures, own, strict=True)
-        ]
-        return np.concatenate(parts)
+        return filled(self.structures, map(own_weights, self.structures))

@@ -179,12 +179,12 @@ class Environments:
     def to(self, device: torch.device | str) -> Environments:
         if self.vectors.device == full_name(device):
             return self
-        moved = {
-            each.name: value.to(device)
-            for each in fields(self)
-            if (value := getattr(self, each.name)) is not None
-        }
-        return replace(self, **moved)
+        return replace(self, **{name: each.to(device) for name, each in self.tensors().items()})
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Those that it has, by name: what it is made of."""
+        every = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: tensor for name, tensor in every.items() if tensor is not None}
 
 
 def full_name(device: torch.device | str) -> torch.device:

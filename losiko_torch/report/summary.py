@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from losiko_torch.report.failures import Failures, grouped
+from losiko_torch.results import FAILED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +23,6 @@ QUANTITIES = {
     "largest_distance": "largest distance of an atom",
     "rmsd": "RMSD (Å)",
 }
-FAILED = "failed: "
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from ase import Atoms
 
 from losiko_torch import SOAP, EnvironmentDatabase, LosikoCalculator, relax
-from losiko_torch.comparison import rmsd
+from losiko_torch.systems.geometry import rmsd
 
 NOISE = 0.1
 #: Components, and whether in float16; the first row is what the others are compared with.

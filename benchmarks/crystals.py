@@ -21,7 +21,7 @@ from ase.geometry import find_mic
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.cli.build import PERIODIC
-from losiko_torch.database.sources import read_structures
+from losiko_torch.io.read import read_structures
 
 #: Hull distance (eV an atom) up to which a crystal serves.
 STABLE = 0.1

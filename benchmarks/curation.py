@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
-from losiko_torch.database.crowding import farthest_points, thinned_out
+from losiko_torch.database.curate.spacing import farthest_points, thinned_out
 
 DISTANCES = (0.02, 0.05, 0.1, 0.2)
 SHARES = (1 / 2, 1 / 4, 1 / 8)

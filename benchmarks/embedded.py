@@ -24,7 +24,7 @@ from ase.collections import g2
 from ase.data import atomic_numbers, chemical_symbols
 
 from losiko_torch import SOAP, EnvironmentDatabase, default_database, score
-from losiko_torch.database.embedded import PARAMETERS, embedded_metadata, embedded_structures
+from losiko_torch.database.builtin import PARAMETERS, embedded_metadata, embedded_structures
 
 SEED = 0
 #: On every coordinate, Angstrom.

@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from losiko_torch import EnvironmentDatabase
-from losiko_torch.database.near_known import LEADING
+from losiko_torch.search.warm_start import LEADING
 
 #: Bytes of a number and of an index.
 ITEM, INDEX = 4, 8

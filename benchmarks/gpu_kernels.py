@@ -20,8 +20,8 @@ from typing import NamedTuple
 import torch
 
 from losiko_torch import SOAP, Batch
-from losiko_torch.compiled_soap import table_of
-from losiko_torch.neighbors import Pairs, find_pairs
+from losiko_torch.descriptors.soap.compiled import table_of
+from losiko_torch.systems.neighbors import Pairs, find_pairs
 
 SPECIES = ["H", "C", "N", "O", "F"]
 #: Those of QM9 have hydrogen for half of their atoms, and rarely fluorine.

@@ -33,8 +33,8 @@ from ase.build import bulk
 from dscribe.descriptors import SOAP as DScribeSOAP
 
 from losiko_torch import SOAP, Batch, EnvironmentDatabase
-from losiko_torch.objective import Objective
-from losiko_torch.targets import LocallyLinear, Nearest
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets import LocallyLinear, Nearest
 
 try:
     from featomic.torch import SoapPowerSpectrum, systems_to_torch

@@ -25,11 +25,11 @@ import torch
 from ase.data import atomic_numbers
 
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.database import lists
-from losiko_torch.database.describing import describe
-from losiko_torch.database.index import _nearest_of
-from losiko_torch.database.near_known import near_known_search
-from losiko_torch.database.references import Environments
+from losiko_torch.database.building.describe import describe
+from losiko_torch.database.element import Environments
+from losiko_torch.search import inverted_lists as lists
+from losiko_torch.search.exact import _nearest_of
+from losiko_torch.search.warm_start import near_known_search
 
 #: Molecules whose atoms are searched, and atoms of an element at most.
 MOLECULES, ATOMS = 60, 500

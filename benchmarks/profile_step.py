@@ -27,8 +27,8 @@ import torch
 from ase import Atoms
 
 from losiko_torch import Batch, EnvironmentDatabase, relax
-from losiko_torch.objective import Objective
-from losiko_torch.targets import make_target
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets import make_target
 
 NOISE = 0.1
 MIDDLE, COMPARED, AT_ONCE = 8, 100, 512

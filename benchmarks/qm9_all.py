@@ -32,8 +32,8 @@ import torch
 from ase import Atoms
 
 from losiko_torch import EnvironmentDatabase, Result
-from losiko_torch.targets import make_target
-from losiko_torch.writing import write_results
+from losiko_torch.io.extxyz import write_results
+from losiko_torch.loss.targets import make_target
 
 NOISE, MAX_STEPS = 0.1, 200
 TARGETS = "locally-linear"

@@ -26,7 +26,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from losiko_torch import EnvironmentDatabase
-from losiko_torch.database.describing import describe
+from losiko_torch.database.building.describe import describe
 
 NOISE = 0.1
 #: References that a relaxation asks for; molecules searched for at once.

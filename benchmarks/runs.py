@@ -43,9 +43,9 @@ from ase import Atoms
 from ase.io.extxyz import write_xyz
 
 from losiko_torch import EnvironmentDatabase, read_structures, relax, relax_iter
-from losiko_torch.database.sources import SOURCE
-from losiko_torch.relaxer import Relaxer
-from losiko_torch.result_files import result_file
+from losiko_torch.io.read import SOURCE
+from losiko_torch.io.writers import result_file
+from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.runs.folder import RunFolder
 
 NOISE = 0.1

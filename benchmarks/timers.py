@@ -19,27 +19,27 @@ import floor
 
 #: Part, module, and the name in it.
 TIMED = (
-    (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.make"),
-    (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.at"),
-    (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.sight"),
-    (floor.PAIRS, "losiko_torch.neighbor_list", "NeighborList.keep"),
-    (floor.PAIRS, "losiko_torch.compiled_soap", "find_pairs"),
-    (floor.DENSITY, "losiko_torch.compiled_soap", "CompiledSoap.__init__"),
-    (floor.SPECTRUM, "losiko_torch.compiled_soap", "CompiledSoap.features"),
-    (floor.PROJECTION, "losiko_torch.objective", "Objective.project"),
-    (floor.PROJECTION, "losiko_torch.objective", "Objective._as_features"),
-    (floor.TARGET, "losiko_torch.targets", "LocallyLinear.evaluate"),
-    (floor.TARGET, "losiko_torch.compiled_soap", "CompiledSoap.distances"),
-    (floor.BACKWARD, "losiko_torch.compiled_soap", "CompiledSoap.trace_back"),
-    (floor.BACKWARD, "losiko_torch.compiled_soap", "CompiledSoap.trace_back_distances"),
-    (floor.SEARCH, "losiko_torch.objective", "Objective.search"),
-    (floor.SEARCH, "losiko_torch.objective", "Objective._look_again"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "NeighborList.make"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "NeighborList.at"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "NeighborList.sight"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "NeighborList.keep"),
+    (floor.PAIRS, "losiko_torch.descriptors.soap.compiled", "find_pairs"),
+    (floor.DENSITY, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.__init__"),
+    (floor.SPECTRUM, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.features"),
+    (floor.PROJECTION, "losiko_torch.loss.objective", "Objective.project"),
+    (floor.PROJECTION, "losiko_torch.loss.objective", "Objective._as_features"),
+    (floor.TARGET, "losiko_torch.loss.targets", "LocallyLinear.evaluate"),
+    (floor.TARGET, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.distances"),
+    (floor.BACKWARD, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.trace_back"),
+    (floor.BACKWARD, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.trace_back_distances"),
+    (floor.SEARCH, "losiko_torch.loss.objective", "Objective.search"),
+    (floor.SEARCH, "losiko_torch.loss.objective", "Objective._look_again"),
     (floor.OPTIMIZER, "losiko_torch.optimizers.lbfgs", "LBFGS.tell"),
 )
 #: Functions whose results tell for how many atoms they worked, where they are, and how.
 COUNTED: dict[str, tuple[str, Callable[[Any], int]]] = {
-    "Objective.evaluate": ("losiko_torch.objective", lambda found: len(found.distances)),
-    "Environments.nearest": ("losiko_torch.database.references", lambda found: len(found[1])),
+    "Objective.evaluate": ("losiko_torch.loss.objective", lambda found: len(found.distances)),
+    "Environments.nearest": ("losiko_torch.database.element", lambda found: len(found[1])),
 }
 REST = "rest"
 

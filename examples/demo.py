@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from losiko_torch import default_database, relax
-from losiko_torch.comparison import bond_errors, rmsd
+from losiko_torch.systems.geometry import bond_errors, rmsd
 
 NOISE = 0.1
 SHOWN = 16

@@ -19,7 +19,7 @@ from ase.collections import g2
 from torch import nn
 
 from losiko_torch import ACSF, Batch, EnvironmentDatabase, relax
-from losiko_torch.comparison import bond_errors, rmsd
+from losiko_torch.systems.geometry import bond_errors, rmsd
 
 ELEMENTS = ["H", "C", "N", "O"]
 RADIAL = [[eta, shift] for eta, shift in zip([8.0] * 12, np.linspace(0.8, 3.0, 12), strict=True)]

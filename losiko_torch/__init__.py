@@ -5,20 +5,20 @@ nearest environments of the same element are looked up in a database, and the at
 theirs look like those.
 """
 
+from losiko_torch.batching.score import score
 from losiko_torch.calculator import LosikoCalculator
-from losiko_torch.database.embedded import default_database
+from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.database.sources import read_structures
-from losiko_torch.descriptors.acsf import ACSF
-from losiko_torch.descriptors.protocol import Descriptor
-from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.descriptors.acsf.acsf import ACSF
+from losiko_torch.descriptors.interface import Descriptor
+from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, LosikoError, StructureError
-from losiko_torch.relaxation import relax, relax_iter
+from losiko_torch.io.read import read_structures
+from losiko_torch.relaxation.relax import relax, relax_iter
+from losiko_torch.relaxation.schedule import Stage, annealed
 from losiko_torch.results import Matches, Result, Score
-from losiko_torch.schedule import Stage, annealed
-from losiko_torch.scoring import score
-from losiko_torch.selection import near_plane, within
-from losiko_torch.structures import Batch
+from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.selection import near_plane, within
 
 __version__ = "0.1.0"
 

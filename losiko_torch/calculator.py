@@ -23,11 +23,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from losiko_torch.batching.evaluator import Workplace
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
-from losiko_torch.similarity import Similarity
-from losiko_torch.weights import WEIGHT
-from losiko_torch.workplace import Workplace
+from losiko_torch.loss.settings import Similarity
+from losiko_torch.systems.atom_weights import WEIGHT
 
 
 class LosikoCalculator(Calculator):

@@ -22,13 +22,13 @@ import torch
 from ase import Atoms
 from ase.geometry import complete_cell
 
+from losiko_torch.batching.evaluator import Workplace
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.descriptors.protocol import is_periodic
+from losiko_torch.descriptors.interface import is_periodic
 from losiko_torch.errors import StructureError
-from losiko_torch.similarity import Similarity
-from losiko_torch.structures import FARTHEST, Batch, sum_by_system
-from losiko_torch.verdict import judge
-from losiko_torch.workplace import Workplace
+from losiko_torch.loss.judge import judge
+from losiko_torch.loss.settings import Similarity
+from losiko_torch.systems.batch import FARTHEST, Batch, sum_by_system
 
 try:
     from torch_sim.models.interface import ModelInterface

@@ -21,12 +21,12 @@ from ase import Atoms
 from ase.build import molecule
 
 from losiko_torch import SOAP, Batch, EnvironmentDatabase, accelerators
-from losiko_torch.compiled_soap import table_of
-from losiko_torch.descriptors import density
-from losiko_torch.descriptors.power_spectrum import power_spectrum, scale_degrees
-from losiko_torch.neighbors import find_pairs
-from losiko_torch.objective import Objective
-from losiko_torch.targets import LocallyLinear, Nearest, combine, distances_among
+from losiko_torch.descriptors.soap import density
+from losiko_torch.descriptors.soap.compiled import table_of
+from losiko_torch.descriptors.soap.power_spectrum import power_spectrum, scale_degrees
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets import LocallyLinear, Nearest, combine, distances_among
+from losiko_torch.systems.neighbors import find_pairs
 
 NAME = os.environ.get("LOSIKO_KERNELS", "losiko_kernels.gpu")
 DEVICE = "cpu" if NAME.endswith("cpu") or os.environ.get("TRITON_INTERPRET") == "1" else "cuda"

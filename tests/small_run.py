@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.io.extxyz import write_xyz
 
 from losiko_torch import __version__
-from losiko_torch.result_table import SCHEMA
+from losiko_torch.io.table import SCHEMA
 from losiko_torch.runs.folder import RunFolder
 
 RECORD = {

@@ -20,10 +20,10 @@ from test_soap_derivatives import central_differences
 from test_soap_laws import clusters, crystal, differentiable, same
 from test_soap_parity import error, periodic_structures, rattled_triclinic
 
-from losiko_torch.descriptors import acsf as acsf_module
-from losiko_torch.descriptors.acsf import ACSF
+from losiko_torch.descriptors.acsf import acsf as acsf_module
+from losiko_torch.descriptors.acsf.acsf import ACSF
 from losiko_torch.errors import InputError, StructureError
-from losiko_torch.structures import Batch
+from losiko_torch.systems.batch import Batch
 
 PARITY = 1e-8
 G2 = {"g2_params": [[1.0, 0.0], [0.4, 1.5], [4.0, 2.0]]}

@@ -19,10 +19,13 @@ from test_protocol import Learned
 
 from losiko_torch import EnvironmentDatabase, InputError
 from losiko_torch.cli.app import main
-from losiko_torch.database import building, components, layout, storage
+from losiko_torch.database import components
+from losiko_torch.database import file as storage
+from losiko_torch.database.building import order as layout
+from losiko_torch.database.building import project as building
+from losiko_torch.database.building.checkpoint import remove_parts
+from losiko_torch.database.building.describe import describe
 from losiko_torch.database.components import principal_components
-from losiko_torch.database.describing import describe
-from losiko_torch.database.parts import remove_parts
 
 SMALL = {"n_max": 3, "l_max": 2}
 
@@ -295,7 +298,9 @@ def test_damaged_parts_are_told(in_parts, tmp_path, name):
 SLOWLY = """
 import sys, time
 from losiko_torch.cli.app import main
-from losiko_torch.database import building, layout, parts
+from losiko_torch.database.building import project as building
+from losiko_torch.database.building import order as layout
+from losiko_torch.database.building import checkpoint as parts
 layout.ATOMS_AT_ONCE, layout.ATOMS_A_PART = 30, 90
 keep = parts.Parts.keep
 def slowly(self, *arguments):

@@ -13,9 +13,9 @@ from cases.energies import perceive
 from cases.fetching import as_arrays
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
-from losiko_torch.comparison import rmsd
-from losiko_torch.database.embedded import embedded_structures
-from losiko_torch.mapping import environment_map
+from losiko_torch.database.builtin import embedded_structures
+from losiko_torch.report.environment_map import environment_map
+from losiko_torch.systems.geometry import rmsd
 
 SMALL = {"r_cut": 3.0, "n_max": 4, "l_max": 3, "sigma": 0.3}
 

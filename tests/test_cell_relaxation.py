@@ -13,10 +13,10 @@ from ase.optimize import BFGS
 from scipy.spatial.transform import Rotation
 
 from losiko_torch import SOAP, Batch, EnvironmentDatabase, LosikoCalculator, relax, score
-from losiko_torch.coordinates import Coordinates
-from losiko_torch.objective import Objective
-from losiko_torch.optimizers.named import GRADIENT_OPTIMIZERS
-from losiko_torch.targets import LocallyLinear, Nearest
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets import LocallyLinear, Nearest
+from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS
+from losiko_torch.relaxation.coordinates import Coordinates
 
 SIZE = {"r_cut": 3.2, "n_max": 5, "l_max": 4, "sigma": 0.4, "smooth_width": 0.5, "periodic": True}
 FLOAT64 = {"dtype": "float64", "cell": True, "targets": "nearest"}

@@ -5,8 +5,8 @@ from ase.build import molecule
 from test_cli import Program
 
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.database.combining import united
-from losiko_torch.database.curation import chosen, trimmed
+from losiko_torch.database.curate.select import chosen, trimmed
+from losiko_torch.database.curate.union import united
 
 
 @pytest.fixture

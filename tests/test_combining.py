@@ -7,8 +7,8 @@ from ase.build import bulk, molecule
 from small_database import NAMES, PARAMETERS, database, rattled, soap
 
 from losiko_torch import ACSF, SOAP, EnvironmentDatabase, InputError, score
-from losiko_torch.database import combining
-from losiko_torch.database.combining import united
+from losiko_torch.database.curate import union as combining
+from losiko_torch.database.curate.union import united
 
 MOLECULES = [rattled(name, seed) for seed, name in enumerate(NAMES[:24])]
 

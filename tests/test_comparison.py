@@ -6,7 +6,7 @@ from ase.build import bulk, molecule
 from scipy.spatial.transform import Rotation
 
 from losiko_torch import StructureError
-from losiko_torch.comparison import bond_errors, rmsd
+from losiko_torch.systems.geometry import bond_errors, rmsd
 
 
 @pytest.mark.parametrize("name", ["CH3CH2OH", "C6H6", "CO2", "H2", "H2O"])

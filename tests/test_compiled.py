@@ -15,19 +15,19 @@ from losiko_torch import (
     EnvironmentDatabase,
     InputError,
     accelerators,
-    matching,
     relax,
     relax_iter,
 )
 from losiko_torch.accelerators import kernels_for
-from losiko_torch.batching import queues
-from losiko_torch.compiled_soap import CompiledSoap
-from losiko_torch.database.near_known import near_known_search
-from losiko_torch.neighbor_list import EVERYTHING, Sight
-from losiko_torch.objective import Objective
-from losiko_torch.structures import Batch
-from losiko_torch.surroundings import Plain, look
-from losiko_torch.targets import LocallyLinear, Nearest, combine, distances_among
+from losiko_torch.descriptors.evaluation import Plain, look
+from losiko_torch.descriptors.soap.compiled import CompiledSoap
+from losiko_torch.loss import matching
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets import LocallyLinear, Nearest, combine, distances_among
+from losiko_torch.relaxation.queues import queues
+from losiko_torch.search.warm_start import near_known_search
+from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.verlet_list import EVERYTHING, Sight
 
 pytestmark = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
 kernels = kernels_for(torch.device("cpu"))

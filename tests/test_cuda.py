@@ -16,11 +16,11 @@ from losiko_torch import (
     EnvironmentDatabase,
     LosikoCalculator,
     accelerators,
-    memory,
     relax,
     score,
 )
-from losiko_torch.mapping import environment_map
+from losiko_torch.batching import memory
+from losiko_torch.report.environment_map import environment_map
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

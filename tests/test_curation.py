@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from small_database import NAMES, PARAMETERS, database, rattled, soap
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError
-from losiko_torch.database import crowding
-from losiko_torch.database.crowding import Points, farthest_points, near_others, thinned_out
-from losiko_torch.database.curation import chosen, farthest, minus, thinned, trimmed
+from losiko_torch.database.curate import spacing as crowding
+from losiko_torch.database.curate.select import chosen, farthest, minus, thinned, trimmed
+from losiko_torch.database.curate.spacing import Points, farthest_points, near_others, thinned_out
 
 DISTANCES = (1e-4, 0.05, 0.2, 0.6, 3.0)
 
@@ -115,7 +115,7 @@ def test_of_weighted_ones_the_heaviest_stays():
 
 def test_progress_tells_every_environment(monkeypatch):
     small_blocks(monkeypatch)
-    monkeypatch.setattr("losiko_torch.database.curation.AT_ONCE", 10)
+    monkeypatch.setattr("losiko_torch.database.curate.select.AT_ONCE", 10)
     made, seen = database(), []
     thinned(made, 0.1, seen.append)
     assert sum(seen) == len(made)

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from small_database import NAMES, database, rattled, soap
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError, StructureError, relax
-from losiko_torch.database import layout
+from losiko_torch.database.building import order as layout
 from losiko_torch.database.components import joining_rows, principal_components
-from losiko_torch.database.storage import TENSORS
-from losiko_torch.defaults import CRYSTALS, MOLECULES
+from losiko_torch.database.defaults import CRYSTALS, MOLECULES
+from losiko_torch.database.file import TENSORS
 
 
 def features(atoms, descriptor=None):
@@ -390,7 +390,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_litter(small, saved, monkeypat
             file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("losiko_torch.database.storage.save_file", half)
+    monkeypatch.setattr("losiko_torch.database.file.save_file", half)
     with pytest.raises(InputError, match="No space left"):
         small.save(saved, overwrite=True)
     assert saved.read_bytes() == before

@@ -9,7 +9,7 @@ from small_database import NAMES, database, rattled
 
 from losiko_torch import relax, relax_iter
 from losiko_torch.errors import InputError
-from losiko_torch.selection import within
+from losiko_torch.systems.selection import within
 
 ray = pytest.importorskip("ray")
 
@@ -110,7 +110,7 @@ def test_what_is_not_there_is_said():
 
 def test_the_database_is_read_only_shared(expected):
     # What workers read is one copy: nobody may write to it, and nothing tries to.
-    from losiko_torch.distributed import _packed, _unpacked
+    from losiko_torch.relaxation.ray_workers import _packed, _unpacked
 
     packed = _packed(database())
     for part in packed["environments"].values():

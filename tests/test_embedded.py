@@ -10,8 +10,8 @@ from ase.build import molecule
 from ase.data import atomic_numbers, covalent_radii
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
-from losiko_torch.comparison import bond_errors, rmsd
-from losiko_torch.database import embedded
+from losiko_torch.database import builtin as embedded
+from losiko_torch.systems.geometry import bond_errors, rmsd
 
 
 @pytest.fixture

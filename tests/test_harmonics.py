@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import sph_harm_y
 
-from losiko_torch.descriptors.harmonics import solid_harmonics
+from losiko_torch.descriptors.soap.harmonics import solid_harmonics
 
 
 def reference(vectors: np.ndarray, l_max: int) -> np.ndarray:

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from losiko_torch.database import index
-from losiko_torch.database.index import (
+from losiko_torch.search import exact as index
+from losiko_torch.search.exact import (
     default_candidates,
     faiss_candidates,
     nearest_references,

@@ -13,9 +13,10 @@ from small_database import NAMES, rattled, soap
 
 from losiko_torch import EnvironmentDatabase, InputError, relax
 from losiko_torch.cli.app import main
-from losiko_torch.database import lists, references
-from losiko_torch.database.index import nearest_references, torch_candidates
-from losiko_torch.database.lists import divided, list_search, probed_lists
+from losiko_torch.database import element as references
+from losiko_torch.search import inverted_lists as lists
+from losiko_torch.search.exact import nearest_references, torch_candidates
+from losiko_torch.search.inverted_lists import divided, list_search, probed_lists
 
 pytest.importorskip("faiss")
 

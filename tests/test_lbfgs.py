@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from losiko_torch.optimizers.interface import hold
 from losiko_torch.optimizers.lbfgs import LBFGS
-from losiko_torch.optimizers.stepping import hold
 
 WIDE = LBFGS(max_step=10.0)
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from losiko_torch import EnvironmentDatabase, InputError
-from losiko_torch import drawing as module
 from losiko_torch.cli import main
-from losiko_torch.drawing import write_html, write_png, writer_for
-from losiko_torch.mapping import environment_map
+from losiko_torch.report import map_drawing as module
+from losiko_torch.report.environment_map import environment_map
+from losiko_torch.report.map_drawing import write_html, write_png, writer_for
 
 
 def mapped(structures=(), database=None, **options):

@@ -8,8 +8,8 @@ import torch
 from small_database import database, rattled, soap
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax
-from losiko_torch import memory as estimates
-from losiko_torch.memory import atoms_that_fit, bytes_per_atom, check_neighbors
+from losiko_torch.batching import memory as estimates
+from losiko_torch.batching.memory import atoms_that_fit, bytes_per_atom, check_neighbors
 
 #: Peak of the process, in a fresh one: tools inside Python do not see what torch allocates.
 MEASURE = """
@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from ase.collections import g2
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.batch_relaxation import Ended, advance, begin
-from losiko_torch.coordinates import Coordinates
-from losiko_torch.memory import bytes_per_atom
-from losiko_torch.objective import Objective
+from losiko_torch.relaxation.batch_loop import Ended, advance, begin
+from losiko_torch.relaxation.coordinates import Coordinates
+from losiko_torch.batching.memory import bytes_per_atom
+from losiko_torch.loss.objective import Objective
 from losiko_torch.optimizers.lbfgs import LBFGS
-from losiko_torch.structures import Batch
-from losiko_torch.targets import LocallyLinear
+from losiko_torch.systems.batch import Batch
+from losiko_torch.loss.targets import LocallyLinear
 
 torch.set_num_threads(1)
 elements = {"H", "C", "N", "O"}

@@ -6,9 +6,9 @@ import torch
 from ase.build import bulk, fcc111, molecule
 
 from losiko_torch import SOAP, Batch
-from losiko_torch.coordinates import Coordinates
-from losiko_torch.neighbor_list import SKIN, NeighborList
-from losiko_torch.neighbors import find_pairs
+from losiko_torch.relaxation.coordinates import Coordinates
+from losiko_torch.systems.neighbors import find_pairs
+from losiko_torch.systems.verlet_list import SKIN, NeighborList
 
 CUTOFF = 3.3
 
@@ -73,7 +73,7 @@ def test_a_squeezed_cell_is_noticed_though_no_atom_moves_in_it():
 
 
 def test_made_anew_only_when_atoms_moved_enough(monkeypatch):
-    from losiko_torch import neighbor_list
+    from losiko_torch.systems import verlet_list as neighbor_list
 
     batch = Batch.from_atoms(structures())
     lists = NeighborList.make(batch, all_moving(batch), CUTOFF, periodic=True)

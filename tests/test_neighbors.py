@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.neighborlist import neighbor_list
 
-from losiko_torch.neighbors import ALL_PAIRS_LIMIT, close_pairs, find_pairs
-from losiko_torch.structures import Batch
+from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.neighbors import ALL_PAIRS_LIMIT, close_pairs, find_pairs
 
 SKEWED = [[2.1, 0.0, 0.0], [1.9, 1.6, 0.0], [-0.7, 1.1, 2.4]]
 

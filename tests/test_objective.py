@@ -9,10 +9,10 @@ from scipy.spatial.transform import Rotation
 from small_database import NAMES, database, rattled, soap, water_database
 
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.objective import Objective
-from losiko_torch.structures import Batch
-from losiko_torch.targets import LocallyLinear, Nearest
-from losiko_torch.verdict import judge, judgements
+from losiko_torch.loss.judge import judge, judgements
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets import LocallyLinear, Nearest
+from losiko_torch.systems.batch import Batch
 
 TARGETS = [Nearest(), LocallyLinear(16)]
 

@@ -11,9 +11,9 @@ from ase.optimize import FIRE as AseFIRE
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.optimizers.fire import FIRE
-from losiko_torch.optimizers.named import GRADIENT_OPTIMIZERS
-from losiko_torch.optimizers.stepping import hold
-from losiko_torch.structures import sum_by_system
+from losiko_torch.optimizers.interface import hold
+from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS
+from losiko_torch.systems.batch import sum_by_system
 
 ORGANIC = ["CH4", "C2H6", "CH3OH", "CH3CH2OH", "H2CO", "H2O", "HCOOH", "CH3OCH3"]
 

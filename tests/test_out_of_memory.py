@@ -10,14 +10,14 @@ import torch
 from small_database import database, rattled
 
 from losiko_torch import Stage, relax, score
-from losiko_torch.flow import Company, Room, flow
-from losiko_torch.group import relax_group
-from losiko_torch.method import Method
-from losiko_torch.objective import Objective
-from losiko_torch.selection import every_atom
-from losiko_torch.similarity import Similarity
-from losiko_torch.verdict import judge
-from losiko_torch.workplace import Workplace
+from losiko_torch.batching.evaluator import Workplace
+from losiko_torch.batching.in_flight import Company, Room, flow
+from losiko_torch.loss.judge import judge
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.settings import Similarity
+from losiko_torch.relaxation.groups import relax_group
+from losiko_torch.relaxation.settings import Method
+from losiko_torch.systems.selection import every_atom
 
 NAMES = ["CH3OH", "HCOOH", "H2CO", "CH3CHO", "CH3CH2OH", "HCOOCH3", "CH3OCH3", "CH3COOH"]
 EXACT = {"dtype": "float64"}
@@ -177,7 +177,7 @@ def test_scores_too(monkeypatch):
             raise MemoryError
         return judge(objective, batch, since)
 
-    monkeypatch.setattr("losiko_torch.workplace.judge", bounded)
+    monkeypatch.setattr("losiko_torch.batching.evaluator.judge", bounded)
     with pytest.warns(UserWarning, match="out of memory"):
         scores = score(molecules(), database(), **EXACT)
     assert [found.problem is None for found in scores] == [len(a) <= 8 for a in molecules()]
@@ -209,7 +209,7 @@ def test_what_the_batch_held_is_gone_when_memory_is_given_back(monkeypatch):
     def look():
         given_back.extend(one() for one in large)
 
-    monkeypatch.setattr("losiko_torch.flow._release", look)
+    monkeypatch.setattr("losiko_torch.batching.in_flight._release", look)
     with pytest.warns(UserWarning, match="out of memory with 8 atoms in a batch: going on with 4"):
         assert flow(range(2), [4, 4], Room(8), Large()) == []
     assert given_back == [None, None]

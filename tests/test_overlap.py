@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 
-from losiko_torch.overlap import Behind, ahead
+from losiko_torch.io.overlap import Behind, ahead
 
 
 def running(name):

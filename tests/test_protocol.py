@@ -25,8 +25,9 @@ from losiko_torch import (
     relax,
     score,
 )
+from losiko_torch.batching.memory import atoms_that_fit, bytes_per_atom
 from losiko_torch.cli import main
-from losiko_torch.descriptors.protocol import (
+from losiko_torch.descriptors.interface import (
     bytes_of,
     cutoff_of,
     features_of,
@@ -34,10 +35,9 @@ from losiko_torch.descriptors.protocol import (
     species_of,
     summary_of,
 )
-from losiko_torch.mapping import environment_map
-from losiko_torch.memory import atoms_that_fit, bytes_per_atom
-from losiko_torch.neighbor_list import Sight
-from losiko_torch.neighbors import find_pairs
+from losiko_torch.report.environment_map import environment_map
+from losiko_torch.systems.neighbors import find_pairs
+from losiko_torch.systems.verlet_list import Sight
 
 MOLECULES = ["CH4", "C2H6", "C2H4", "CH3OH", "CH3CH2OH", "H2CO", "H2O", "HCOOH", "CH3OCH3"]
 ELEMENTS = ["H", "C", "O", "Si"]
@@ -459,7 +459,7 @@ def test_damaged_files_are_refused(file, change, sentence):
 
 def test_describing_in_parts_gives_the_same(monkeypatch):
     whole = made("learned")
-    monkeypatch.setattr("losiko_torch.database.layout.ATOMS_AT_ONCE", 7)
+    monkeypatch.setattr("losiko_torch.database.building.order.ATOMS_AT_ONCE", 7)
     parts = EnvironmentDatabase.build(map(molecule, MOLECULES), DESCRIPTORS["learned"]())
     for number, part in whole.environments.items():
         other = parts.environments[number]

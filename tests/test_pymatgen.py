@@ -10,8 +10,8 @@ from ase.constraints import FixAtoms, FixCartesian
 from small_database import database, rattled, soap
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax, score
-from losiko_torch.conversion import as_atoms
-from losiko_torch.mapping import environment_map
+from losiko_torch.report.environment_map import environment_map
+from losiko_torch.systems.pymatgen import as_atoms
 
 core = pytest.importorskip("pymatgen.core", reason="pymatgen is not installed")
 from pymatgen.io.ase import AseAtomsAdaptor  # noqa: E402

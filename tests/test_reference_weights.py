@@ -17,13 +17,14 @@ from test_targets import prepare, problem, values
 
 from losiko_torch import EnvironmentDatabase, InputError, LosikoCalculator, relax, score
 from losiko_torch.cli import main
-from losiko_torch.database import index, weighted_index
-from losiko_torch.database.weighted_index import weighted_search
-from losiko_torch.mapping import environment_map
-from losiko_torch.objective import Objective
-from losiko_torch.structures import Batch
-from losiko_torch.targets import LocallyLinear
-from losiko_torch.weights import WEIGHT
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets import LocallyLinear
+from losiko_torch.report.environment_map import environment_map
+from losiko_torch.search import exact as index
+from losiko_torch.search import weighted as weighted_index
+from losiko_torch.search.weighted import weighted_search
+from losiko_torch.systems.atom_weights import WEIGHT
+from losiko_torch.systems.batch import Batch
 
 # --- the search
 

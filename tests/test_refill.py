@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from small_database import database, rattled, soap
 
 from losiko_torch import EnvironmentDatabase, Stage, relax
-from losiko_torch.batch_relaxation import Progress
-from losiko_torch.flow import REFILL, Company, Room, flow
-from losiko_torch.objective import Objective
-from losiko_torch.optimizers.named import GRADIENT_OPTIMIZERS
+from losiko_torch.batching.in_flight import REFILL, Company, Room, flow
+from losiko_torch.loss.objective import Objective
+from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS
+from losiko_torch.relaxation.batch_loop import Progress
 
 #: All of the same elements.
 NAMES = ["CH3OH", "HCOOH", "H2CO", "CH3CHO", "CH3CH2OH", "HCOOCH3", "CH3OCH3", "CH3COOH"]

@@ -10,12 +10,13 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 from small_database import database, rattled, soap, water_database
 
-from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax, score, stages
+from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax, score
 from losiko_torch.database.environments import Environments
-from losiko_torch.objective import Objective
-from losiko_torch.structures import Batch
-from losiko_torch.targets import LocallyLinear
-from losiko_torch.verdict import judge
+from losiko_torch.loss.judge import judge
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets import LocallyLinear
+from losiko_torch.relaxation import stages
+from losiko_torch.systems.batch import Batch
 
 MANY = ["CH3OH", "C6H6", "H2O", "CH3NO2", "C5H5N", "isobutane", "HCN", "CH3CONH2", "C4H4O"]
 
@@ -355,7 +356,7 @@ def test_nelder_mead_is_a_yardstick():
         return judge(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("losiko_torch.optimizers.nelder_mead.judge", counted)
+        patch.setattr("losiko_torch.relaxation.nelder_mead.judge", counted)
         (theirs,) = relax(start, water_database(), dtype="float64", optimizer="nelder-mead")
     assert theirs.converged
     assert theirs.n_steps == len(calls)

@@ -7,10 +7,10 @@ import small_run
 from ase.collections import g2
 from small_run import failed, row, table
 
-from losiko_torch.report import references
+from losiko_torch.report import names as references
 from losiko_torch.report.failures import grouped, left_out
 from losiko_torch.report.histograms import BINS, histograms
-from losiko_torch.report.references import References, references_of
+from losiko_torch.report.names import References, references_of
 from losiko_torch.report.summary import as_number, summarize
 from losiko_torch.report.usage import usage
 

@@ -18,8 +18,9 @@ from small_run import failed, row
 
 from losiko_torch import InputError
 from losiko_torch.cli import main
-from losiko_torch.report import page, references
-from losiko_torch.report.references import references_of
+from losiko_torch.report import names as references
+from losiko_torch.report import page
+from losiko_torch.report.names import references_of
 from losiko_torch.report.summary import summarize
 from losiko_torch.report.usage import usage
 

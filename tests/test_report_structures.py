@@ -9,7 +9,7 @@ from ase.collections import g2
 from small_run import row
 
 from losiko_torch.report import structures
-from losiko_torch.report.references import References
+from losiko_torch.report.names import References
 
 
 def entry(atoms, worst=0):

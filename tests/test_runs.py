@@ -19,8 +19,8 @@ from small_database import NAMES, database, rattled
 from losiko_torch import read_structures
 from losiko_torch.cli import main
 from losiko_torch.errors import InputError
-from losiko_torch.references import REFERENCE, deviation, with_references
 from losiko_torch.runs.folder import RunFolder, locked
+from losiko_torch.systems.reference_geometry import REFERENCE, deviation, with_references
 
 COUNT = 60
 #: Small batches, so that there are several shards, and few steps.

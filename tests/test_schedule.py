@@ -9,8 +9,8 @@ from ase.constraints import FixAtoms
 from small_database import database, rattled
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError, Stage, annealed, relax, score
-from losiko_torch.optimizers.named import OPTIMIZERS
-from losiko_torch.schedule import LEAST_NOISE, gaussian, parse_schedule
+from losiko_torch.optimizers.registry import OPTIMIZERS
+from losiko_torch.relaxation.schedule import LEAST_NOISE, gaussian, parse_schedule
 
 EXACT = {"dtype": "float64"}
 SHORT = {"noise": (0.01, 0.6), **EXACT}
@@ -108,7 +108,7 @@ def test_neighbors_may_grow_stage_by_stage():
 
 
 def test_a_failure_in_an_early_stage_fails_and_disturbs_nobody(monkeypatch):
-    from losiko_torch.objective import Objective
+    from losiko_torch.loss.objective import Objective
 
     evaluate = Objective.evaluate
 
@@ -249,7 +249,7 @@ def test_wrong_arguments_are_refused(arguments, sentence):
 
 
 def test_the_start_is_the_inputs_even_if_the_input_fails(monkeypatch):
-    from losiko_torch import stages
+    from losiko_torch.relaxation import stages
 
     results_of = stages.results_of
 
@@ -308,7 +308,7 @@ def test_noise_looks_only_at_what_can_change(movable, noise, monkeypatch):
 
     Leaps carry atoms in one step from where others see them to where they do not.
     """
-    from losiko_torch.objective import Objective
+    from losiko_torch.loss.objective import Objective
 
     soap = SOAP(
         species=["Si"], r_cut=2.6, n_max=4, l_max=3, sigma=0.2, smooth_width=0.5, periodic=True

@@ -8,7 +8,7 @@ from ase.constraints import FixAtoms
 from small_database import database, rattled
 
 from losiko_torch import InputError, StructureError, near_plane, relax, within
-from losiko_torch.selection import selection
+from losiko_torch.systems.selection import selection
 
 
 def slab():

@@ -11,9 +11,9 @@ from test_calculator import relative_error
 
 from losiko_torch import EnvironmentDatabase, InputError, LosikoCalculator, relax, score
 from losiko_torch.cli import main
-from losiko_torch.defaults import CRYSTALS, MOLECULES
-from losiko_torch.similarity import Similarity, kernel_form
-from losiko_torch.targets import LocallyLinear, Nearest
+from losiko_torch.database.defaults import CRYSTALS, MOLECULES
+from losiko_torch.loss.settings import Similarity, kernel_form
+from losiko_torch.loss.targets import LocallyLinear, Nearest
 
 DEGREES = [0.5, 1, 2, 4.5, 40]
 

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from test_soap_parity import MODES, ORGANIC, WEIGHTINGS, dscribes, rattled_triclinic
 
-from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError
 
 ANALYTICAL, NUMERICAL, KINK = 1e-8, 1e-6, 1e-4

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import molecule
 from test_soap_parity import ORGANIC
 
-from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
 
 BAD_PARAMETERS = [

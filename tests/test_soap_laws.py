@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from losiko_torch.descriptors.soap import SOAP
-from losiko_torch.structures import Batch
+from losiko_torch.descriptors.soap.soap import SOAP
+from losiko_torch.systems.batch import Batch
 
 BASIS = {"species": ["H", "C", "N", "O"], "r_cut": 3.0, "n_max": 3, "l_max": 3, "sigma": 0.4}
 SMALL = {"species": ["H", "O"], "r_cut": 2.0, "n_max": 2, "l_max": 2, "sigma": 0.3}
@@ -123,7 +123,7 @@ def test_batch_equals_its_structures(variant):
 
 
 def test_list_equals_its_structures_across_groups(monkeypatch):
-    monkeypatch.setattr("losiko_torch.descriptors.numpy_interface.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("losiko_torch.descriptors.dscribe_api.ROWS_AT_ONCE", 7)
     structures = [molecule(name) for name in ("CH4", "H2O", "CH3CONH2", "NH3", "CO")]
     soap = SOAP(**BASIS)
     for row, atoms in zip(soap.create(structures), structures, strict=True):
@@ -205,7 +205,7 @@ def test_smooth_cutoff_leaves_no_jump(rbf):
 
 
 def test_smooth_cutoff_has_two_continuous_derivatives():
-    from losiko_torch.descriptors.weighting import smooth_cutoff
+    from losiko_torch.descriptors.soap.neighbor_weights import smooth_cutoff
 
     def derivatives(r: float) -> torch.Tensor:
         at = torch.tensor([r], dtype=torch.float64, requires_grad=True)
@@ -267,7 +267,7 @@ def test_finite_in_single_precision_at_degree_20(rbf, sigma):
 def test_chunks_of_pairs_do_not_matter(rbf, monkeypatch):
     atoms, soap = molecule("CH3CONH2"), SOAP(**BASIS, rbf=rbf)
     whole = soap.create(atoms)
-    monkeypatch.setattr("losiko_torch.descriptors.polynomial.CHUNK_ENTRIES", 5000)
+    monkeypatch.setattr("losiko_torch.descriptors.soap.polynomial_basis.CHUNK_ENTRIES", 5000)
     assert same(soap.create(atoms), whole, 1e-13)
 
 

@@ -15,8 +15,8 @@ from ase.build import bulk, fcc111, molecule
 from ase.collections import g2
 from scipy.special import spherical_in
 
-from losiko_torch.descriptors.polynomial import PolynomialBasis
-from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.descriptors.soap.polynomial_basis import PolynomialBasis
+from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError
 
 PARITY = 1e-8

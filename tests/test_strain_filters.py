@@ -16,8 +16,8 @@ from losiko_torch import (
     annealed,
     relax,
 )
-from losiko_torch.coordinates import Coordinates, StrainFilter
-from losiko_torch.optimizers.named import GRADIENT_OPTIMIZERS, OPTIMIZERS
+from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS, OPTIMIZERS
+from losiko_torch.relaxation.coordinates import Coordinates, StrainFilter
 
 EXACT = {"dtype": "float64", "cell": True, "targets": "nearest", "fmax": 1e-5}
 

@@ -10,7 +10,7 @@ from ase.spacegroup import crystal
 from scipy.spatial.transform import Rotation
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax, score
-from losiko_torch.symmetry import symmetrized
+from losiko_torch.relaxation.symmetry import symmetrized
 
 
 def crystals():

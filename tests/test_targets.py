@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from losiko_torch.database.references import Environments
+from losiko_torch.database.element import Environments
 from losiko_torch.errors import InputError
-from losiko_torch.targets import LocallyLinear, Nearest, make_target
+from losiko_torch.loss.targets import LocallyLinear, Nearest, make_target
 
 
 def problem(n=6, k=5, r=12, seed=0, spread=0.3):
@@ -143,7 +143,7 @@ def test_a_descriptor_equal_to_a_reference_takes_it(dtype):
 def test_blocks_of_any_size_give_the_same(monkeypatch):
     p, references, indices = problem(n=50)
     wanted = values(LocallyLinear(5), p, references, indices)
-    monkeypatch.setattr("losiko_torch.database.index.BLOCK_BYTES", 3000)
+    monkeypatch.setattr("losiko_torch.search.exact.BLOCK_BYTES", 3000)
     for one, other in zip(wanted, values(LocallyLinear(5), p, references, indices), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-14)
 

@@ -17,10 +17,10 @@ from ase.constraints import FixAtoms, FixBondLength
 from ase.spacegroup import Spacegroup
 
 from losiko_torch.errors import InputError
-from losiko_torch.outputs import check_output
-from losiko_torch.result_files import WRITERS
+from losiko_torch.io.atomic import check_output
+from losiko_torch.io.extxyz import replacing, writable, write_results
+from losiko_torch.io.writers import WRITERS
 from losiko_torch.results import Result
-from losiko_torch.writing import replacing, writable, write_results
 
 SUFFIXES = tuple(WRITERS)
 
@@ -192,7 +192,7 @@ def limited(tmp_path, code):
 
 def test_full_disk(tmp_path):
     code = """
-    from losiko_torch.writing import replacing
+    from losiko_torch.io.extxyz import replacing
     from losiko_torch.errors import InputError
     try:
         with replacing("out.xyz") as file:
@@ -242,7 +242,7 @@ def test_checks_of_the_output(tmp_path, monkeypatch):
 def test_signals_while_writing_leave_nothing(tmp_path, number):
     code = f"""
     import os, signal, time
-    import losiko_torch.cli.relaxing as command
+    import losiko_torch.cli.relax_run as command
     from losiko_torch import cli
     from ase.build import molecule
     import ase.io

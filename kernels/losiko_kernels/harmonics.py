@@ -1,6 +1,6 @@
 r"""Numbers of the recursions for real solid harmonics R_lm = r^l Y_lm and their gradient.
 
-With W_lm = Pbar_lm(z, r^2) (x + iy)^m as in ``losiko_torch.descriptors.harmonics``,
+With W_lm = Pbar_lm(z, r^2) (x + iy)^m as in ``losiko_torch.descriptors.soap.harmonics``,
 
     Pbar_lm = step_lm (z Pbar_{l-1,m} - damp_lm r^2 Pbar_{l-2,m}),
 

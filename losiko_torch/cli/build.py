@@ -14,14 +14,14 @@ from losiko_torch.cli.console import note, progress
 from losiko_torch.cli.info import describe
 from losiko_torch.cli.inputs import WHAT, Force, Structures, input_files, read_inputs
 from losiko_torch.cli.tables import plural, print_failures
+from losiko_torch.database.building.checkpoint import remove_parts
 from losiko_torch.database.components import COMPONENTS, COMPONENTS_OF_MANY, MANY
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.database.parts import remove_parts
-from losiko_torch.database.sources import SOURCE, parse_filter
-from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
-from losiko_torch.outputs import check_output
-from losiko_torch.structures import check_structure
+from losiko_torch.io.atomic import check_output
+from losiko_torch.io.read import SOURCE, parse_filter
+from losiko_torch.systems.batch import check_structure
 
 SOAP_PANEL, NOTES = "Descriptor (SOAP, in DScribe's terms)", "Notes kept in the database"
 

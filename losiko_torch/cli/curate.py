@@ -13,13 +13,13 @@ from losiko_torch.cli.build import NOTES, Output
 from losiko_torch.cli.console import progress
 from losiko_torch.cli.info import describe
 from losiko_torch.cli.inputs import WHAT, Force
-from losiko_torch.database import curation
-from losiko_torch.database.combining import united
 from losiko_torch.database.components import COMPONENTS
+from losiko_torch.database.curate import select as curation
+from losiko_torch.database.curate.union import united
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.database.sources import parse_record_filter
 from losiko_torch.errors import InputError
-from losiko_torch.outputs import check_output
+from losiko_torch.io.atomic import check_output
+from losiko_torch.io.read import parse_record_filter
 
 STEPS = "Steps, in this order"
 

@@ -15,12 +15,12 @@ from rich.text import Text
 from losiko_torch.cli.console import stdout
 from losiko_torch.cli.inputs import open_database
 from losiko_torch.cli.tables import structure_table
+from losiko_torch.database.builtin import cache_file
 from losiko_torch.database.components import compact
-from losiko_torch.database.embedded import cache_file
+from losiko_torch.database.curate.provenance import CURATION, MADE_FROM
+from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.database.provenance import CURATION, MADE_FROM
-from losiko_torch.database.references import Environments
-from losiko_torch.descriptors.protocol import species_of, summary_of
+from losiko_torch.descriptors.interface import species_of, summary_of
 
 File = Annotated[
     Path | None,

@@ -10,9 +10,9 @@ import typer
 from ase import Atoms
 
 from losiko_torch.cli.console import note, progress
-from losiko_torch.database.embedded import cache_file, default_database
+from losiko_torch.database.builtin import cache_file, default_database
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.database.sources import read_structures, split_source
+from losiko_torch.io.read import read_structures, split_source
 
 WHAT, HOW, WHERE = "Input and output", "Method", "Computer"
 

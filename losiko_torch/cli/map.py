@@ -23,9 +23,9 @@ from losiko_torch.cli.inputs import (
     open_database,
     read_inputs,
 )
-from losiko_torch.drawing import writer_for
-from losiko_torch.mapping import EnvironmentMap, environment_map
-from losiko_torch.outputs import check_output
+from losiko_torch.io.atomic import check_output
+from losiko_torch.report.environment_map import EnvironmentMap, environment_map
+from losiko_torch.report.map_drawing import writer_for
 
 Structures = Annotated[
     list[str] | None,

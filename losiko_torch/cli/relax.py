@@ -46,15 +46,15 @@ from losiko_torch.cli.relax_options import (
     parse_noise,
     parse_strain_mask,
 )
-from losiko_torch.cli.relaxing import Asked, Workers, relax_into_file, relax_into_folder
-from losiko_torch.database.reading import check_sources
+from losiko_torch.cli.relax_run import Asked, Workers, relax_into_file, relax_into_folder
 from losiko_torch.errors import InputError
-from losiko_torch.method import START_NOISE
-from losiko_torch.outputs import check_output
-from losiko_torch.relaxer import checked
-from losiko_torch.result_files import WRITERS
-from losiko_torch.schedule import parse_schedule
-from losiko_torch.selection import selection
+from losiko_torch.io.atomic import check_output
+from losiko_torch.io.stream import check_sources
+from losiko_torch.io.writers import WRITERS
+from losiko_torch.relaxation.relaxer import checked
+from losiko_torch.relaxation.schedule import parse_schedule
+from losiko_torch.relaxation.settings import START_NOISE
+from losiko_torch.systems.selection import selection
 
 Output = Annotated[
     Path | None,

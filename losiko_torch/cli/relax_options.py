@@ -8,7 +8,7 @@ import typer
 
 from losiko_torch.cli.inputs import HOW, WHAT, WHERE
 from losiko_torch.errors import InputError
-from losiko_torch.optimizers.named import OPTIMIZERS
+from losiko_torch.optimizers.registry import OPTIMIZERS
 
 MOVES, NOISE = "What moves", "Noise and stages"
 

@@ -14,10 +14,10 @@ from losiko_torch.cli import tables
 from losiko_torch.cli.console import stdout
 from losiko_torch.cli.inputs import WHAT, Force
 from losiko_torch.errors import InputError
-from losiko_torch.outputs import check_output
+from losiko_torch.io.atomic import check_output
 from losiko_torch.report.failures import left_out
+from losiko_torch.report.names import references_of
 from losiko_torch.report.page import is_page, write_page
-from losiko_torch.report.references import references_of
 from losiko_torch.report.summary import QUANTITIES, Summary, as_number, summarize
 from losiko_torch.report.usage import Usage, usage
 from losiko_torch.runs.folder import RECORD, RELAXED, TABLE, RunFolder

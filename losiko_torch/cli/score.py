@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from rich.text import Text
 
+from losiko_torch.batching.score import score as score_structures
 from losiko_torch.cli import tables
 from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
@@ -27,9 +28,8 @@ from losiko_torch.cli.inputs import (
     open_database,
     read_inputs,
 )
+from losiko_torch.loss.settings import Similarity
 from losiko_torch.results import Score
-from losiko_torch.scoring import score as score_structures
-from losiko_torch.similarity import Similarity
 
 Worst = Annotated[
     int | None,

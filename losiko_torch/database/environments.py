@@ -21,19 +21,16 @@ from ase.data import chemical_symbols
 from torch import nn
 
 from losiko_torch.checks import whole
-from losiko_torch.conversion import AnyStructure
-from losiko_torch.database import storage
-from losiko_torch.database.building import environments_of
+from losiko_torch.database import file as storage
+from losiko_torch.database.building.checkpoint import Parts, configuration_of
+from losiko_torch.database.building.describe import describable, record_of
+from losiko_torch.database.building.order import Layout
+from losiko_torch.database.building.project import environments_of
 from losiko_torch.database.components import COMPONENTS, usual_components
-from losiko_torch.database.describing import describable, record_of
-from losiko_torch.database.layout import Layout
-from losiko_torch.database.lists import recall
-from losiko_torch.database.parts import Parts, configuration_of
-from losiko_torch.database.references import Environments, full_name
-from losiko_torch.database.sources import parse_filter
-from losiko_torch.database.weighting import StructureWeights, as_weight, structure_weights
-from losiko_torch.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
-from losiko_torch.descriptors.protocol import (
+from losiko_torch.database.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
+from losiko_torch.database.element import Environments, full_name
+from losiko_torch.database.reference_weights import StructureWeights, as_weight, structure_weights
+from losiko_torch.descriptors.interface import (
     Descriptor,
     check_cutoff,
     name_of,
@@ -41,8 +38,11 @@ from losiko_torch.descriptors.protocol import (
     restriction,
     species_of,
 )
-from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
+from losiko_torch.io.read import parse_filter
+from losiko_torch.search.inverted_lists import recall
+from losiko_torch.systems.pymatgen import AnyStructure
 
 #: A build of no more parts than this is done again rather than resumed.
 FEW_PARTS = 2
@@ -229,19 +229,19 @@ class EnvironmentDatabase:
     # Curation, in modules that are made of this one.
     def thinned(self, distance: float) -> EnvironmentDatabase:
         """The database without near-duplicates; see ``curation.thinned``."""
-        from losiko_torch.database import curation
+        from losiko_torch.database.curate import select as curation
 
         return curation.thinned(self, distance)
 
     def farthest(self, per_element: int) -> EnvironmentDatabase:
         """So many environments of each element, spread widely; see ``curation.farthest``."""
-        from losiko_torch.database import curation
+        from losiko_torch.database.curate import select as curation
 
         return curation.farthest(self, per_element)
 
     def minus(self, other: EnvironmentDatabase, distance: float) -> EnvironmentDatabase:
         """The database without what another knows; see ``curation.minus``."""
-        from losiko_torch.database import curation
+        from losiko_torch.database.curate import select as curation
 
         return curation.minus(self, other, distance)
 
@@ -249,7 +249,7 @@ class EnvironmentDatabase:
         self, *others: EnvironmentDatabase, components: int | None = COMPONENTS
     ) -> EnvironmentDatabase:
         """One database of this one's references and those of others; see ``combining.united``."""
-        from losiko_torch.database import combining
+        from losiko_torch.database.curate import union as combining
 
         return combining.united([self, *others], components)
 

@@ -17,8 +17,8 @@ import torch
 from ase import Atoms
 from torch import nn
 
-from losiko_torch.descriptors.acsf import ACSF
-from losiko_torch.descriptors.protocol import (
+from losiko_torch.descriptors.acsf.acsf import ACSF
+from losiko_torch.descriptors.interface import (
     cutoff_of,
     device_of,
     features_of,
@@ -28,9 +28,9 @@ from losiko_torch.descriptors.protocol import (
     species_of,
     summary_of,
 )
-from losiko_torch.descriptors.soap import SOAP
+from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError
-from losiko_torch.structures import Batch
+from losiko_torch.systems.batch import Batch
 
 #: Descriptors that files can make again.
 KINDS: dict[str, type[SOAP] | type[ACSF]] = {"SOAP": SOAP, "ACSF": ACSF}

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import torch
 
-from losiko_torch.optimizers import stepping
-from losiko_torch.structures import sum_by_system
+from losiko_torch.optimizers import interface as stepping
+from losiko_torch.systems.batch import sum_by_system
 
 
 @dataclass(frozen=True)

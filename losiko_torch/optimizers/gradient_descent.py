@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import torch
 
-from losiko_torch.optimizers import stepping
-from losiko_torch.optimizers.stepping import limited
+from losiko_torch.optimizers import interface as stepping
+from losiko_torch.optimizers.interface import limited
 
 
 @dataclass(frozen=True)

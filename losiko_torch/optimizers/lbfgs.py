@@ -12,9 +12,9 @@ from typing import ClassVar
 
 import torch
 
-from losiko_torch.optimizers import stepping
-from losiko_torch.optimizers.stepping import limited
-from losiko_torch.structures import sum_by_system
+from losiko_torch.optimizers import interface as stepping
+from losiko_torch.optimizers.interface import limited
+from losiko_torch.systems.batch import sum_by_system
 
 #: Sufficient decrease demanded of a step, as a share of what the slope promises.
 ARMIJO = 1e-4

@@ -13,10 +13,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from losiko_torch.errors import InputError
-from losiko_torch.outputs import replacement
+from losiko_torch.io.atomic import replacement
 from losiko_torch.report.failures import left_out
 from losiko_torch.report.histograms import histograms
-from losiko_torch.report.references import References
+from losiko_torch.report.names import References
 from losiko_torch.report.structures import ball, elements, entries
 from losiko_torch.report.summary import QUANTITIES, Summary, as_number
 from losiko_torch.report.usage import Usage

@@ -13,7 +13,7 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from losiko_torch.report.references import References
+from losiko_torch.report.names import References
 
 if TYPE_CHECKING:
     import pyarrow as pa

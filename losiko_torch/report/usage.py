@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import chemical_symbols
 
-from losiko_torch.report.references import References, environment_keys, nearest_references
+from losiko_torch.report.names import References, environment_keys, nearest_references
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -27,11 +27,11 @@ from ase import Atoms
 from ase.io.extxyz import read_xyz
 from filelock import FileLock, Timeout
 
+from losiko_torch.batching.shards import RelaxedShard
 from losiko_torch.errors import InputError
-from losiko_torch.outputs import replacement
-from losiko_torch.result_table import SCHEMA, table_of
-from losiko_torch.shards import RelaxedShard
-from losiko_torch.writing import frame_of, replacing
+from losiko_torch.io.atomic import replacement
+from losiko_torch.io.extxyz import frame_of, replacing
+from losiko_torch.io.table import SCHEMA, table_of
 
 RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"
 LOCK = ".lock"

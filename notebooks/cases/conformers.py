@@ -11,7 +11,7 @@ from rdkit.Chem import AllChem
 from scipy.optimize import linear_sum_assignment
 
 from cases.energies import MMFF_ITERATIONS, has_parameters, perceive
-from losiko_torch.comparison import rmsd, superposed
+from losiko_torch.systems.geometry import rmsd, superposed
 
 #: Conformers made of a molecule, and the seed they come from.
 CONFORMERS, SEED = 20, 7

@@ -18,7 +18,7 @@ from ase import Atoms
 
 from cases import fetching, prototypes
 from cases.size import QUICK
-from losiko_torch.database.embedded import cache_folder, embedded_structures
+from losiko_torch.database.builtin import cache_folder, embedded_structures
 
 #: Materials Project entries that are amorphous cells: no part of a database of crystals.
 AMORPHOUS = {"mp-1244964", "mp-1244913", "mp-1245190"} | set(fetching.AMORPHOUS_SILICA)

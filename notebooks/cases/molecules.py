@@ -9,8 +9,8 @@ from ase import Atoms
 
 from cases.data import qm9_arrays
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.comparison import bond_errors, rmsd
 from losiko_torch.database.components import COMPONENTS
+from losiko_torch.systems.geometry import bond_errors, rmsd
 
 #: The descriptor of the embedded database, and that of the paper's QM9 case (its Table S1).
 SHARP = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}

@@ -17,7 +17,7 @@ from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from losiko_torch.comparison import superposed  # noqa: F401  for what is drawn over another
+from losiko_torch.systems.geometry import superposed  # noqa: F401  for what is drawn over another
 
 #: Colours from near to far, and the squared distance at which they end.
 COLORS, FAR = "viridis", 0.1

@@ -14,7 +14,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from cases import data
 from losiko_torch import SOAP, EnvironmentDatabase, score
-from losiko_torch.symmetry import symmetrized
+from losiko_torch.relaxation.symmetry import symmetrized
 
 #: Two carbon atoms closer than this (A) are bonded.
 BOND = 1.85

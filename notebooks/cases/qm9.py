@@ -20,8 +20,8 @@ from cases.conformers import same_conformers
 from cases.energies import ForceField, Relaxed, xtb_relaxed
 from cases.molecules import QM9, SHARP, SPECIES, deviations, with_noise
 from losiko_torch import SOAP, EnvironmentDatabase, Result, relax
-from losiko_torch.comparison import superposed
-from losiko_torch.mapping import ElementMap
+from losiko_torch.report.environment_map import ElementMap
+from losiko_torch.systems.geometry import superposed
 
 #: Standard deviation (Angstrom) of the noise on every coordinate.
 NOISE = 0.1

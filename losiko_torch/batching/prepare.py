@@ -1,0 +1,106 @@
+"""Looking at each structure before it joins a batch: can it be relaxed, and what may move?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms, FixCartesian
+
+from losiko_torch.database.building.describe import check_describable
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.errors import StructureError
+from losiko_torch.io.read import UNREADABLE
+from losiko_torch.relaxation.schedule import gaussian
+from losiko_torch.systems.atom_weights import atom_weights
+from losiko_torch.systems.batch import check_structure
+from losiko_torch.systems.pymatgen import AnyStructure, as_atoms, outline
+from losiko_torch.systems.selection import Selection, selected_coordinates
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A structure on its way into a batch.
+
+    Attributes:
+        atoms: The input itself, or what it is as ``ase.Atoms``.
+        movable: True where a coordinate may change, shape (n, 3).
+        copy: Which of the copies of an input it is; 0 for the input itself.
+        weights: Of the atoms' terms in the loss, shape (n,); None: 1.
+        problem: Why it cannot be worked on; None if it can.
+    """
+
+    atoms: Atoms
+    movable: np.ndarray
+    weights: np.ndarray | None = None
+    problem: str | None = None
+    copy: int = 0
+
+    def shaken(self, copy: int, sigma: float, seed: int) -> Prepared:
+        """A copy with N(0, sigma) Angstrom added to every movable coordinate."""
+        if self.problem is not None:
+            return replace(self, copy=copy)
+        atoms = self.atoms.copy()
+        noise = sigma * gaussian((seed, 0), [copy], [len(atoms)])
+        atoms.set_positions(atoms.positions + noise * self.movable, apply_constraint=False)
+        shaken = replace(self, atoms=atoms, copy=copy)
+        try:
+            check_structure(atoms)
+        except StructureError as error:
+            return replace(shaken, problem=str(error))
+        return shaken
+
+
+def prepare(
+    given: AnyStructure,
+    database: EnvironmentDatabase,
+    factors: Mapping[int, float],
+    select: Selection | None,
+) -> Prepared:
+    """Check a structure against a database and find what moves; a problem is noted, not raised.
+
+    ``factors`` are the weights of elements, by atomic number. ``select`` of None is for structures
+    that stay as they are: constraints do not matter then.
+    """
+    atoms = outline(given)
+    if UNREADABLE in atoms.info:
+        return Prepared(atoms, _nothing(atoms), problem=atoms.info[UNREADABLE])
+    try:
+        atoms = as_atoms(given)
+        check_describable(atoms, database.descriptor)
+        for number in np.unique(atoms.numbers).tolist():
+            database.references_of(number)
+        weights = atom_weights(atoms, factors)
+        if select is None:
+            return Prepared(atoms, _nothing(atoms), weights)
+        movable = movable_coordinates(atoms) & selected_coordinates(atoms, select)
+        return Prepared(atoms, movable, weights)
+    except StructureError as error:
+        return Prepared(atoms, _nothing(atoms), problem=str(error))
+
+
+def movable_coordinates(atoms: Atoms) -> np.ndarray:
+    """True where the constraints of a structure let a coordinate change, shape (n, 3).
+
+    Raises:
+        StructureError: For a constraint that is neither ``FixAtoms`` nor ``FixCartesian``, as it
+            would be broken silently.
+    """
+    movable = np.ones((len(atoms), 3), dtype=bool)
+    for constraint in atoms.constraints:
+        name = type(constraint).__name__
+        if not isinstance(constraint, (FixAtoms, FixCartesian)):
+            raise StructureError(
+                f"its constraint {name} cannot be honoured, only FixAtoms and FixCartesian can: "
+                "remove it"
+            )
+        if not np.isin(constraint.index, np.arange(-len(atoms), len(atoms))).all():
+            raise StructureError(f"its constraint {name} names atoms that it does not have")
+        movable[constraint.index] &= ~getattr(constraint, "mask", np.ones(3, dtype=bool))
+    return movable
+
+
+def _nothing(atoms: Atoms) -> np.ndarray:
+    return np.zeros((len(atoms), 3), dtype=bool)

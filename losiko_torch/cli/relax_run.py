@@ -1,0 +1,129 @@
+"""What ``losiko relax`` was asked for, done: from a stream of structures into a file or a run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from ase import Atoms
+
+from losiko_torch.batching.shards import WAITING, RelaxedShard, by_number
+from losiko_torch.cli.console import note, progress, stderr
+from losiko_torch.cli.inputs import open_database
+from losiko_torch.cli.tally import Tally
+from losiko_torch.io.overlap import Behind
+from losiko_torch.io.stream import count_of, streamed
+from losiko_torch.io.table import table_of
+from losiko_torch.io.writers import convert, result_file
+from losiko_torch.relaxation.relaxer import Relaxer
+from losiko_torch.runs.folder import RECORD, locked
+from losiko_torch.runs.identity import configuration
+from losiko_torch.runs.resume import folder_of, go_on
+from losiko_torch.systems.reference_geometry import with_references
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the results follow from.
+
+    Attributes:
+        sources: Files of structures. references: Files of the geometries that these should have.
+        database: A file; None: the embedded one. reference_weights: Key of its weights.
+        no_pbc: Whether all structures are molecules.
+        options: Those of ``relax``.
+    """
+
+    sources: list[str]
+    references: list[str]
+    database: Path | None
+    reference_weights: str | None
+    no_pbc: bool
+    options: dict[str, Any]
+
+    def structures(self) -> Iterator[Atoms]:
+        read = streamed(self.sources, self.no_pbc)
+        return with_references(read, streamed(self.references)) if self.references else read
+
+    def count(self) -> int | None:
+        """For a progress bar, where one is shown."""
+        return count_of(self.sources) if stderr().is_terminal else None
+
+    def relaxer(self, batch_atoms: int | None = None) -> Relaxer:
+        """With so many atoms in a batch, or what the options say."""
+        database = open_database(self.database, self.reference_weights)
+        options = self.options
+        if batch_atoms is not None:
+            options = options | {"batch_atoms": batch_atoms}
+        return Relaxer.make(None, database, **options)
+
+    def configuration(self) -> dict[str, Any]:
+        named = {"reference_weights": self.reference_weights, "no_pbc": self.no_pbc}
+        return configuration(self.sources, self.references, self.database, named | self.options)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many processes relax, and where; see ``relax``."""
+
+    count: int | None
+    ray_address: str | None
+
+
+def relax_into_file(
+    asked: Asked, output: Path, force: bool, in_order: bool, workers: Workers
+) -> tuple[Tally, str]:
+    """Write results as they come; what there is to tell of them, and the summary's end."""
+    tally, start = Tally(), time.perf_counter()
+    relaxer = asked.relaxer()
+    size = relaxer.work.batch_atoms
+
+    @contextmanager
+    def writing() -> Iterator[Callable[[RelaxedShard], None]]:
+        with result_file(output, force) as add:
+
+            def write(shard: RelaxedShard) -> None:
+                add(shard.results)
+                tally.add(table_of(shard.results))
+
+            yield write
+
+    with progress("relaxing", asked.count()) as done, Behind(writing(), WAITING) as writer:
+        relaxed = relaxer.run(asked.structures(), workers.count, workers.ray_address, done)
+        for shard in by_number(relaxed) if in_order else relaxed:
+            size = shard.batch_atoms
+            writer.put(shard)
+    seconds = time.perf_counter() - start
+    return tally, f"{seconds:.1f} s in batches of {size:,} atoms\nwritten to {output}"
+
+
+def relax_into_folder(
+    asked: Asked, path: Path, output: Path | None, force: bool, workers: Workers
+) -> tuple[Tally, str]:
+    """Relax what the run has not done yet; what there is to tell of all, and the summary's end."""
+    with locked(path):
+        there = (path / RECORD).exists()
+        folder = folder_of(path, sys.argv, asked.sources, asked.database, asked.configuration())
+        if folder.finished:
+            note(f"{path}: the run has finished already")
+        elif there:
+            note(f"{path}: going on after {folder.n_done():,} structures")
+        with progress("relaxing", asked.count()) as done:
+            folder = go_on(
+                folder, asked.structures, asked.relaxer, workers.count, workers.ray_address, done
+            )
+    tally = Tally()
+    for group in pq.ParquetFile(folder.table_file).iter_batches():
+        tally.add(group)
+    record = folder.record
+    written = [str(folder.structures_file), str(folder.table_file)]
+    if output is not None:
+        convert(folder.structures_file, folder.table_file, output, force)
+        written.append(str(output))
+    end = f"{record['seconds']:.1f} s in batches of {record['batch_atoms']:,} atoms"
+    return tally, f"{end}\nwritten to {', '.join(written)}"

@@ -1,0 +1,183 @@
+"""What a build has finished, in a folder: after a kill it goes on from there.
+
+The folder holds what the database is built from (``configuration.json``), the bases of each pass,
+and the parts that were projected onto them. Every file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from losiko_torch.database.building import order as layout
+from losiko_torch.database.stored_descriptor import StoredDescriptor
+from losiko_torch.errors import InputError
+from losiko_torch.io.atomic import replacement
+from losiko_torch.systems.atom_weights import own_weights
+
+CONFIGURATION = "configuration.json"
+#: Of what a build writes into its folder.
+PATTERNS = (CONFIGURATION, "bases-*.safetensors", "part-*.safetensors")
+
+#: Of an element: components (n, r) and the share of the squared length that each lost, (n,).
+Projected = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Finished parts of a build in ``folder``; None: nothing is kept."""
+
+    folder: Path | None
+
+    @classmethod
+    def in_folder(cls, folder: Path, configuration: dict[str, Any]) -> Parts:
+        """Those of a build of this configuration, whether it was begun before or not.
+
+        Raises:
+            InputError: If the folder holds something else, or parts of another configuration.
+        """
+        path = folder / CONFIGURATION
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                if any(folder.iterdir()):
+                    raise InputError(f"{folder}: holds other files, not the parts of a build")
+                with replacement(path) as temporary:
+                    temporary.write_text(json.dumps(configuration, indent=1))
+            before = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder}: cannot be used for the parts of a build ({error})"
+            ) from None
+        if not isinstance(before, dict):
+            raise InputError(f"{path}: damaged: remove the folder to begin anew")
+        for name, value in json.loads(json.dumps(configuration)).items():
+            if before.get(name) != value:
+                raise InputError(
+                    f"{folder}: the parts of a build with other {name} "
+                    f"({_difference(before.get(name), value)}): remove the folder to begin anew"
+                )
+        return cls(folder)
+
+    def bases(self, passage: int) -> dict[int, torch.Tensor] | None:
+        """The bases of a pass by element, if they were found already."""
+        found = self._read(f"bases-{passage}")
+        return None if found is None else _by_number(found)
+
+    def keep_bases(self, passage: int, bases: dict[int, torch.Tensor]) -> None:
+        self._write(f"bases-{passage}", {chemical_symbols[z]: each for z, each in bases.items()})
+
+    def load(
+        self, passage: int, number: int, counts: dict[int, int]
+    ) -> dict[int, Projected] | None:
+        """A part with so many environments of each element, if it is finished."""
+        found = self._read(_name(passage, number))
+        if found is None:
+            return None
+        part = {
+            z: (
+                found.get(f"{chemical_symbols[z]}/vectors"),
+                found.get(f"{chemical_symbols[z]}/lost"),
+            )
+            for z in counts
+        }
+        for z, each in part.items():
+            if any(tensor is None or len(tensor) != counts[z] for tensor in each):
+                raise InputError(f"{self.folder}: a part is damaged: remove the folder")
+        return part  # type: ignore[return-value]
+
+    def keep(self, passage: int, number: int, part: dict[int, Projected]) -> None:
+        tensors = {}
+        for z, (vectors, lost) in part.items():
+            tensors[f"{chemical_symbols[z]}/vectors"] = _smallest(vectors)
+            tensors[f"{chemical_symbols[z]}/lost"] = lost
+        self._write(_name(passage, number), tensors)
+
+    def _write(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
+        if self.folder is None:
+            return
+        with replacement(self.folder / f"{name}.safetensors", overwrite=True) as temporary:
+            try:
+                save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, temporary)
+            except SafetensorError as error:
+                raise OSError(str(error)) from None
+
+    def _read(self, name: str) -> dict[str, torch.Tensor] | None:
+        path = None if self.folder is None else self.folder / f"{name}.safetensors"
+        if path is None or not path.exists():
+            return None
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path}: damaged ({error}): remove it to compute it anew") from None
+
+
+def configuration_of(
+    descriptor: nn.Module, components: dict[int, int | None], structures: list[Atoms]
+) -> dict[str, Any]:
+    """What the parts of a build depend on, ready for JSON."""
+    stored = StoredDescriptor.of(descriptor, sorted(components))
+    told: dict[str, Any] = {"kind": stored.kind, **stored.parameters}
+    if stored.fingerprint is not None:
+        told["fingerprint"] = hashlib.sha256(stored.fingerprint.numpy().tobytes()).hexdigest()
+    return {
+        "descriptor": told,
+        "components": {chemical_symbols[z]: count for z, count in components.items()},
+        "structures": {"number": len(structures), "digest": digest(structures)},
+        "sizes": {"at once": layout.ATOMS_AT_ONCE, "a part": layout.ATOMS_A_PART},
+    }
+
+
+def digest(structures: list[Atoms]) -> str:
+    """Changes with any atom, cell or weight of the structures, or their order."""
+    found = hashlib.sha256()
+    for atoms in structures:
+        weights = own_weights(atoms)
+        for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, weights):
+            found.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+        found.update(len(atoms).to_bytes(8, "little"))
+    return found.hexdigest()
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a build wrote into its folder, and the folder if nothing else is in it."""
+    for pattern in PATTERNS:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _smallest(vectors: torch.Tensor) -> torch.Tensor:
+    """In float16 where that changes nothing."""
+    half = vectors.half()
+    return half if torch.equal(half.float(), vectors) else vectors
+
+
+def _name(passage: int, number: int) -> str:
+    return f"part-{passage}-{number:06}"
+
+
+def _by_number(tensors: dict[str, torch.Tensor]) -> dict[int, torch.Tensor]:
+    return {atomic_numbers[symbol]: tensor for symbol, tensor in tensors.items()}
+
+
+def _difference(before: Any, now: Any) -> str:
+    """The first entry that differs, or both values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in now:
+            if before.get(key) != now[key]:
+                inner = _difference(before.get(key), now[key])
+                return f"{key}: {inner}" if isinstance(now[key], dict) else f"{key} {inner}"
+    return f"{before} there, {now} here"

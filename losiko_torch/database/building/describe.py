@@ -1,0 +1,111 @@
+"""What ``EnvironmentDatabase.build`` asks of a structure, makes of a few, and keeps of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import nn
+
+from losiko_torch.descriptors.evaluation import unit_features
+from losiko_torch.descriptors.interface import (
+    device_of,
+    is_periodic,
+    name_of,
+    species_of,
+)
+from losiko_torch.errors import InputError, StructureError
+from losiko_torch.io.read import SOURCE, Filter
+from losiko_torch.systems.atom_weights import own_weights
+from losiko_torch.systems.batch import Batch, check_structure
+from losiko_torch.systems.pymatgen import AnyStructure, as_atoms, check_type, one_by_one
+from losiko_torch.systems.species import check_known
+
+#: Keys of a structure's info that start like this are results, not what it is.
+OWN = "losiko_"
+#: Characters of a text in a structure's info that is kept.
+LONGEST = 200
+
+
+def check_describable(atoms: Atoms, descriptor: nn.Module) -> None:
+    """Raise ``StructureError`` where a descriptor cannot describe a structure faithfully."""
+    check_structure(atoms)
+    species = species_of(descriptor)
+    if species is not None:
+        check_known(atoms.numbers, species)
+    if atoms.pbc.any() and not is_periodic(descriptor):
+        raise StructureError(
+            "it is periodic but the descriptor is not: use a database of periodic structures "
+            "(periodic=True), or set pbc=False on the structure"
+        )
+
+
+def describable(
+    structures: AnyStructure | Iterable[AnyStructure],
+    descriptor: nn.Module,
+    filters: list[Filter],
+    done: Callable[[int], None],
+) -> tuple[list[Atoms], list[str]]:
+    """Structures that pass the filters and can be described, and why others cannot.
+
+    Calls ``done`` with the number of those that nothing more is to be done with.
+
+    Raises:
+        InputError: If none is left.
+    """
+    chosen: list[Atoms] = []
+    skipped: list[str] = []
+    filtered = 0
+    for place, given in enumerate(one_by_one(structures)):
+        check_type(given, place)
+        name: Any = place
+        try:
+            atoms = as_atoms(given)
+            if all(passes(atoms) for passes in filters):
+                name = atoms.info.get(SOURCE, place)
+                check_describable(atoms, descriptor)
+                own_weights(atoms)
+                chosen.append(atoms)
+                continue
+            filtered += 1
+        except StructureError as error:
+            skipped.append(f"structure {name}: {error}")
+        done(1)
+    if not chosen:
+        reason = f"{filtered} did not pass the filters" if filtered else "none was given"
+        raise InputError(f"no structure for the database: {skipped[0] if skipped else reason}")
+    return chosen, skipped
+
+
+def describe(structures: list[Atoms], descriptor: nn.Module) -> torch.Tensor:
+    """Descriptors of all atoms of a few structures, of unit length, (n, F), float32."""
+    batch = Batch.from_atoms(structures, device=device_of(descriptor))
+    vectors = unit_features(descriptor, batch).float()
+    if not torch.isfinite(vectors).all():
+        raise InputError(f"{name_of(descriptor)} gives features that are not finite")
+    return vectors
+
+
+def record_of(atoms: Atoms) -> dict[str, Any]:
+    """What is kept of a structure: its formula, its source, and what its info says in short.
+
+    Of a periodic one also that it is.
+    """
+    record: dict[str, Any] = {"formula": atoms.get_chemical_formula()}
+    if atoms.pbc.any():
+        record["periodic"] = True
+    for key, value in atoms.info.items():
+        if key == "periodic":  # what the cell says counts
+            continue
+        if isinstance(value, np.generic):
+            value = value.item()
+        if key == SOURCE:
+            record["source"] = value
+        elif isinstance(key, str) and not key.startswith(OWN) and key not in record:
+            short = isinstance(value, str) and len(value) <= LONGEST
+            if short or isinstance(value, (int, float)):
+                record[key] = value
+    return record

@@ -1,0 +1,93 @@
+"""The embedded database: organic molecules of H, C, N, O, F, S and Cl in every installation.
+
+The package ships structures only. Their descriptors are computed at first use, which takes about a
+minute on one core, and kept in the user's cache folder (or in ``LOSIKO_CACHE``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from ase import Atoms
+
+from losiko_torch.database import file as storage
+from losiko_torch.database.components import COMPONENTS
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.descriptors.soap.soap import SOAP
+from losiko_torch.errors import InputError
+
+#: Parameters of its descriptor, in DScribe's terms (lengths in Angstrom).
+PARAMETERS: dict[str, Any] = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}
+ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
+
+
+@lru_cache(maxsize=1)
+def default_database() -> EnvironmentDatabase:
+    """The embedded database on the CPU, from the cache where it is there already."""
+    path = cache_file()
+    if path.exists():
+        try:
+            return EnvironmentDatabase.load(path)
+        except InputError:
+            pass  # A damaged cache is no reason to stop: it is made again.
+    descriptor = SOAP(species=ELEMENTS, **PARAMETERS)
+    database = EnvironmentDatabase.build(
+        embedded_structures(), descriptor, metadata=embedded_metadata()
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        database.save(path, overwrite=True)
+    except (OSError, InputError):
+        pass  # A folder that cannot be written to costs time at the next start, nothing else.
+    return database
+
+
+def embedded_structures(path: Path | None = None) -> Iterator[Atoms]:
+    """The molecules, most important first: any first part is a good database.
+
+    Args:
+        path: Another archive, such as the one of an older version.
+    """
+    with np.load(path or _archive(), allow_pickle=False) as archive:
+        numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
+        smiles = archive["smiles"].tobytes().decode().split("\n")
+    for k in range(len(offsets) - 1):
+        atoms = slice(offsets[k], offsets[k + 1])
+        yield Atoms(numbers[atoms], positions[atoms].astype(float), info={"smiles": smiles[k]})
+
+
+def embedded_metadata(path: Path | None = None) -> dict[str, Any]:
+    """Title, level of theory, licence and how it was made; of another archive as above."""
+    with np.load(path or _archive(), allow_pickle=False) as archive:
+        return json.loads(archive["metadata"].tobytes().decode())
+
+
+def cache_folder() -> Path:
+    """Where computed descriptors are kept."""
+    chosen = os.environ.get("LOSIKO_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("losiko")
+
+
+def cache_file() -> Path:
+    """Where the computed database is once it has been used."""
+    return cache_folder() / f"organic-{_fingerprint()}.losiko"
+
+
+def _archive() -> Path:
+    return Path(str(files("losiko_torch") / "data" / "organic.npz"))
+
+
+def _fingerprint() -> str:
+    """Changes with the structures, the descriptor and the format, so that no cache is stale."""
+    digest = hashlib.sha256(_archive().read_bytes())
+    digest.update(json.dumps([PARAMETERS, ELEMENTS, COMPONENTS, storage.VERSION]).encode())
+    return digest.hexdigest()[:12]

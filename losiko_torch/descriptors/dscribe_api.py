@@ -1,0 +1,291 @@
+"""The numpy side of a descriptor, called as DScribe's: ``create`` and ``derivatives``.
+
+Centers given as positions become points of atomic number 0, which see atoms but are not seen.
+Derivatives are exact, by forward-mode automatic differentiation: a batch of copies of the
+structure, each with one coordinate of one atom as its tangent.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch.autograd import forward_ad
+
+from losiko_torch.errors import InputError, StructureError
+from losiko_torch.systems.batch import Batch, check_structure
+from losiko_torch.systems.species import check_known
+
+#: Rows computed at once; bounds the memory that a long list of structures takes.
+ROWS_AT_ONCE = 1024
+
+
+class NumpyInterface:
+    """``create`` and ``derivatives`` for a module that maps a batch to one row a center."""
+
+    periodic: bool
+    average: str
+    sparse: bool
+    dtype: str
+    get_number_of_features: Callable[[], int]
+    _species: tuple[int, ...]
+    __call__: Callable[..., Any]
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers, ascending, that the features are ordered by. Unlike DScribe's, fixed."""
+        return self._species
+
+    def check_elements(self, numbers: np.ndarray) -> None:
+        """Raise ``StructureError`` for atomic numbers (N,) not among ``species``; 0 is no atom."""
+        check_known(numbers, self.species)
+
+    def create(
+        self,
+        system: Atoms | Sequence[Atoms],
+        centers: Sequence | None = None,
+        n_jobs: int = 1,
+        only_physical_cores: bool = False,
+        verbose: bool = False,
+    ) -> Any:
+        """Features of one or many structures as numpy (or ``sparse.COO``).
+
+        Args:
+            system: One ``Atoms`` or a list.
+            centers: Atom indices or Cartesian positions (Angstrom); for a list of structures, one
+                such list for each. None: every atom.
+            n_jobs, only_physical_cores, verbose: Accepted for DScribe's sake; torch uses its own
+                threads.
+
+        Returns:
+            (n_centers, n_features), or (n_features,) with averaging. For a list of several
+            structures one array (n_structures, ...) if they agree in shape, else a list; a list of
+            one gives what its structure gives, as in DScribe.
+
+        Raises:
+            StructureError: For a structure that cannot be described, naming its place in the list.
+        """
+        structures, centers = _as_lists(system, centers)
+        if len(centers) != len(structures):
+            raise InputError(f"{len(structures)} structures but {len(centers)} lists of centers")
+        points = [
+            self._points(number, atoms, list_, attach=True)
+            for number, (atoms, list_) in enumerate(zip(structures, centers, strict=True))
+        ]
+        rows: list[np.ndarray] = []
+        for group in _groups(points):
+            rows.extend(self._rows(group))
+        if len(rows) == 1:
+            return self._formatted(rows[0])
+        same_shape = all(row.shape == rows[0].shape for row in rows)
+        if same_shape and rows:
+            return self._formatted(np.stack(rows))
+        return [self._formatted(row) for row in rows]
+
+    def derivatives(
+        self,
+        system: Atoms | Sequence[Atoms],
+        centers: Sequence | None = None,
+        include: Sequence | None = None,
+        exclude: Sequence | None = None,
+        method: str = "auto",
+        return_descriptor: bool = True,
+        attach: bool = False,
+        n_jobs: int = 1,
+        only_physical_cores: bool = False,
+        verbose: bool = False,
+    ) -> Any:
+        """Derivatives of the features with respect to atomic positions (1/Angstrom).
+
+        For a loss and its gradient call the descriptor on a ``Batch`` and use autograd: it never
+        forms this Jacobian and is many times faster.
+
+        Args:
+            system, centers: As in ``create``.
+            include, exclude: Indices of the atoms to differentiate by, or not; one of the two.
+            method: "auto", "analytical" or "numerical": always analytical here.
+            return_descriptor: Whether the features are returned too.
+            attach: Whether a center given as an atom's index moves with that atom.
+
+        Returns:
+            The derivatives (n_centers, n_atoms, 3, n_features), or the pair of them and the
+            features; several structures are stacked, or listed where their shapes differ.
+        """
+        if method not in ("auto", "analytical", "numerical"):
+            raise InputError(f"method '{method}' is none of auto, analytical, numerical")
+        single = isinstance(system, Atoms)
+        structures, centers = _as_lists(system, centers)
+        count = len(structures)
+        include, exclude = _for_each(include, count, single), _for_each(exclude, count, single)
+        if not len(centers) == len(include) == len(exclude) == count:
+            raise InputError("centers, include and exclude must have one entry for each structure")
+        jacobians, rows = [], []
+        for number, atoms in enumerate(structures):
+            points, chosen = self._points(number, atoms, centers[number], attach)
+            moved = _chosen_atoms(len(atoms), include[number], exclude[number])
+            jacobians.append(self._formatted(self._jacobian(points, chosen, moved)))
+            row = self._rows([(points, chosen)])[0]
+            rows.append(self._formatted(np.atleast_2d(row)))
+        if single or count == 1:
+            return (jacobians[0], rows[0]) if return_descriptor else jacobians[0]
+        stack = _stack_if_alike
+        return (stack(jacobians), stack(rows)) if return_descriptor else stack(jacobians)
+
+    def _points(
+        self, number: int, atoms: Atoms, centers: Sequence | None, attach: bool
+    ) -> tuple[Atoms, np.ndarray]:
+        """The structure with its free centers as extra points, and the indices of all centers."""
+        try:
+            if atoms.pbc.any() and not self.periodic:
+                # Its cell, possibly none, is not looked at.
+                atoms = Atoms(atoms.numbers, atoms.positions)
+            check_structure(atoms)
+            self.check_elements(atoms.numbers)
+        except StructureError as error:
+            raise StructureError(f"structure {number}: {error}") from None
+        listed = range(len(atoms)) if centers is None else centers
+        if not isinstance(listed, (Sequence, np.ndarray)) or len(listed) == 0:
+            raise InputError(f"structure {number}: its centers must be a list that is not empty")
+        chosen: list[int] = []
+        free: list[np.ndarray] = []
+        for center in listed:
+            is_index = isinstance(center, (int, np.integer))
+            if is_index and not -len(atoms) <= center < len(atoms):
+                raise InputError(f"structure {number} has no atom {center}")
+            if is_index and attach:
+                chosen.append(center % len(atoms))
+                continue
+            position = atoms.positions[center] if is_index else _position(center)
+            if position is None:
+                raise InputError(
+                    f"structure {number}: a center is an atom's index or x, y, z in Angstrom"
+                )
+            chosen.append(len(atoms) + len(free))
+            free.append(position)
+        if free:
+            atoms = atoms.copy()
+            atoms.calc = None
+            atoms.set_constraint()
+            atoms.extend(Atoms(f"X{len(free)}", positions=free))
+        return atoms, np.array(chosen)
+
+    @torch.no_grad()
+    def _rows(self, group: list[tuple[Atoms, np.ndarray]]) -> list[np.ndarray]:
+        """Features of a few structures computed as one batch."""
+        batch = Batch.from_atoms([atoms for atoms, _ in group], device=self._device())
+        features = self(batch, _flat_centers(group).to(batch.positions.device)).cpu().numpy()
+        if self.average != "off":
+            return list(features)
+        return np.split(features, np.cumsum([len(chosen) for _, chosen in group])[:-1])
+
+    def _jacobian(self, atoms: Atoms, chosen: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        """Derivatives (n_centers or 1, len(moved), 3, n_features) by forward differentiation."""
+        directions = [(atom, axis) for atom in moved for axis in range(3)]
+        at_once = max(1, ROWS_AT_ONCE // len(chosen))
+        parts = []
+        for start in range(0, len(directions), at_once):
+            group = directions[start : start + at_once]
+            batch = Batch.from_atoms([atoms] * len(group), device=self._device())
+            tangent = torch.zeros_like(batch.positions).reshape(len(group), len(atoms), 3)
+            for copy, (atom, axis) in enumerate(group):
+                tangent[copy, atom, axis] = 1.0
+            with torch.no_grad(), forward_ad.dual_level():
+                dual = forward_ad.make_dual(batch.positions, tangent.reshape(-1, 3))
+                centers = _flat_centers([(atoms, chosen)] * len(group)).to(dual.device)
+                features = self(batch.with_positions(dual), centers)
+                slope = forward_ad.unpack_dual(features).tangent
+            if slope is None:
+                slope = torch.zeros_like(features)
+            parts.append(slope.reshape(len(group), -1, features.shape[1]).cpu().numpy())
+        jacobian = np.concatenate(parts).reshape(len(moved), 3, -1, self.get_number_of_features())
+        return np.ascontiguousarray(jacobian.transpose(2, 0, 1, 3))
+
+    def _formatted(self, array: np.ndarray) -> Any:
+        array = array.astype(self.dtype, copy=False)
+        if not self.sparse:
+            return array
+        return _sparse().COO.from_numpy(array)
+
+    def _device(self) -> torch.device:
+        return next(self.buffers()).device  # type: ignore[attr-defined]
+
+
+def _as_lists(
+    system: Atoms | Sequence[Atoms], centers: Sequence | None
+) -> tuple[list[Atoms], Sequence]:
+    """Structures, and for each its centers or None."""
+    if isinstance(system, Atoms):
+        return [system], [centers]
+    structures = list(system)
+    return structures, [None] * len(structures) if centers is None else centers
+
+
+def _position(center: Any) -> np.ndarray | None:
+    """Cartesian coordinates (3,), or None for anything else."""
+    try:
+        position = np.asarray(center, dtype=float)
+    except (TypeError, ValueError):
+        return None
+    return position if position.shape == (3,) and np.isfinite(position).all() else None
+
+
+def _flat_centers(group: list[tuple[Atoms, np.ndarray]]) -> torch.Tensor:
+    starts = np.cumsum([0, *(len(atoms) for atoms, _ in group)])
+    flat = [chosen + start for (_, chosen), start in zip(group, starts, strict=False)]
+    return torch.as_tensor(np.concatenate(flat))
+
+
+def _groups(points: list[tuple[Atoms, np.ndarray]]) -> Iterator[list[tuple[Atoms, np.ndarray]]]:
+    """Consecutive structures, together up to ``ROWS_AT_ONCE`` centers (one at least)."""
+    group: list[tuple[Atoms, np.ndarray]] = []
+    rows = 0
+    for entry in points:
+        if group and rows + len(entry[1]) > ROWS_AT_ONCE:
+            yield group
+            group, rows = [], 0
+        group.append(entry)
+        rows += len(entry[1])
+    if group:
+        yield group
+
+
+def _for_each(indices: Sequence | None, count: int, single: bool) -> Sequence:
+    """One list of indices for each structure; a flat list serves all of them."""
+    if indices is None:
+        return [None] * count
+    flat = all(isinstance(index, (int, np.integer)) for index in indices)
+    return [indices] * count if single or flat else indices
+
+
+def _chosen_atoms(
+    n_atoms: int, include: Sequence[int] | None, exclude: Sequence[int] | None
+) -> np.ndarray:
+    if include is not None and exclude is not None:
+        raise InputError("give include or exclude, not both")
+    given = exclude if include is None else include
+    named = np.array([] if given is None else given, dtype=int)
+    if ((named < 0) | (named >= n_atoms)).any():
+        raise InputError(f"include and exclude are indices from 0 to {n_atoms - 1}")
+    chosen = named if include is not None else np.setdiff1d(np.arange(n_atoms), named)
+    if len(chosen) == 0:
+        raise InputError("no atom is left to differentiate by")
+    return chosen
+
+
+def _stack_if_alike(arrays: list) -> Any:
+    if any(array.shape != arrays[0].shape for array in arrays):
+        return arrays
+    if isinstance(arrays[0], np.ndarray):
+        return np.stack(arrays)
+    return _sparse().stack(arrays)
+
+
+def _sparse() -> Any:
+    try:
+        return importlib.import_module("sparse")
+    except ImportError:
+        raise InputError("sparse=True needs the package sparse: pip install sparse") from None

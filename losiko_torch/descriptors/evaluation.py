@@ -1,0 +1,99 @@
+"""The atoms of a batch described, so that what a loss is by their features can be traced back.
+
+    features of unit length  ->  a loss by the features  ->  its gradient by positions and strain
+
+``Plain`` does it with autograd, for any descriptor; ``compiled_soap.CompiledSoap`` with kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from losiko_torch.accelerators import kernels_for
+from losiko_torch.descriptors.interface import features_of
+from losiko_torch.descriptors.soap.compiled import CompiledSoap, serves
+from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.systems.verlet_list import EVERYTHING, Sight
+
+
+class Surroundings(Protocol):
+    """Of the n atoms looked at."""
+
+    def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
+        """Unit features (n, F), or only those of some of these atoms (indices 0 to n - 1)."""
+        ...
+
+    def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradient by positions (N, 3) and virials (B, 3, 3) of a loss.
+
+        ``slope`` (n, F) is its derivative by the unit features; a multiple of these themselves
+        makes no difference.
+        """
+        ...
+
+    def distances(self, points: torch.Tensor) -> torch.Tensor:
+        """|p_i - t_i|^2 to points t (n, F) of feature space; (n,)."""
+        ...
+
+    def trace_back_distances(self, factor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As ``trace_back``, of the sum of the last ``distances`` times a factor (n,)."""
+        ...
+
+
+def look(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> Surroundings:
+    """The surroundings of the atoms looked at, by kernels where there are some."""
+    kernels = kernels_for(batch.positions.device)
+    if kernels is not None and serves(descriptor, batch.positions):
+        return CompiledSoap(descriptor, batch, sight, kernels)  # type: ignore[arg-type]
+    return Plain(descriptor, batch, sight)
+
+
+@torch.no_grad()
+def unit_features(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> torch.Tensor:
+    """Descriptors of the n atoms looked at, of unit length, (n, F)."""
+    if kernels_for(batch.positions.device) is not None and serves(descriptor, batch.positions):
+        return look(descriptor, batch, sight).features()
+    return _unit(features_of(descriptor, batch, sight))
+
+
+def _unit(features: torch.Tensor) -> torch.Tensor:
+    lengths = features.norm(dim=1, keepdim=True)
+    return features / lengths.clamp(min=torch.finfo(features.dtype).tiny)
+
+
+class Plain:
+    """Surroundings by autograd."""
+
+    def __init__(self, descriptor: nn.Module, batch: Batch, sight: Sight):
+        self.batch = replace(
+            batch,
+            positions=batch.positions.detach().requires_grad_(),
+            cells=batch.cells.detach().requires_grad_(),
+        )
+        with torch.enable_grad():
+            self.unit = _unit(features_of(descriptor, self.batch, sight))
+
+    def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
+        unit = self.unit.detach()
+        return unit if atoms is None else unit[atoms]
+
+    def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        batch = self.batch
+        gradient, pull = torch.autograd.grad(
+            self.unit, (batch.positions, batch.cells), grad_outputs=slope, materialize_grads=True
+        )
+        # By the chain rule through the strained positions and cell vectors.
+        moments = batch.positions.detach()[:, :, None] * gradient[:, None, :]
+        virial = batch.cells.detach().transpose(1, 2) @ pull
+        return gradient, virial + sum_by_system(moments, batch.system_idx, batch.n_systems)
+
+    def distances(self, points: torch.Tensor) -> torch.Tensor:
+        self.difference = self.unit.detach() - points
+        return self.difference.square().sum(1)
+
+    def trace_back_distances(self, factor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.trace_back(2 * factor[:, None] * self.difference)

@@ -1,0 +1,211 @@
+"""What a descriptor must be, and what it may tell about itself.
+
+A ``torch.nn.Module`` that maps a ``Batch`` to one row of features an atom, differentiable with
+respect to positions and cells, serves databases, targets, optimizers and the calculator. ``SOAP``
+and ``ACSF`` are two; any other is as welcome, a learned embedding for one:
+
+>>> from ase.build import molecule
+>>> from losiko_torch import Batch, EnvironmentDatabase, relax
+>>> from losiko_torch.systems.neighbors import find_pairs
+>>> class Shells(torch.nn.Module):
+...     cutoff = 3.0
+...     def forward(self, batch):
+...         pairs = find_pairs(batch, self.cutoff, True)
+...         r = pairs.vectors(batch).norm(dim=1)
+...         shells = torch.exp(-4 * (r[:, None] - torch.linspace(0.5, 3, 12).to(r)) ** 2)
+...         faded = shells * ((1 + torch.cos(torch.pi * r / self.cutoff)) / 2)[:, None]
+...         return faded.new_zeros(batch.n_atoms, 12).index_add(0, pairs.center, faded)
+>>> database = EnvironmentDatabase.build([molecule("H2O"), molecule("NH3")], Shells())
+>>> database
+EnvironmentDatabase(2 structures: 5 H, 1 N, 1 O; Shells with 12 features)
+>>> water = molecule("H2O")
+>>> water.rattle(0.1, seed=1)
+>>> relax(water, database, targets="nearest")[0].reason
+'converged'
+
+A module computes in the precision of its parameters, where it has any; batch and features are
+converted. How steep the loss is depends on the descriptor: the default ``fmax`` was chosen for
+SOAP, another may want its own. What else it may have, and what holds without:
+
+- ``species``: the elements it knows, symbols or atomic numbers; all.
+- ``cutoff``: the distance (Angstrom) beyond which an atom is not seen, by all layers together;
+  unknown.
+- ``periodic``: whether it honours ``batch.pbc``; it does. Periodic structures are refused if not.
+- ``forward(batch, centers, pairs)``: the rows of these atoms only (indices; None: all), given the
+  pairs within the cutoff (``Pairs``; None: unknown), where it takes them; all rows, then chosen
+  among.
+- ``restricted(numbers)``: a cheaper equivalent for these elements, and which features it gives
+  while the others vanish; itself.
+- ``bytes_per_atom(item)``: memory at the peak of a gradient, with numbers of ``item`` bytes; a
+  guess by its features and its cutoff.
+- ``parameters_dict()`` and ``summary()``: what ``losiko info`` tells of it; its name.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from losiko_torch.errors import InputError
+from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.species import species_numbers
+from losiko_torch.systems.verlet_list import EVERYTHING, Sight
+
+#: Atoms per cubic Angstrom, for estimates of an atom's neighbours: those of a dense solid.
+DENSITY = 0.1
+#: Numbers that an unknown module is guessed to take for each neighbour, and for each feature.
+NUMBERS_PER_NEIGHBOR, NUMBERS_PER_FEATURE = 300, 32
+#: Cutoff (Angstrom) that an unknown module is guessed to have.
+USUAL_CUTOFF = 5.0
+
+
+class Descriptor(Protocol):
+    """A ``torch.nn.Module`` that describes the atoms of a batch; see the module's text."""
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """One row an atom, shape (n_atoms, n_features)."""
+        ...
+
+
+def owned(descriptor: Any) -> nn.Module:
+    """A copy that no training changes any more, for a database to keep.
+
+    Raises:
+        InputError: If it is no descriptor, or one that averages over atoms.
+    """
+    if not isinstance(descriptor, nn.Module):
+        raise InputError(
+            "a database needs a descriptor, a torch.nn.Module such as SOAP, not "
+            f"{descriptor.__name__ if isinstance(descriptor, type) else type(descriptor).__name__}"
+        )
+    if getattr(descriptor, "average", "off") != "off":
+        raise InputError("a database needs a descriptor with average='off'")
+    species_of(descriptor)
+    return copy.deepcopy(descriptor).eval().requires_grad_(False)
+
+
+def name_of(descriptor: nn.Module) -> str:
+    return type(descriptor).__name__
+
+
+def species_of(descriptor: nn.Module) -> tuple[int, ...] | None:
+    """Atomic numbers that it knows, ascending; None: all."""
+    species = getattr(descriptor, "species", None)
+    if isinstance(species, torch.Tensor):
+        species = species.tolist()
+    return None if species is None else species_numbers(species)
+
+
+def cutoff_of(descriptor: nn.Module) -> float | None:
+    """Distance in Angstrom beyond which it sees no atom; None: unknown."""
+    cutoff = getattr(descriptor, "cutoff", None)
+    return None if cutoff is None else float(cutoff)
+
+
+@torch.no_grad()
+def check_cutoff(descriptor: nn.Module, number: int) -> None:
+    """Raise ``InputError`` where a chain of such atoms is seen farther than ``cutoff`` tells.
+
+    Layers that pass messages on see farther than the cutoff of each.
+    """
+    cutoff = cutoff_of(descriptor)
+    if cutoff is None:
+        return
+    along = torch.arange(6.0, device=device_of(descriptor)).double()
+    places = cutoff * torch.stack([0.45 * along, 0.2 * (along % 2), 0 * along], 1)
+    rows = []
+    for count in (3, 6):  # the fourth atom lies 1.36 cutoffs from the first
+        system = torch.zeros(count, dtype=torch.long, device=places.device)
+        batch = Batch(
+            places[:count],
+            system + number,
+            torch.eye(3).to(places)[None],
+            torch.zeros(1, 3, dtype=torch.bool, device=places.device),
+            system,
+        )
+        rows.append(features_of(descriptor, batch)[0])
+    near, far = rows
+    if (near - far).norm() > 1e-4 * near.norm():
+        raise InputError(
+            f"{name_of(descriptor)} sees atoms beyond its cutoff of {cutoff:g} A: let its "
+            "attribute cutoff tell how far it sees in all, or remove it"
+        )
+
+
+def is_periodic(descriptor: nn.Module) -> bool:
+    """Whether it sees the periodic images of atoms."""
+    return bool(getattr(descriptor, "periodic", True))
+
+
+def device_of(descriptor: nn.Module) -> torch.device | None:
+    """Where it computes; None: wherever the batch is."""
+    tensors = chain(descriptor.parameters(), descriptor.buffers())
+    return next((tensor.device for tensor in tensors), None)
+
+
+def features_of(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> torch.Tensor:
+    """Features (n, n_features) of the atoms looked at, checked.
+
+    Raises:
+        InputError: If there is not one row an atom, or none that can be differentiated.
+    """
+    wanted = batch.positions.dtype
+    own = next((p.dtype for p in descriptor.parameters() if p.is_floating_point()), wanted)
+    here = batch
+    if own != wanted:
+        here = replace(batch, positions=batch.positions.to(own), cells=batch.cells.to(own))
+    known = inspect.signature(descriptor.forward).parameters
+    seen = sight if "centers" in known else EVERYTHING
+    arguments = {"centers": seen.centers, "pairs": seen.pairs}
+    features = descriptor(here, **{name: arguments[name] for name in arguments if name in known})
+    count = batch.n_atoms if seen.centers is None else len(seen.centers)
+    name = name_of(descriptor)
+    if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != count:
+        given = list(getattr(features, "shape", [])) or type(features).__name__
+        raise InputError(f"{name} gives {given} for {count} atoms: one row an atom is needed")
+    if torch.is_grad_enabled() and batch.positions.requires_grad and not features.requires_grad:
+        raise InputError(f"{name} gives features that torch cannot differentiate by the positions")
+    return (features if seen is sight else sight.of(features)).to(wanted)
+
+
+def restriction(
+    descriptor: nn.Module, numbers: Iterable[int]
+) -> tuple[nn.Module, torch.Tensor | None]:
+    """A cheaper equivalent for these elements and the features that it gives; or itself, None."""
+    restricted = getattr(descriptor, "restricted", None)
+    return (descriptor, None) if restricted is None else restricted(numbers)
+
+
+def bytes_of(descriptor: nn.Module, n_features: int, item: int) -> int:
+    """Memory for each atom at the peak of a gradient, with numbers of ``item`` bytes."""
+    own = getattr(descriptor, "bytes_per_atom", None)
+    if own is not None:
+        return own(item)
+    pairs = expected_neighbors(cutoff_of(descriptor) or USUAL_CUTOFF)
+    return int((NUMBERS_PER_FEATURE * n_features + NUMBERS_PER_NEIGHBOR * pairs) * item)
+
+
+def expected_neighbors(cutoff: float) -> float:
+    """Neighbours of an atom in a dense solid, at least those of a molecule."""
+    return max(8.0, DENSITY * 4.19 * cutoff**3)
+
+
+def summary_of(descriptor: nn.Module) -> str:
+    """A line about it: its name and what it tells."""
+    summary = getattr(descriptor, "summary", None)
+    if summary is not None:
+        return summary()
+    parts = [name_of(descriptor)]
+    cutoff = cutoff_of(descriptor)
+    if cutoff is not None:
+        parts.append(f"cutoff {cutoff:g} A")
+    if not is_periodic(descriptor):
+        parts.append("not periodic")
+    return ", ".join(parts)

@@ -1,0 +1,145 @@
+"""SOAP surroundings by compiled kernels, see ``losiko_kernels``.
+
+What travels between the kernels are the density's coefficients; the power spectrum is made of them
+where it is needed, and never for distances to given points.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from losiko_kernels.radial_table import RadialTable, make_radial_table
+
+from losiko_torch.descriptors.interface import expected_neighbors
+from losiko_torch.descriptors.soap.soap import SOAP
+from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.systems.neighbors import find_pairs
+from losiko_torch.systems.verlet_list import Sight
+
+
+def serves(descriptor: Any, like: torch.Tensor) -> bool:
+    """Whether the kernels know this descriptor, in the precision and on the device of a tensor."""
+    return (
+        type(descriptor) is SOAP
+        and descriptor.average == "off"
+        and descriptor.compression["mode"] in ("off", "mu2")
+        and table_of(descriptor, like) is not None
+    )
+
+
+def bytes_per_atom(soap: SOAP, item: int) -> int:
+    """Memory that an atom takes at the peak of a gradient, with numbers of ``item`` bytes.
+
+    Counted are features, their gradient (one at a time, and half a copy of an element's part),
+    coefficients (two copies), and each pair's vectors and indices.
+    """
+    channels = soap.n_max * (1 if soap.compression["mode"] == "mu2" else len(soap.species))
+    numbers = 1.5 * soap.get_number_of_features() + 2 * channels * (soap.l_max + 1) ** 2
+    return int(numbers * item + expected_neighbors(soap.cutoff) * (12 * item + 64))
+
+
+class CompiledSoap:
+    """See ``surroundings.Surroundings``."""
+
+    def __init__(self, soap: SOAP, batch: Batch, sight: Sight, kernels: ModuleType):
+        soap.check_batch(batch)
+        self.batch, self.kernels, self.n_max = batch, kernels, soap.n_max
+        pairs, centers = sight.pairs, sight.centers
+        if pairs is None:
+            pairs = find_pairs(batch, soap.cutoff, soap.periodic)
+        row = pairs.center
+        self.n = batch.n_atoms if centers is None else len(centers)
+        if centers is not None:
+            places = row.new_full((batch.n_atoms,), -1)
+            places[centers] = torch.arange(self.n, device=row.device)
+            pairs = pairs.keep(places[pairs.center] >= 0)
+            row = places[pairs.center]
+        self.pairs = pairs
+        first = row.new_zeros(self.n + 1)
+        torch.cumsum(torch.bincount(row, minlength=self.n), 0, out=first[1:])
+        vectors = pairs.vectors(batch).contiguous()
+        element, n_elements = soap.channel_of(batch.numbers[pairs.neighbor])
+        self.r2 = (vectors * vectors).sum(1).requires_grad_()
+        with torch.enable_grad():
+            self.weights = soap.pair_weights(self.r2, batch.numbers[pairs.neighbor])
+        weights = None if self.weights is None else self.weights.detach()
+        self.shape = (vectors, weights, first, element, n_elements, table_of(soap, vectors))
+        self.coefficients = kernels.expand_density(*self.shape)
+        self.lengths: torch.Tensor | None = None
+
+    def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
+        some = self.coefficients if atoms is None else self.coefficients[atoms]
+        features, lengths = self.kernels.unit_power_spectrum(some, self.n_max)
+        if atoms is None:
+            self.lengths = lengths
+        return features
+
+    def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.lengths is None:
+            self.features()
+        by_coefficients = self.kernels.power_spectrum_backward(
+            self.coefficients, self.lengths, slope, self.n_max
+        )
+        return self._to_positions(by_coefficients, None)
+
+    def distances(self, points: torch.Tensor) -> torch.Tensor:
+        apart, self.by_coefficients = self.kernels.distance(self.coefficients, points, self.n_max)
+        return apart
+
+    def trace_back_distances(self, factor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._to_positions(self.by_coefficients, factor)
+
+    def _to_positions(
+        self, by_coefficients: torch.Tensor, factor: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        pull, by_weights = self.kernels.expand_density_backward(
+            by_coefficients, factor, *self.shape
+        )
+        vectors = self.shape[0]
+        if self.weights is not None and self.weights.requires_grad:
+            (by_r2,) = torch.autograd.grad(self.weights, self.r2, by_weights, retain_graph=True)
+            pull = torch.addcmul(pull, vectors, by_r2[:, None], value=2)
+        batch, pairs = self.batch, self.pairs
+        gradient = torch.zeros_like(batch.positions)
+        gradient.index_add_(0, pairs.neighbor, pull).index_add_(0, pairs.center, pull, alpha=-1)
+        virial = batch.cells.new_zeros(batch.n_systems, 3, 3)
+        if batch.pbc.any():
+            # A strain deforms the vectors of all pairs alike, whichever image they reach.
+            moments = vectors[:, :, None] * pull[:, None, :]
+            virial = sum_by_system(moments, batch.system_idx[pairs.center], batch.n_systems)
+        return gradient, virial
+
+
+def table_of(soap: SOAP, like: torch.Tensor) -> RadialTable | None:
+    """The radial functions of a descriptor, in the precision and on the device of a tensor.
+
+    None if they are too narrow for a table.
+    """
+    kind: Any = type(soap.basis)
+    return _table(kind, *soap.basis_arguments, like.dtype, like.device)
+
+
+@lru_cache(maxsize=32)
+def _table(
+    basis_class: type,
+    r_cut: float,
+    n_max: int,
+    l_max: int,
+    sigma: float,
+    cutoff: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> RadialTable | None:
+    basis = basis_class(r_cut, n_max, l_max, sigma, cutoff)
+    degrees = torch.arange(l_max + 1, dtype=torch.float64)
+    factors = torch.sqrt(math.pi * torch.sqrt(8 / (2 * degrees + 1)))[:, None, None]
+
+    def radial(r2: torch.Tensor) -> torch.Tensor:
+        return basis(r2) * factors
+
+    table = make_radial_table(radial, cutoff, dtype)
+    return None if table is None else table.to(device)

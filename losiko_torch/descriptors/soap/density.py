@@ -1,0 +1,44 @@
+r"""Expansion coefficients of the neighbour density around each center.
+
+    c^Z_nlm(i) = sum_{j of element Z} w_ij g_nl(r_ij^2) r_ij^l Y_lm(r_ij)
+
+One outer product of the radial and the angular part for each pair, summed over the pairs of each
+(center, element), degree by degree.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from losiko_torch.descriptors.soap.harmonics import solid_harmonics
+from losiko_torch.descriptors.soap.power_spectrum import Coefficients
+
+
+def expand_density(
+    vectors: torch.Tensor,
+    radial: torch.Tensor,
+    slot: torch.Tensor,
+    n_centers: int,
+    n_elements: int,
+    scale: float,
+) -> Coefficients:
+    """Coefficients of each degree, (n_centers, n_elements, n_max, 2l+1).
+
+    Args:
+        vectors: Center to neighbour, shape (E, 3), in Angstrom.
+        radial: Weighted radial functions, shape (l_max + 1, E, n_max).
+        slot: For each pair its center times ``n_elements`` plus its neighbour's element, (E,).
+        n_centers, n_elements: Sizes of the result.
+        scale: Unit of length of the solid harmonics, as the radial functions were given.
+    """
+    degrees, _, n_max = radial.shape
+    angular = solid_harmonics(vectors / scale, degrees - 1)
+    coefficients = []
+    for degree in range(degrees):
+        width = 2 * degree + 1
+        harmonics = angular[:, degree**2 : (degree + 1) ** 2]
+        products = (radial[degree][:, :, None] * harmonics[:, None, :]).flatten(1)
+        summed = products.new_zeros((n_centers * n_elements, n_max * width))
+        summed = summed.index_add(0, slot, products)
+        coefficients.append(summed.reshape(n_centers, n_elements, n_max, width))
+    return coefficients

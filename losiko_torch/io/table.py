@@ -1,0 +1,78 @@
+"""Results as a table, one row a structure: what became of it, in columns that other tools read.
+
+``rmsd`` is that of structures which carry the geometry that they should have, see ``references``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from losiko_torch.io.read import SOURCE
+from losiko_torch.results import Result
+from losiko_torch.systems.reference_geometry import deviation
+
+SCHEMA = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("source", pa.string()),
+        ("formula", pa.string()),
+        ("n_atoms", pa.int32()),
+        ("reason", pa.string()),
+        ("converged", pa.bool_()),
+        ("n_steps", pa.int32()),
+        ("start_loss", pa.float64()),
+        ("loss", pa.float64()),
+        # What the atom that is matched worst adds to the loss, and which it is.
+        ("largest_distance", pa.float64()),
+        ("worst_atom", pa.int32()),
+        ("worst_element", pa.string()),
+        # Angstrom.
+        ("rmsd", pa.float64()),
+        # Of each atom its nearest reference: structure of the database, and atom in it.
+        ("nearest_structure", pa.list_(pa.int32())),
+        ("nearest_atom", pa.list_(pa.int32())),
+        # Byte at which its frame begins in the extended xyz beside the table.
+        ("offset", pa.int64()),
+    ]
+)
+
+
+def table_of(results: Sequence[Result], offsets: Sequence[int] | None = None) -> pa.Table:
+    """Rows of results; ``offsets`` are those of their frames, where there is such a file."""
+    places = [None] * len(results) if offsets is None else offsets
+    rows = [_row(result, place) for result, place in zip(results, places, strict=True)]
+    return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def _row(result: Result, offset: int | None) -> dict:
+    atoms, distances = result.atoms, result.distances
+    row = {
+        "number": result.number,
+        "source": str(atoms.info.get(SOURCE, f"structure {result.number}")),
+        "formula": atoms.get_chemical_formula() or "(no atoms)",
+        "n_atoms": len(atoms),
+        "reason": result.reason,
+        "converged": bool(result.converged),
+        "n_steps": int(result.n_steps),
+        "start_loss": _finite(result.start_loss),
+        "loss": _finite(result.loss),
+        "rmsd": None if result.failed else deviation(atoms),
+        "offset": offset,
+    }
+    if result.matches is not None and len(distances):
+        worst = int(np.argmax(distances))
+        row |= {
+            "largest_distance": float(distances[worst]),
+            "worst_atom": worst,
+            "worst_element": atoms.symbols[worst],
+            "nearest_structure": result.matches.structure[:, 0],
+            "nearest_atom": result.matches.atom[:, 0],
+        }
+    return row
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

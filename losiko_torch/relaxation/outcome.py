@@ -1,0 +1,172 @@
+"""From where a batch ended to results: never worse than the start, and the best of all copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from losiko_torch.batching.evaluator import Workplace
+from losiko_torch.batching.prepare import Prepared
+from losiko_torch.loss.judge import Verdict
+from losiko_torch.relaxation.batch_loop import Ended
+from losiko_torch.relaxation.symmetry import symmetrized
+from losiko_torch.results import FAILED, Result
+from losiko_torch.systems.batch import Batch, max_by_system
+
+NOT_FINITE = "its loss ceased to be a finite number"
+COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it fixed"
+#: A symmetric structure is taken as long as its loss is not larger than this many times that of the
+#: relaxed one: among many references a lopsided compromise always comes a little closer.
+OBJECTION = 2.0
+
+
+def results_of(
+    items: Sequence[Prepared],
+    work: Workplace,
+    before: Verdict,
+    ended: Ended,
+    symprec: float | None,
+) -> list[Result]:
+    """The result of each structure of a batch, judged ``before`` at its start.
+
+    ``symprec`` (Angstrom) of not None makes crystals symmetric, see ``symmetry``.
+    """
+    relaxed = _never_worse(work, before, ended)
+    settled = ended.converged & ~_differs(relaxed.batch, ended.last)
+    after = relaxed if symprec is None else _symmetric(work, items, before, relaxed, symprec)
+    judged, start_losses = work.judgements(after), before.losses.tolist()
+    positions = after.batch.positions.double().cpu().split(after.batch.counts.tolist())
+    start_cells, cells = (each.batch.cells.double().cpu().numpy() for each in (before, after))
+    # At once: to look at a number on a GPU is to wait for it.
+    fates = zip(
+        *(each.tolist() for each in (ended.broken, ended.collapsed, settled, ended.n_steps)),
+        strict=True,
+    )
+    results = []
+    for k, (item, (broken, collapsed, converged, n_steps)) in enumerate(
+        zip(items, fates, strict=True)
+    ):
+        if broken or collapsed:
+            problem = COLLAPSED if collapsed else NOT_FINITE
+            results.append(failure(item.atoms, problem, start_losses[k]))
+            continue
+        results.append(
+            Result(
+                atoms=_moved(item, positions[k].numpy(), start_cells[k], cells[k]),
+                loss=judged[k].loss,
+                start_loss=start_losses[k],
+                converged=converged,
+                n_steps=n_steps,
+                reason="converged" if converged else "max_steps",
+                distances=judged[k].distances,
+                matches=judged[k].matches,
+            )
+        )
+    return results
+
+
+def failure(atoms: Atoms, problem: str, start_loss: float = np.nan) -> Result:
+    """The result of a structure that could not be relaxed."""
+    return Result(
+        atoms=atoms.copy(),
+        loss=np.nan,
+        start_loss=start_loss,
+        converged=False,
+        n_steps=0,
+        reason=f"{FAILED}{problem}",
+        distances=np.full(len(atoms), np.nan),
+        matches=None,
+    )
+
+
+def best_of(copies: Sequence[Result]) -> Result:
+    """The result of lowest loss, the first among equals, with all of them as its ``starts``.
+
+    The first is that of the input as it was given: its loss at the start is the best one's too, and
+    what is worse than that does not count.
+    """
+    first = copies[0]
+    losses = [np.inf if copy.failed else copy.loss for copy in copies]
+    best = copies[int(np.argmin(losses))]
+    if best.loss > first.start_loss:
+        best = first
+    return replace(best, start_loss=first.start_loss, starts=tuple(copies))
+
+
+def _never_worse(work: Workplace, before: Verdict, ended: Ended) -> Verdict:
+    """Where structures ended, or where they were at their best if a last search finds that worse.
+
+    References are chosen by nearness, so that a search at the end can raise the loss.
+    """
+
+    def worse(verdict: Verdict) -> torch.Tensor:
+        # Written so that a loss that is not finite is worse.
+        return ~(verdict.losses <= before.losses)
+
+    after = work.judge(ended.last, before)
+    if worse(after).any():
+        after = work.judge(ended.last.swapped(ended.best, worse(after)), after)
+        # The best may be the start, and that worse than itself by rounding.
+        after = after.swapped(before, worse(after))
+    return after
+
+
+def _symmetric(
+    work: Workplace, items: Sequence[Prepared], before: Verdict, after: Verdict, symprec: float
+) -> Verdict:
+    """Free crystals made symmetric, where the references do not object."""
+    batch = after.batch.copy()
+    tried = torch.zeros(batch.n_systems, dtype=torch.bool, device=work.device)
+    positions = batch.positions.double().cpu().split(batch.counts.tolist())
+    for k, item in enumerate(items):
+        if not (item.atoms.pbc.all() and item.movable.all()):
+            continue
+        atoms = item.atoms.copy()
+        atoms.set_cell(batch.cells[k].double().cpu().numpy())
+        atoms.set_positions(positions[k].numpy(), apply_constraint=False)
+        better = symmetrized(atoms, symprec)
+        if better is not None:
+            tried[k] = True
+            batch.positions[batch.system_idx == k] = torch.as_tensor(better.positions).to(
+                batch.positions
+            )
+            batch.cells[k] = torch.as_tensor(better.cell.array).to(batch.cells)
+    if not tried.any():
+        return after
+    made = work.judge(batch, after)
+    taken = (made.losses <= OBJECTION * after.losses) & (made.losses <= before.losses)
+    return after.swapped(made, tried & taken)
+
+
+def _differs(batch: Batch, other: Batch) -> torch.Tensor:
+    """Structures (B,) that are not the same in both."""
+    apart = (batch.positions - other.positions).abs().amax(1)
+    atoms = max_by_system(apart, batch.system_idx, batch.n_systems)
+    return (atoms > 0) | (batch.cells != other.cells).any(2).any(1)
+
+
+def _moved(
+    item: Prepared, positions: np.ndarray, start_cell: np.ndarray, cell: np.ndarray
+) -> Atoms:
+    """A copy with new positions and cell; what may not move stays as it was to the last bit.
+
+    Where the cell moves, fixed atoms keep their place in it. ``start_cell`` is the cell as it was
+    calculated with: missing vectors, completed there, stay missing.
+    """
+    atoms = item.atoms.copy()
+    before: np.ndarray = atoms.cell.array
+    changed: np.ndarray = (np.abs(cell - start_cell) > 0).any(axis=1)
+    changed &= np.abs(start_cell - before).max(axis=1) < 1e-3
+    fixed = atoms.positions
+    if changed.any():
+        atoms.set_cell(np.where(np.reshape(changed, (3, 1)), cell, before))
+        fixed = fixed @ np.linalg.solve(start_cell, cell)
+        positions = np.where(item.movable.any(axis=1, keepdims=True), positions, fixed)
+    else:
+        positions = np.where(item.movable, positions, fixed)
+    atoms.set_positions(positions, apply_constraint=False)
+    return atoms

@@ -1,0 +1,183 @@
+"""Shards relaxed by several processes, on one machine or many, through Ray.
+
+Each worker is an actor of Ray with a GPU of its own or a share of the processor. The database is
+put into Ray's store once, from which the workers of a node read the same memory. Ray starts a
+worker that was lost again and has its shard done again; only a shard that is lost time and again is
+given up, and its structures fail.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from losiko_torch.batching.shards import RelaxedShard, Shard
+from losiko_torch.database.element import Environments
+from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.errors import InputError
+from losiko_torch.relaxation.outcome import failure
+from losiko_torch.relaxation.relaxer import Progress, Relaxer
+from losiko_torch.systems.pymatgen import outline
+
+#: Shards that a worker has at a time: one that it works on, one that waits for it.
+EACH = 2
+#: How far a shard may come before the first that is not done: what waits for its turn.
+AHEAD = 16
+#: Times that a shard is done again whose worker was lost.
+AGAIN = 3
+
+
+def relaxed_by_workers(
+    relaxer: Relaxer,
+    shards: Iterator[Shard],
+    workers: int,
+    address: str | None,
+    progress: Progress | None,
+) -> Iterator[RelaxedShard]:
+    """Shards as they are done.
+
+    Args:
+        relaxer: What each worker makes the same of.
+        shards: To be relaxed, read no faster than they are.
+        workers: How many.
+        address: Of a cluster of Ray; None: this machine, as long as it takes.
+        progress: Told of structures that are done.
+
+    Raises:
+        InputError: If Ray is not installed, or there is no such cluster, or not what workers need.
+    """
+    with _ray(address) as ray:
+        share = _share(ray.cluster_resources(), relaxer.work.device.type, workers)
+        threads = max(1, min(torch.get_num_threads(), int(share["num_cpus"])))
+        database = ray.put(_packed(relaxer.work.objective.database))
+        options = ray.put(_for_a_worker(relaxer))
+        actor = ray.remote(max_restarts=-1, max_task_retries=AGAIN, **share)(_Worker)
+        free = deque([actor.remote(database, options, threads) for _ in range(workers)] * EACH)
+        given: dict[Any, tuple[Any, Shard]] = {}
+        last = -1
+        while True:
+            while free and (not given or last - _first(given) < AHEAD):
+                shard = next(shards, None)
+                if shard is None:
+                    break
+                worker, last = free.popleft(), shard.number
+                given[worker.relax.remote(shard)] = worker, shard
+            if not given:
+                return
+            (done,), _ = ray.wait(list(given))
+            worker, shard = given.pop(done)
+            free.append(worker)
+            try:
+                relaxed, messages = ray.get(done)
+            except ray.exceptions.RayActorError:
+                relaxed, messages = _given_up(shard, relaxer), []
+            for message in messages:
+                warnings.warn(message, stacklevel=2)
+            if progress is not None:
+                progress(len(shard.structures))
+            yield relaxed
+
+
+class _Worker:
+    """Relaxes one shard after the other."""
+
+    def __init__(self, database: Mapping[str, Any], options: Mapping[str, Any], threads: int):
+        torch.set_num_threads(threads)
+        self.relaxer = Relaxer.make(None, _unpacked(database), **options)
+
+    def relax(self, shard: Shard) -> tuple[RelaxedShard, list[str]]:
+        """The results, and what there is to warn of."""
+        with warnings.catch_warnings(record=True) as caught:
+            relaxed = self.relaxer.relax(shard, lambda count: None)
+        self.relaxer = replace(self.relaxer, batch_atoms=relaxed.batch_atoms)
+        return relaxed, [str(each.message) for each in caught]
+
+
+def _first(given: Mapping[Any, tuple[Any, Shard]]) -> int:
+    return min(shard.number for _, shard in given.values())
+
+
+def _given_up(shard: Shard, relaxer: Relaxer) -> RelaxedShard:
+    problem = f"the worker it was with was lost {AGAIN + 1} times (killed, out of memory, crashed)"
+    results = [
+        replace(failure(outline(given), problem), number=number)
+        for number, given in enumerate(shard.structures, shard.first)
+    ]
+    return RelaxedShard(shard.number, shard.first, results, relaxer.batch_atoms)
+
+
+@contextmanager
+def _ray(address: str | None) -> Iterator[Any]:
+    """Ray, connected to a cluster: one that is there, or one of this machine's own."""
+    # Ray tells its makers of its use, and users what is meant for its makers, unless told not to.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+    except ImportError:
+        raise InputError("workers need Ray: pip install 'losiko-torch[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    try:
+        if address is None:
+            ray.init(address="local", include_dashboard=False, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"no cluster of Ray at '{address}' ({reason})") from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _share(there: Mapping[str, float], device: str, workers: int) -> dict[str, float]:
+    """What each worker has of the cluster."""
+    cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
+    if device != "cpu" and gpus < workers:
+        raise InputError(f"{workers} workers need a GPU each, and there are {gpus:.0f}")
+    # Ray takes whole processors, or parts of one.
+    share = cpus / workers if workers > cpus else math.floor(cpus / workers)
+    return {"num_cpus": share, "num_gpus": 0 if device == "cpu" else 1}
+
+
+def _for_a_worker(relaxer: Relaxer) -> dict[str, Any]:
+    """Its arguments; the one GPU that it sees is the first there."""
+    device = relaxer.work.device.type
+    return {**relaxer.options, "batch_atoms": relaxer.batch_atoms, "device": device}
+
+
+def _packed(database: EnvironmentDatabase) -> dict[str, Any]:
+    """A database with its tensors as arrays, which the processes of a node share."""
+    database = database.to("cpu")
+    environments = {
+        number: {name: tensor.numpy() for name, tensor in part.tensors().items()}
+        for number, part in database.environments.items()
+    }
+    return {
+        "descriptor": database.descriptor,
+        "environments": environments,
+        "structures": database.structures,
+    }
+
+
+def _unpacked(packed: Mapping[str, Any]) -> EnvironmentDatabase:
+    with warnings.catch_warnings():
+        # Shared arrays cannot be written to, and nobody does.
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        environments = {
+            number: Environments(**{name: torch.from_numpy(array) for name, array in part.items()})
+            for number, part in packed["environments"].items()
+        }
+    return EnvironmentDatabase(packed["descriptor"], environments, packed["structures"])

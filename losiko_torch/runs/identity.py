@@ -1,0 +1,80 @@
+"""What a run is: the options that its results follow from, and its input files as they were.
+
+Two runs are the same if these are. Files count by what is in them, not by when they were written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from losiko_torch.database.builtin import cache_file
+from losiko_torch.errors import InputError
+from losiko_torch.io.read import split_source
+
+#: Bytes read at once.
+BLOCK = 2**20
+
+
+def configuration(
+    sources: Iterable[str],
+    references: Iterable[str],
+    database: Path | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Names and values, as JSON gives them back."""
+    from losiko_torch import __version__
+
+    named = {
+        "structures": _files(sources),
+        "reference": _files(references),
+        "database": cache_file().stem if database is None else _files([str(database)]),
+        "losiko_torch": __version__,
+    }
+    return json.loads(json.dumps({**named, **options}, default=str))
+
+
+def check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ``InputError`` where a run's folder was made for another configuration."""
+    differences = [
+        _difference(name, before.get(name), now.get(name))
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name)
+    ]
+    if differences:
+        raise InputError(
+            f"{path}: the run in it is another one: {'; '.join(differences)}: choose another "
+            "folder, or go on with what it was started with"
+        )
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        if list(before) == list(now):
+            changed = [file for file in now if before[file] != now[file]]
+            return f"{name} has changed in {', '.join(changed)}"
+        before, now = ", ".join(before) or None, ", ".join(now) or None
+    return f"{name} was {before} and is {now}"
+
+
+def _files(sources: Iterable[str]) -> dict[str, str]:
+    """The digest of each file, or of the files of each folder."""
+    return {str(source): _digest(split_source(source)[0]) for source in sources}
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    try:
+        for file in inside:
+            if path.is_dir():
+                digest.update(f"{file.relative_to(path)}\n".encode())
+            with file.open("rb") as opened:
+                while block := opened.read(BLOCK):
+                    digest.update(block)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return digest.hexdigest()

@@ -1,0 +1,199 @@
+"""Many structures as one flat set of tensors, and back.
+
+A ``Batch`` holds the atoms of all its structures behind each other, with ``system_idx`` telling
+which structure each atom belongs to. There is no padding, so structures of any size mix freely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.geometry import complete_cell
+
+from losiko_torch.errors import StructureError
+
+#: Two atoms closer than this (in Angstrom) are taken for a mistake in the input: the shortest
+#: bond in nature, H2, is 0.74 A.
+COINCIDENCE = 0.1
+#: A coordinate beyond this (in Angstrom) is taken for a mistake too: float32 would round it to more
+#: than 0.001 A, and cell lists cannot span it.
+FARTHEST = 1e4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``N`` atoms of ``B`` structures.
+
+    Attributes:
+        positions: Cartesian positions in Angstrom, shape (N, 3).
+        numbers: Atomic numbers, shape (N,); 0 stands for a point that is no atom.
+        cells: Cell vectors as rows, as in ASE, shape (B, 3, 3).
+        pbc: Periodic directions, shape (B, 3), bool.
+        system_idx: Structure of each atom, ascending, shape (N,).
+        weights: What each atom's term in the loss is multiplied by, shape (N,); None: 1.
+    """
+
+    positions: torch.Tensor
+    numbers: torch.Tensor
+    cells: torch.Tensor
+    pbc: torch.Tensor
+    system_idx: torch.Tensor
+    weights: torch.Tensor | None = None
+
+    @classmethod
+    def from_atoms(
+        cls,
+        structures: Atoms | Sequence[Atoms],
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> Batch:
+        """Put one or many ``ase.Atoms`` into a batch; missing cell vectors are completed."""
+        if isinstance(structures, Atoms):
+            structures = [structures]
+        counts = [len(atoms) for atoms in structures]
+        positions = [atoms.get_positions() for atoms in structures]
+        numbers = [atoms.get_atomic_numbers() for atoms in structures]
+        cells = [_regular_cell(atoms) for atoms in structures]
+        pbc = [atoms.get_pbc() for atoms in structures]
+        return cls(
+            positions=torch.as_tensor(
+                np.concatenate([np.empty((0, 3)), *positions]), dtype=dtype, device=device
+            ),
+            numbers=torch.as_tensor(
+                np.concatenate([np.empty(0, int), *numbers]), dtype=torch.long, device=device
+            ),
+            cells=torch.as_tensor(np.array(cells).reshape(-1, 3, 3), dtype=dtype, device=device),
+            pbc=torch.as_tensor(np.array(pbc).reshape(-1, 3), dtype=torch.bool, device=device),
+            system_idx=torch.repeat_interleave(
+                torch.arange(len(counts), device=device), torch.tensor(counts, device=device).long()
+            ),
+        )
+
+    @property
+    def n_systems(self) -> int:
+        return self.cells.shape[0]
+
+    @property
+    def n_atoms(self) -> int:
+        return self.positions.shape[0]
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """Atoms in each structure, shape (B,)."""
+        return torch.bincount(self.system_idx, minlength=self.n_systems)
+
+    def with_positions(self, positions: torch.Tensor) -> Batch:
+        return replace(self, positions=positions)
+
+    def copy(self) -> Batch:
+        """One whose positions and cells can be written to."""
+        return replace(self, positions=self.positions.clone(), cells=self.cells.clone())
+
+    def swapped(self, other: Batch, systems: torch.Tensor) -> Batch:
+        """The structures of the mask (B,) as they are in another batch of the same ones."""
+        atoms = systems[self.system_idx, None]
+        return replace(
+            self,
+            positions=torch.where(atoms, other.positions, self.positions),
+            cells=torch.where(systems[:, None, None], other.cells, self.cells),
+        )
+
+    def keep(self, systems: torch.Tensor) -> Batch:
+        """The structures where the bool mask ``systems``, shape (B,), is true."""
+        atoms = systems[self.system_idx]
+        new_idx = torch.cumsum(systems, 0) - 1
+        return Batch(
+            positions=self.positions[atoms],
+            numbers=self.numbers[atoms],
+            cells=self.cells[systems],
+            pbc=self.pbc[systems],
+            system_idx=new_idx[self.system_idx[atoms]],
+            weights=None if self.weights is None else self.weights[atoms],
+        )
+
+    def mask(self, systems: Sequence[int]) -> torch.Tensor:
+        """The mask (B,) of the structures with these numbers."""
+        mask = torch.zeros(self.n_systems, dtype=torch.bool)
+        mask[list(systems)] = True
+        return mask.to(self.positions.device)
+
+    def joined(self, other: Batch) -> Batch:
+        """With the structures of another behind; either both have weights or none."""
+        return Batch(
+            positions=torch.cat([self.positions, other.positions]),
+            numbers=torch.cat([self.numbers, other.numbers]),
+            cells=torch.cat([self.cells, other.cells]),
+            pbc=torch.cat([self.pbc, other.pbc]),
+            system_idx=torch.cat([self.system_idx, other.system_idx + self.n_systems]),
+            weights=None
+            if self.weights is None or other.weights is None
+            else torch.cat([self.weights, other.weights]),
+        )
+
+
+def _regular_cell(atoms: Atoms) -> np.ndarray:
+    """The cell with missing vectors completed, and useless ones in open directions replaced."""
+    cell = complete_cell(atoms.cell)
+    lengths = np.linalg.norm(cell, axis=1)
+    if abs(np.linalg.det(cell)) < 1e-6 * lengths.prod():
+        cell = complete_cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0))
+    return cell
+
+
+def sum_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int) -> torch.Tensor:
+    """Sum per-atom ``values`` (N, ...) into one entry a structure (B, ...)."""
+    out = values.new_zeros((n_systems, *values.shape[1:]))
+    return out.index_add_(0, system_idx, values)
+
+
+def max_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int) -> torch.Tensor:
+    """Largest per-atom value (N,) of each structure, zero where it has no atoms; (B,)."""
+    out = values.new_zeros(n_systems)
+    return out.scatter_reduce_(0, system_idx, values, "amax", include_self=True)
+
+
+def check_structure(atoms: Atoms) -> None:
+    """Raise ``StructureError`` for a structure that no descriptor can describe."""
+    if len(atoms) == 0:
+        raise StructureError("it has no atoms")
+    if not np.isfinite(atoms.positions).all():
+        bad = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
+        raise StructureError(f"atom {bad} has a coordinate that is not a finite number")
+    if np.abs(atoms.positions).max() > FARTHEST:
+        bad = int(np.abs(atoms.positions).max(axis=1).argmax())
+        raise StructureError(f"atom {bad} has a coordinate beyond {FARTHEST:.0f} A")
+    if not np.isfinite(atoms.cell.array).all():
+        raise StructureError("its cell has an entry that is not a finite number")
+    no_element = (atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols))
+    if no_element.any():
+        bad = int(np.flatnonzero(no_element)[0])
+        raise StructureError(
+            f"atom {bad} (atomic number {atoms.numbers[bad]}) is not a chemical element"
+        )
+    if atoms.pbc.any():
+        _check_cell(atoms)
+    _check_coincidence(atoms)
+
+
+def _check_cell(atoms: Atoms) -> None:
+    periodic = atoms.cell.array[atoms.pbc]
+    # The Gram determinant is the squared volume (area, length) spanned by the periodic vectors.
+    if np.sqrt(max(np.linalg.det(periodic @ periodic.T), 0.0)) < 1e-6:
+        raise StructureError(
+            "it is periodic but its periodic cell vectors span no volume: set a cell, or pbc=False"
+        )
+
+
+def _check_coincidence(atoms: Atoms) -> None:
+    from losiko_torch.systems.neighbors import close_pairs
+
+    first, second = close_pairs(atoms, COINCIDENCE)
+    if len(first):
+        raise StructureError(
+            f"atoms {first[0]} and {second[0]} lie within {COINCIDENCE} A of each other"
+        )

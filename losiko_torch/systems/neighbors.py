@@ -1,0 +1,133 @@
+"""All pairs of points within a cutoff, for a whole batch.
+
+Molecules are small and come by the thousand: all their pairs are listed at once on the device and
+the distant ones dropped. Periodic and large structures go one by one to vesin, which handles cells
+of any shape, also ones smaller than the cutoff, and mixed periodicity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import vesin
+from ase import Atoms
+from ase.geometry import complete_cell
+
+from losiko_torch.systems.batch import Batch
+
+#: Above this many atoms a cell list beats listing all pairs of a molecule.
+ALL_PAIRS_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """``E`` directed pairs: point ``center`` sees point ``neighbor`` in cell ``shift``.
+
+    Every point sees itself (shift 0), as SOAP counts the central atom.
+
+    Attributes:
+        center, neighbor: Indices into the batch's points, shape (E,).
+        shift: Integer multiples of the cell vectors, shape (E, 3); None if no pair crosses a cell.
+    """
+
+    center: torch.Tensor
+    neighbor: torch.Tensor
+    shift: torch.Tensor | None
+
+    def vectors(self, batch: Batch) -> torch.Tensor:
+        """Vectors from center to neighbor in Angstrom, shape (E, 3), differentiable."""
+        positions = batch.positions
+        # index_select: its backward is index_add, much faster than that of indexing on a CPU.
+        vectors = positions.index_select(0, self.neighbor) - positions.index_select(0, self.center)
+        if self.shift is not None:
+            cells = batch.cells[batch.system_idx[self.center]]
+            vectors = vectors + (self.shift.to(vectors.dtype).unsqueeze(1) @ cells).squeeze(1)
+        return vectors
+
+    def keep(self, mask: torch.Tensor) -> Pairs:
+        shift = None if self.shift is None else self.shift[mask]
+        return Pairs(self.center[mask], self.neighbor[mask], shift)
+
+    def joined(self, *others: Pairs) -> Pairs:
+        """All pairs together, sorted by center; those of one center in the order given."""
+        every = [self, *others]
+        center = torch.cat([pairs.center for pairs in every])
+        neighbor = torch.cat([pairs.neighbor for pairs in every])
+        order = torch.argsort(center, stable=True)
+        shift = None
+        if any(pairs.shift is not None for pairs in every):
+            none = [pairs.center.new_zeros((len(pairs.center), 3)) for pairs in every]
+            given = [pairs.shift for pairs in every]
+            parts = [n if g is None else g for n, g in zip(none, given, strict=True)]
+            shift = torch.cat(parts)[order]
+        return Pairs(center[order], neighbor[order], shift)
+
+
+@torch.no_grad()
+def find_pairs(batch: Batch, cutoff: float, periodic: bool) -> Pairs:
+    """Pairs with a distance of at most ``cutoff`` (Angstrom), sorted by center.
+
+    Args:
+        batch: The structures; atomic number 0 marks points that see atoms but are not seen.
+        cutoff: Largest distance.
+        periodic: Whether to honour ``batch.pbc``; False treats every structure as a cluster.
+    """
+    counts = batch.counts
+    by_cell_list = counts > ALL_PAIRS_LIMIT
+    if periodic:
+        by_cell_list = by_cell_list | batch.pbc.any(1)
+    starts = torch.cumsum(counts, 0) - counts
+    found = [_all_pairs(batch, starts, counts.where(~by_cell_list, 0), cutoff)]
+    for system in by_cell_list.nonzero().squeeze(1).tolist():
+        start, count = int(starts[system]), int(counts[system])
+        found.append(_cell_list_pairs(batch, system, start, count, cutoff, periodic))
+    pairs = found[0] if len(found) == 1 else found[0].joined(*found[1:])
+    return pairs.keep(batch.numbers[pairs.neighbor] > 0)
+
+
+def close_pairs(atoms: Atoms, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (i, j) of the distinct atoms of one structure within ``distance`` of each other."""
+    # vesin's cells are as large as its cutoff: a tiny cutoff would make it bin empty space.
+    first, second, apart = vesin.NeighborList(
+        cutoff=max(distance, 1.5), full_list=False, n_threads=1
+    ).compute(atoms.positions, complete_cell(atoms.cell), atoms.pbc, "ijd")
+    close = apart <= distance
+    return first[close], second[close]
+
+
+def _all_pairs(batch: Batch, starts: torch.Tensor, counts: torch.Tensor, cutoff: float) -> Pairs:
+    """Every pair within each structure of ``counts`` atoms, then those within the cutoff."""
+    squared = counts * counts
+    system = torch.repeat_interleave(squared)
+    local = torch.arange(system.shape[0], device=system.device)
+    local = local - (torch.cumsum(squared, 0) - squared)[system]
+    center = starts[system] + local // counts[system]
+    neighbor = starts[system] + local % counts[system]
+    positions = batch.positions.detach()
+    distance2 = (positions[neighbor] - positions[center]).square().sum(1)
+    return Pairs(center, neighbor, None).keep(distance2 <= cutoff**2)
+
+
+def _cell_list_pairs(
+    batch: Batch, system: int, start: int, count: int, cutoff: float, periodic: bool
+) -> Pairs:
+    device = batch.positions.device
+    positions = batch.positions[start : start + count].detach().double().cpu().numpy()
+    cell = batch.cells[system].detach().double().cpu().numpy()
+    pbc = batch.pbc[system].cpu().numpy() if periodic else np.zeros(3, dtype=bool)
+    center, neighbor, shift = vesin.NeighborList(
+        cutoff=cutoff, full_list=True, n_threads=1
+    ).compute(positions, cell, pbc, "ijS")
+    itself = np.arange(count)
+    center = np.concatenate([itself, center.astype(np.int64)])
+    neighbor = np.concatenate([itself, neighbor.astype(np.int64)])
+    shift = np.concatenate([np.zeros((count, 3), np.int64), shift.astype(np.int64)])
+    # vesin's order depends on its threads; a fixed order keeps sums, and so results, repeatable.
+    order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], neighbor, center))
+    return Pairs(
+        torch.as_tensor(center[order] + start, device=device),
+        torch.as_tensor(neighbor[order] + start, device=device),
+        torch.as_tensor(shift[order], device=device) if periodic else None,
+    )

@@ -43,10 +43,10 @@ from ase import Atoms
 from ase.io.extxyz import write_xyz
 
 from losiko_torch import EnvironmentDatabase, read_structures, relax, relax_iter
-from losiko_torch.io.read import SOURCE
 from losiko_torch.io.writers import result_file
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.runs.folder import RunFolder
+from losiko_torch.systems.names import SOURCE
 
 NOISE = 0.1
 PROGRAM = [sys.executable, "-c", "from losiko_torch.cli import main; main()", "relax"]

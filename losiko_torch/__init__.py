@@ -19,9 +19,7 @@ from losiko_torch.relaxation.schedule import Stage, annealed
 from losiko_torch.results import Matches, Result, Score
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.selection import near_plane, within
-
-__version__ = "0.1.0"
-
+from losiko_torch.version import __version__
 
 __all__ = [
     "ACSF",
@@ -37,6 +35,7 @@ __all__ = [
     "Score",
     "Stage",
     "StructureError",
+    "__version__",
     "annealed",
     "default_database",
     "near_plane",

@@ -28,7 +28,8 @@ from losiko_torch.descriptors.interface import is_periodic
 from losiko_torch.errors import StructureError
 from losiko_torch.loss.judge import judge
 from losiko_torch.loss.settings import Similarity
-from losiko_torch.systems.batch import FARTHEST, Batch, sum_by_system
+from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.systems.validity import FARTHEST
 
 try:
     from torch_sim.models.interface import ModelInterface

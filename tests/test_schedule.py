@@ -10,7 +10,8 @@ from small_database import database, rattled
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError, Stage, annealed, relax, score
 from losiko_torch.optimizers.registry import OPTIMIZERS
-from losiko_torch.relaxation.schedule import LEAST_NOISE, gaussian, parse_schedule
+from losiko_torch.relaxation.schedule import LEAST_NOISE, parse_schedule
+from losiko_torch.systems.noise import gaussian
 
 EXACT = {"dtype": "float64"}
 SHORT = {"noise": (0.01, 0.6), **EXACT}

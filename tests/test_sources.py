@@ -10,14 +10,10 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.read import (
-    SOURCE,
-    UNREADABLE,
-    frames_of,
-    parse_filter,
-    read_structures,
-)
+from losiko_torch.io.filters import parse_filter
+from losiko_torch.io.read import frames_of, read_structures
 from losiko_torch.io.stream import count_of, structures_of
+from losiko_torch.systems.names import SOURCE, UNREADABLE
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6", "CO2", "H2"]
 

@@ -12,12 +12,12 @@ from ase.constraints import FixAtoms, FixCartesian
 from losiko_torch.database.building.describe import check_describable
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
-from losiko_torch.io.read import UNREADABLE
-from losiko_torch.relaxation.schedule import gaussian
 from losiko_torch.systems.atom_weights import atom_weights
-from losiko_torch.systems.batch import check_structure
+from losiko_torch.systems.names import UNREADABLE
+from losiko_torch.systems.noise import gaussian
 from losiko_torch.systems.pymatgen import AnyStructure, as_atoms, outline
 from losiko_torch.systems.selection import Selection, selected_coordinates
+from losiko_torch.systems.validity import check_structure
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _losiko(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
-        from losiko_torch import __version__
+        from losiko_torch.version import __version__
 
         typer.echo(f"losiko {__version__}")
     elif context.invoked_subcommand is None:

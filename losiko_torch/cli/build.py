@@ -20,8 +20,9 @@ from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.io.atomic import check_output
-from losiko_torch.io.read import SOURCE, parse_filter
-from losiko_torch.systems.batch import check_structure
+from losiko_torch.io.filters import parse_filter
+from losiko_torch.systems.names import SOURCE
+from losiko_torch.systems.validity import check_structure
 
 SOAP_PANEL, NOTES = "Descriptor (SOAP, in DScribe's terms)", "Notes kept in the database"
 

@@ -19,7 +19,7 @@ from losiko_torch.database.curate.union import united
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
-from losiko_torch.io.read import parse_record_filter
+from losiko_torch.io.filters import parse_record_filter
 
 STEPS = "Steps, in this order"
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from losiko_torch.cli.console import new_table, stdout
-from losiko_torch.io.read import SOURCE
+from losiko_torch.systems.names import SOURCE
 
 #: Rows of a table before only the worst are shown.
 ROWS = 20

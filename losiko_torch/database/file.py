@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -24,13 +24,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from losiko_torch.database.components import compact
+from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.database.stored_descriptor import StoredDescriptor
 from losiko_torch.descriptors.interface import species_of
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacement
-
-if TYPE_CHECKING:
-    from losiko_torch.database.environments import EnvironmentDatabase
 
 FORMAT = "losiko-database"
 VERSION, PLAIN_VERSION = 3, 2
@@ -49,7 +47,7 @@ Restore = Callable[[StoredDescriptor, list[int]], nn.Module]
 Loaded = tuple[nn.Module, dict[int, dict[str, torch.Tensor]], list[dict[str, Any]], dict[str, Any]]
 
 
-def save(database: EnvironmentDatabase, path: Path, overwrite: bool) -> None:
+def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
     """Write to a temporary file beside ``path``, then move it there."""
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already: give another name, or allow overwriting")

@@ -17,8 +17,9 @@ from ase import Atoms
 from torch.autograd import forward_ad
 
 from losiko_torch.errors import InputError, StructureError
-from losiko_torch.systems.batch import Batch, check_structure
+from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.species import check_known
+from losiko_torch.systems.validity import check_structure
 
 #: Rows computed at once; bounds the memory that a long list of structures takes.
 ROWS_AT_ONCE = 1024

@@ -23,8 +23,8 @@ from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
 from ase.spacegroup import Spacegroup
 
 from losiko_torch.io.atomic import replacement
-from losiko_torch.io.read import UNREADABLE
 from losiko_torch.results import Result
+from losiko_torch.systems.names import UNREADABLE
 from losiko_torch.systems.reference_geometry import deviation
 
 

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import operator
-import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, string2index
 
 from losiko_torch.errors import InputError
 from losiko_torch.io.readers import reader_of, reason_of, select
+from losiko_torch.systems.names import SOURCE, UNREADABLE
 
-#: Key under which a structure remembers the file and the frame it was read from.
-SOURCE = "losiko_source"
-#: Key under which what stands for an unreadable structure tells why it cannot be read.
-UNREADABLE = "losiko_unreadable"
 #: Files named in a warning.
 SHOWN = 5
-
-Filter = Callable[[Atoms], bool]
 
 
 def read_structures(source: str | Path) -> Iterator[Atoms]:
@@ -144,53 +136,3 @@ def _parse_frames(text: str) -> slice | None:
     if isinstance(index, int):
         return slice(index, index + 1 or None)
     return index if isinstance(index, slice) and index.step != 0 else None
-
-
-def parse_filter(text: str) -> Filter:
-    """A test on ``atoms.info`` from text such as ``e_above_hull<0.2`` or ``formula==SiO2``.
-
-    Quotes around the value make it a string. A structure without the key does not pass.
-    """
-    passes = parse_record_filter(text)
-    return lambda atoms: passes(atoms.info)
-
-
-def parse_record_filter(text: str) -> Callable[[Mapping[str, Any]], bool]:
-    """The test of ``parse_filter`` on a dictionary, such as the record of a structure."""
-    match = re.fullmatch(r"\s*([^<>=!\s]+)\s*(<=|>=|==|!=|<|>)\s*([^<>=!\s].*?)\s*", text)
-    if match is None:
-        raise InputError(f"filter '{text}' is not of the form key<value (or <=, >, >=, ==, !=)")
-    key, sign, wanted = match.groups()
-    compare = _COMPARISONS[sign]
-    quoted = re.fullmatch(r"(['\"])(.*)\1", wanted)
-    wanted = quoted[2] if quoted else wanted
-    number = None if quoted else _as_number(wanted)
-    if number is None and sign not in ("==", "!="):
-        raise InputError(f"filter '{text}': '{wanted}' is not a number")
-
-    def passes(record: Mapping[str, Any]) -> bool:
-        if key not in record:
-            return False
-        value = _as_number(record[key])
-        if number is not None and value is not None:
-            return bool(compare(value, number))
-        return sign in ("==", "!=") and bool(compare(str(record[key]), wanted))
-
-    return passes
-
-
-_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
-
-
-def _as_number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None

@@ -14,8 +14,9 @@ from ase import Atoms
 
 from losiko_torch.errors import InputError
 from losiko_torch.io.overlap import ahead
-from losiko_torch.io.read import UNREADABLE, frames_of, split_source
+from losiko_torch.io.read import frames_of, split_source
 from losiko_torch.io.readers import count_frames
+from losiko_torch.systems.names import UNREADABLE
 
 #: Names of files or folders, slices included.
 Files: TypeAlias = "str | Path | Sequence[str | Path]"

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from losiko_torch.io.read import SOURCE
 from losiko_torch.results import Result
+from losiko_torch.systems.names import SOURCE
 from losiko_torch.systems.reference_geometry import deviation
 
 SCHEMA = pa.schema(

@@ -15,8 +15,8 @@ from losiko_torch.loss.objective import Objective
 from losiko_torch.optimizers.interface import Optimizer
 from losiko_torch.relaxation.batch_loop import Ended
 from losiko_torch.relaxation.coordinates import Coordinates
-from losiko_torch.relaxation.schedule import gaussian
 from losiko_torch.systems.batch import max_by_system, sum_by_system
+from losiko_torch.systems.noise import gaussian
 from losiko_torch.systems.verlet_list import EVERYTHING
 
 

@@ -16,7 +16,7 @@ from losiko_torch.loss.judge import judge
 from losiko_torch.loss.objective import Objective
 from losiko_torch.relaxation.batch_loop import Ended
 from losiko_torch.relaxation.coordinates import Coordinates
-from losiko_torch.relaxation.schedule import gaussian
+from losiko_torch.systems.noise import gaussian
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ references and structures are projected on it. ``drawing`` draws the map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from losiko_torch.batching.evaluator import Workplace
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.io.read import SOURCE
 from losiko_torch.loss.settings import Similarity
+from losiko_torch.systems.names import known_as
 from losiko_torch.systems.pymatgen import AnyStructure
 
 #: Variance of unit vectors below which it is rounding.
@@ -200,10 +200,3 @@ def _plane(references: Environments) -> _Plane:
         axes[:, k] = directions[:, k] * features[features.abs().argmax()].sign()
         share[k] = variance[k] / variance.sum()
     return _Plane(centre, axes, share)
-
-
-def known_as(info: Mapping[str, Any], formula: str, number: int) -> str:
-    """What a structure is known by, and its formula: "ethanol, in.xyz@3 (C2H6O)"."""
-    keys = ("name", "material_id", "smiles", "id", "source", SOURCE)
-    known = [str(info[key]) for key in keys if isinstance(info.get(key), (str, int, np.integer))]
-    return f"{', '.join(known) or f'structure {number}'} ({formula or 'no atoms'})"

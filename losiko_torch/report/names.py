@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import chemical_symbols
 
-import losiko_torch
 from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
-from losiko_torch.report.environment_map import known_as
+from losiko_torch.systems.names import known_as
+from losiko_torch.version import __version__
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,10 +91,10 @@ def references_of(record: dict[str, Any], table: pa.Table) -> References:
         table: Its table.
     """
     path = record["database"]
-    if path is None and record["version"] != losiko_torch.__version__:
+    if path is None and record["version"] != __version__:
         return References.unknown(
             f"the run was made by losiko {record['version']}, whose embedded database may have "
-            f"been another than that of {losiko_torch.__version__}"
+            f"been another than that of {__version__}"
         )
     try:
         database = default_database() if path is None else EnvironmentDatabase.look(path)

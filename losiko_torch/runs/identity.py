@@ -26,7 +26,7 @@ def configuration(
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Names and values, as JSON gives them back."""
-    from losiko_torch import __version__
+    from losiko_torch.version import __version__
 
     named = {
         "structures": _files(sources),

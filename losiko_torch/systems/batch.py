@@ -12,17 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import chemical_symbols
 from ase.geometry import complete_cell
-
-from losiko_torch.errors import StructureError
-
-#: Two atoms closer than this (in Angstrom) are taken for a mistake in the input: the shortest
-#: bond in nature, H2, is 0.74 A.
-COINCIDENCE = 0.1
-#: A coordinate beyond this (in Angstrom) is taken for a mistake too: float32 would round it to more
-#: than 0.001 A, and cell lists cannot span it.
-FARTHEST = 1e4
 
 
 @dataclass(frozen=True)
@@ -155,45 +145,3 @@ def max_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int
     """Largest per-atom value (N,) of each structure, zero where it has no atoms; (B,)."""
     out = values.new_zeros(n_systems)
     return out.scatter_reduce_(0, system_idx, values, "amax", include_self=True)
-
-
-def check_structure(atoms: Atoms) -> None:
-    """Raise ``StructureError`` for a structure that no descriptor can describe."""
-    if len(atoms) == 0:
-        raise StructureError("it has no atoms")
-    if not np.isfinite(atoms.positions).all():
-        bad = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
-        raise StructureError(f"atom {bad} has a coordinate that is not a finite number")
-    if np.abs(atoms.positions).max() > FARTHEST:
-        bad = int(np.abs(atoms.positions).max(axis=1).argmax())
-        raise StructureError(f"atom {bad} has a coordinate beyond {FARTHEST:.0f} A")
-    if not np.isfinite(atoms.cell.array).all():
-        raise StructureError("its cell has an entry that is not a finite number")
-    no_element = (atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols))
-    if no_element.any():
-        bad = int(np.flatnonzero(no_element)[0])
-        raise StructureError(
-            f"atom {bad} (atomic number {atoms.numbers[bad]}) is not a chemical element"
-        )
-    if atoms.pbc.any():
-        _check_cell(atoms)
-    _check_coincidence(atoms)
-
-
-def _check_cell(atoms: Atoms) -> None:
-    periodic = atoms.cell.array[atoms.pbc]
-    # The Gram determinant is the squared volume (area, length) spanned by the periodic vectors.
-    if np.sqrt(max(np.linalg.det(periodic @ periodic.T), 0.0)) < 1e-6:
-        raise StructureError(
-            "it is periodic but its periodic cell vectors span no volume: set a cell, or pbc=False"
-        )
-
-
-def _check_coincidence(atoms: Atoms) -> None:
-    from losiko_torch.systems.neighbors import close_pairs
-
-    first, second = close_pairs(atoms, COINCIDENCE)
-    if len(first):
-        raise StructureError(
-            f"atoms {first[0]} and {second[0]} lie within {COINCIDENCE} A of each other"
-        )

@@ -13,8 +13,8 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
 
-from losiko_torch.io.read import SOURCE
 from losiko_torch.systems.geometry import rmsd
+from losiko_torch.systems.names import SOURCE
 
 #: Array of the geometry that a structure should have.
 REFERENCE = "losiko_reference"

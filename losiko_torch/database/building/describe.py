@@ -18,11 +18,13 @@ from losiko_torch.descriptors.interface import (
     species_of,
 )
 from losiko_torch.errors import InputError, StructureError
-from losiko_torch.io.read import SOURCE, Filter
+from losiko_torch.io.filters import Filter
 from losiko_torch.systems.atom_weights import own_weights
-from losiko_torch.systems.batch import Batch, check_structure
+from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.names import SOURCE
 from losiko_torch.systems.pymatgen import AnyStructure, as_atoms, check_type, one_by_one
 from losiko_torch.systems.species import check_known
+from losiko_torch.systems.validity import check_structure
 
 #: Keys of a structure's info that start like this are results, not what it is.
 OWN = "losiko_"

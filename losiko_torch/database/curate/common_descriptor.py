@@ -16,7 +16,7 @@ from torch import nn
 
 from losiko_torch.database.curate.provenance import check_whole, name_in
 from losiko_torch.database.element import Environments
-from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.database.stored_descriptor import MODULE, StoredDescriptor
 from losiko_torch.descriptors.interface import name_of, restriction, species_of
 from losiko_torch.descriptors.soap.soap import SOAP
@@ -27,7 +27,7 @@ BY_ELEMENT = "species_weighting"
 
 
 def with_common_descriptor(
-    databases: Sequence[EnvironmentDatabase],
+    databases: Sequence[DatabaseRecord],
 ) -> tuple[nn.Module, list[dict[int, Environments]]]:
     """A descriptor for all of them, and the environments of each among its features.
 
@@ -43,7 +43,7 @@ def with_common_descriptor(
     return descriptor, [_among_features(database, descriptor) for database in databases]
 
 
-def _check_same(first: EnvironmentDatabase, other: EnvironmentDatabase, number: int) -> None:
+def _check_same(first: DatabaseRecord, other: DatabaseRecord, number: int) -> None:
     """Raise ``InputError`` if the descriptors differ in more than their elements."""
     names = f"{name_in(first, 0)} and {name_in(other, number)}"
     pair = (first, other)
@@ -108,9 +108,7 @@ def _united_weights(soaps: list[SOAP]) -> dict[str, float] | None:
     return weights or None
 
 
-def _among_features(
-    database: EnvironmentDatabase, descriptor: nn.Module
-) -> dict[int, Environments]:
+def _among_features(database: DatabaseRecord, descriptor: nn.Module) -> dict[int, Environments]:
     """Its environments among the features of a descriptor for more elements."""
     own = species_of(database.descriptor)
     if own is None or own == species_of(descriptor):

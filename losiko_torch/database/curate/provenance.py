@@ -14,7 +14,7 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.record import AnyDatabase, DatabaseRecord
 from losiko_torch.errors import InputError
 
 MADE_FROM, CURATION = "made_from", "curation"
@@ -22,15 +22,13 @@ MADE_FROM, CURATION = "made_from", "curation"
 SHARED = ("level_of_theory", "licence")
 
 
-def check_whole(database: EnvironmentDatabase) -> None:
+def check_whole(database: DatabaseRecord) -> None:
     """Raise ``InputError`` for a database restricted to some elements."""
     if any(part.products is not None for part in database.environments.values()):
         raise InputError("a restricted database cannot be curated: take the one it was made from")
 
 
-def after(
-    database: EnvironmentDatabase, environments: dict[int, Any], step: str
-) -> EnvironmentDatabase:
+def after(database: AnyDatabase, environments: dict[int, Any], step: str) -> AnyDatabase:
     """The database with what a step left of its environments, and the step in its metadata.
 
     Raises:
@@ -53,12 +51,12 @@ def noted(metadata: dict[str, Any], entry: str) -> dict[str, Any]:
     return {**metadata, CURATION: [*_steps(metadata), entry]}
 
 
-def name_in(database: EnvironmentDatabase, number: int) -> str:
+def name_in(database: DatabaseRecord, number: int) -> str:
     """How one of several databases, the first of number 0, is called: by its title, if any."""
     return str(database.metadata.get("title") or f"database {number + 1}")
 
 
-def united_metadata(databases: Sequence[EnvironmentDatabase]) -> dict[str, Any]:
+def united_metadata(databases: Sequence[DatabaseRecord]) -> dict[str, Any]:
     """Title, level of theory and licence of all together, all that each tells, and all steps."""
     names = [name_in(database, number) for number, database in enumerate(databases)]
     sources = [
@@ -79,7 +77,7 @@ def united_metadata(databases: Sequence[EnvironmentDatabase]) -> dict[str, Any]:
     return noted(metadata, f"{len(databases)} databases united: {sizes} = {total:,} environments")
 
 
-def _sources(name: str, database: EnvironmentDatabase) -> list[dict[str, Any]]:
+def _sources(name: str, database: DatabaseRecord) -> list[dict[str, Any]]:
     """What a database was made from: others, if it is a union, or itself."""
     told = database.metadata.get(MADE_FROM)
     if isinstance(told, list) and all(isinstance(each, dict) and "title" in each for each in told):

@@ -33,16 +33,16 @@ from losiko_torch.database.curate.spacing import (
     thinned_out,
 )
 from losiko_torch.database.element import Environments
-from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.io.read import parse_record_filter
+from losiko_torch.database.record import AnyDatabase, DatabaseRecord
+from losiko_torch.io.filters import parse_record_filter
 
 #: Environments compared with those of another database at once, for the progress.
 AT_ONCE = 2**14
 
 
 def thinned(
-    database: EnvironmentDatabase, distance: float, progress: Progress | None = None
-) -> EnvironmentDatabase:
+    database: AnyDatabase, distance: float, progress: Progress | None = None
+) -> AnyDatabase:
     """The database without near-duplicates.
 
     Of environments of one element that lie nearer to each other than ``distance`` the first stays,
@@ -74,8 +74,8 @@ def thinned(
 
 
 def farthest(
-    database: EnvironmentDatabase, per_element: int, progress: Progress | None = None
-) -> EnvironmentDatabase:
+    database: AnyDatabase, per_element: int, progress: Progress | None = None
+) -> AnyDatabase:
     """The database with ``per_element`` environments of each element, spread as far as they can.
 
     Farthest-point sampling: the first is the one nearest to the mean, each further one that
@@ -111,11 +111,11 @@ def farthest(
 
 
 def minus(
-    database: EnvironmentDatabase,
-    other: EnvironmentDatabase,
+    database: AnyDatabase,
+    other: DatabaseRecord,
     distance: float,
     progress: Progress | None = None,
-) -> EnvironmentDatabase:
+) -> AnyDatabase:
     """The database without what ``other`` knows: steers away from its motifs.
 
     Environments go that have one of ``other``, of the same element and with a weight, nearer than
@@ -150,7 +150,7 @@ def minus(
     return after(database, environments, step)
 
 
-def chosen(database: EnvironmentDatabase, where: str | Sequence[str]) -> EnvironmentDatabase:
+def chosen(database: AnyDatabase, where: str | Sequence[str]) -> AnyDatabase:
     """The environments of structures whose records pass filters, as ``build`` has them.
 
     Args:
@@ -172,7 +172,7 @@ def chosen(database: EnvironmentDatabase, where: str | Sequence[str]) -> Environ
     return after(database, environments, step)
 
 
-def trimmed(database: EnvironmentDatabase) -> EnvironmentDatabase:
+def trimmed(database: AnyDatabase) -> AnyDatabase:
     """The database without records of structures that nothing belongs to; others are renumbered."""
     parts = database.environments.values()
     used = torch.cat([part.structure for part in parts]).long().unique()

@@ -29,7 +29,7 @@ from losiko_torch.database.components import COMPONENTS, JOINING, LOST, SAMPLE
 from losiko_torch.database.curate.common_descriptor import with_common_descriptor
 from losiko_torch.database.curate.provenance import united_metadata
 from losiko_torch.database.element import Environments
-from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.record import AnyDatabase
 from losiko_torch.database.reference_weights import as_weight
 from losiko_torch.errors import InputError
 
@@ -39,9 +39,7 @@ AT_ONCE = 2**14
 ROUNDING = 1e-14
 
 
-def united(
-    databases: Sequence[EnvironmentDatabase], components: int | None = COMPONENTS
-) -> EnvironmentDatabase:
+def united(databases: Sequence[AnyDatabase], components: int | None = COMPONENTS) -> AnyDatabase:
     """One database of the references of all, in their order, structures numbered on.
 
     Args:

@@ -7,6 +7,7 @@ from inspect import signature
 import numpy as np
 import pytest
 import torch
+from losiko_torch.relaxation.groups import relax_group
 from small_database import database, rattled
 
 from losiko_torch import Stage, relax, score
@@ -15,7 +16,6 @@ from losiko_torch.batching.in_flight import Company, Room, flow
 from losiko_torch.loss.judge import judge
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import Similarity
-from losiko_torch.relaxation.groups import relax_group
 from losiko_torch.relaxation.settings import Method
 from losiko_torch.systems.selection import every_atom
 

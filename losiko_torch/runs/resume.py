@@ -15,6 +15,7 @@ from ase import Atoms
 
 from losiko_torch.batching.shards import WAITING, RelaxedShard
 from losiko_torch.io.overlap import Behind
+from losiko_torch.relaxation.execute import Workers, execute
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.runs.folder import RECORD, RunFolder
 from losiko_torch.runs.identity import check_same
@@ -51,8 +52,7 @@ def go_on(
     folder: RunFolder,
     structures: Callable[[], Iterable[Atoms]],
     relaxer: Callable[[int | None], Relaxer],
-    workers: int | None,
-    ray_address: str | None,
+    workers: Workers,
     progress: Callable[[int], None],
 ) -> RunFolder:
     """Relax what is not done yet, and put the results together.
@@ -61,7 +61,8 @@ def go_on(
         folder: Of the run.
         structures: Makes the stream of all its structures.
         relaxer: Makes what relaxes them, given the atoms of a batch; None: as many as fit.
-        workers, ray_address, progress: As for ``relax``.
+        workers: Processes that relax.
+        progress: Function that is called with the number of structures just finished.
     """
     if folder.finished:
         return folder
@@ -70,7 +71,7 @@ def go_on(
     torch.set_num_threads(folder.record.get("threads", torch.get_num_threads()))
     made = relaxer(folder.record.get("first_batch_atoms"))
     if "first_batch_atoms" not in folder.record:
-        size = made.work.batch_atoms
+        size = made.evaluator.batch_atoms
         threads = torch.get_num_threads()
         folder = folder.updated(first_batch_atoms=size, batch_atoms=size, threads=threads)
     made = replace(made, batch_atoms=folder.record["batch_atoms"])
@@ -87,7 +88,7 @@ def go_on(
 
     done = set(folder.done())
     with Behind(nullcontext(keep), WAITING) as writer:
-        for shard in made.run(structures(), workers, ray_address, progress, done):
+        for shard in execute(made, structures(), workers, progress, done):
             writer.put(shard)
     return folder.finish(ended=_now())
 

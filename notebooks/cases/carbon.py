@@ -180,7 +180,7 @@ def upright(atoms: Atoms) -> Atoms:
 def with_density(
     starts: Sequence[Atoms], database: EnvironmentDatabase, target: float, steps: int = 300
 ) -> list[Result]:
-    """Relaxed, positions and cells, on the loss and a penalty on the density together, in batches."""
+    """Relax positions and cells in batches on the loss with a penalty on the density."""
     penalty = Density(target, STIFFNESS)
     return relax(
         starts,

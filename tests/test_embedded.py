@@ -11,6 +11,7 @@ from ase.data import atomic_numbers, covalent_radii
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.database import builtin as embedded
+from losiko_torch.database.building.closest import closest_pairs
 from losiko_torch.systems.geometry import bond_errors, rmsd
 
 
@@ -214,6 +215,11 @@ def test_whatever_changes_the_descriptors_changes_the_name(tiny, monkeypatch):
     archive.write_bytes(archive.read_bytes() + b"\0")
     names.add(embedded._fingerprint())
     assert len(names) == 6
+
+
+def test_the_cached_one_tells_its_shortest_distances(tiny):
+    fresh()
+    assert fresh().closest == closest_pairs(embedded.embedded_structures())
 
 
 def test_elements_are_those_of_the_descriptor(tiny):

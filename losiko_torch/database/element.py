@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import torch
@@ -12,6 +13,9 @@ from losiko_torch.search.exact import Search, plain_search
 from losiko_torch.search.inverted_lists import SEARCHED_WHOLE, divided, list_search, probed_lists
 from losiko_torch.search.warm_start import NearKnown, near_known_search
 from losiko_torch.search.weighted import weighted_search
+
+#: Prefix of the names of fitted tensors among ``Environments.tensors()``.
+FITTED = "fitted/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,8 @@ class Environments:
         lists: The list of each, (N,), int32. None: there are none.
         products: Of a restriction to some features: the scalar products of the columns of the
             whole basis, (r, r), float64. None: it is whole.
+        fitted: Tensors that a target fitted beforehand to these references, by name, such as the
+            weights of a network. Other references make them meaningless.
     """
 
     vectors: torch.Tensor
@@ -40,6 +46,18 @@ class Environments:
     centroids: torch.Tensor | None = None
     lists: torch.Tensor | None = None
     products: torch.Tensor | None = None
+    fitted: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Environments:
+        """Environments of named tensors, as ``tensors`` returns them."""
+        own = {name: each for name, each in tensors.items() if not name.startswith(FITTED)}
+        fitted = {
+            name.removeprefix(FITTED): each
+            for name, each in tensors.items()
+            if name.startswith(FITTED)
+        }
+        return cls(**own, fitted=fitted)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -179,12 +197,18 @@ class Environments:
     def to(self, device: torch.device | str) -> Environments:
         if self.vectors.device == full_name(device):
             return self
-        return replace(self, **{name: each.to(device) for name, each in self.tensors().items()})
+        return self.of_tensors({name: each.to(device) for name, each in self.tensors().items()})
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Those that it has, by name: what it is made of."""
+        """Tensors that are not None, by name; the fitted ones under "fitted/NAME"."""
         every = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: tensor for name, tensor in every.items() if tensor is not None}
+        fitted = {f"{FITTED}{name}": tensor for name, tensor in every.pop("fitted").items()}
+        own = {name: tensor for name, tensor in every.items() if tensor is not None}
+        return {**own, **fitted}
+
+    def without_fitted(self) -> Environments:
+        """The same references, and nothing that was fitted to them."""
+        return replace(self, fitted={}) if self.fitted else self
 
 
 def full_name(device: torch.device | str) -> torch.device:

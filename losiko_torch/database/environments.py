@@ -20,13 +20,13 @@ import torch
 from losiko_torch.checks import whole
 from losiko_torch.database import file as storage
 from losiko_torch.database.building.checkpoint import Parts, configuration_of
+from losiko_torch.database.building.closest import closest_pairs
 from losiko_torch.database.building.describe import describable, record_of
 from losiko_torch.database.building.order import Layout
 from losiko_torch.database.building.project import environments_of
 from losiko_torch.database.components import COMPONENTS, usual_components
 from losiko_torch.database.curate import select
 from losiko_torch.database.curate.union import united
-from losiko_torch.database.element import Environments
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.descriptors.interface import (
     Descriptor,
@@ -103,7 +103,8 @@ class EnvironmentDatabase(DatabaseRecord):
             kept = Parts.in_folder(Path(parts), configuration_of(module, counts, chosen))
         environments = environments_of(layout, module, counts, kept, done)
         records = [record_of(atoms) for atoms in chosen]
-        made = cls(module, environments, records, dict(metadata or {}), skipped)
+        closest = closest_pairs(chosen)
+        made = cls(module, environments, records, dict(metadata or {}), skipped, closest)
         return made._checked_weights().with_lists()
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
@@ -147,10 +148,9 @@ class EnvironmentDatabase(DatabaseRecord):
 
     @classmethod
     def _read(cls, path: str | Path, restore: storage.Restore) -> EnvironmentDatabase:
-        descriptor, environments, structures, metadata = storage.load(Path(path), restore)
-        loaded = {z: Environments(**tensors) for z, tensors in environments.items()}
+        loaded = storage.load(Path(path), restore)
         try:
-            return cls(descriptor, loaded, structures, metadata)._checked_weights()
+            return cls(**loaded._asdict())._checked_weights()
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
 

@@ -36,6 +36,11 @@ class DatabaseRecord:
         structures: For each structure its formula and where it came from.
         metadata: Title, level of theory, licence and the like, as told to ``build``.
         skipped: Structures that ``build`` could not describe, with the reason.
+        closest: Shortest interatomic distance in Angstrom of pairs of elements over all structures
+            the database was built from, by sorted atomic numbers. Pairs that never come within
+            5 Angstrom of each other are left out. None means unknown: files of version 0.1 lack it.
+        fitted: What a target fitted beforehand to all references together, ready for JSON. The part
+            that belongs to an element is in ``Environments.fitted``.
     """
 
     descriptor: nn.Module
@@ -43,6 +48,13 @@ class DatabaseRecord:
     structures: list[dict[str, Any]]
     metadata: dict[str, Any] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    closest: dict[tuple[int, int], float] | None = None
+    fitted: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Return whether a target keeps anything that it fitted to the references."""
+        return bool(self.fitted) or any(part.fitted for part in self.environments.values())
 
     def to(self, device: torch.device | str) -> Self:
         """The same database with its tensors on ``device``."""

@@ -18,6 +18,8 @@ from losiko_torch.database.record import AnyDatabase, DatabaseRecord
 from losiko_torch.errors import InputError
 
 MADE_FROM, CURATION = "made_from", "curation"
+#: The step noted where targets had been fitted to the references of before.
+DROPPED = "fitted targets dropped: fit again"
 #: What a united database tells of all its sources together.
 SHARED = ("level_of_theory", "licence")
 
@@ -29,7 +31,9 @@ def check_whole(database: DatabaseRecord) -> None:
 
 
 def after(database: AnyDatabase, environments: dict[int, Any], step: str) -> AnyDatabase:
-    """The database with what a step left of its environments, and the step in its metadata.
+    """The database with the environments that a step left, and the step in its metadata.
+
+    Targets fitted to the references of before are dropped, with a note.
 
     Raises:
         InputError: If nothing is left, or nothing that has a weight.
@@ -38,12 +42,11 @@ def after(database: AnyDatabase, environments: dict[int, Any], step: str) -> Any
         raise InputError(f"no environment is left in the database: {step}")
     if not any(part.usable for part in environments.values()):
         raise InputError(f"all environments that are left weigh 0: {step}")
-    left = {number: part for number, part in environments.items() if len(part)}
-    return replace(
-        database,
-        environments=left,
-        metadata=noted(database.metadata, f"{step}: {_counts(database.environments, left)}"),
-    )
+    left = {z: part.without_fitted() for z, part in environments.items() if len(part)}
+    metadata = noted(database.metadata, f"{step}: {_counts(database.environments, left)}")
+    if database.is_fitted:
+        metadata = noted(metadata, DROPPED)
+    return replace(database, environments=left, metadata=metadata, fitted={})
 
 
 def noted(metadata: dict[str, Any], entry: str) -> dict[str, Any]:
@@ -74,7 +77,11 @@ def united_metadata(databases: Sequence[DatabaseRecord]) -> dict[str, Any]:
             metadata = noted(metadata, f"{name}: {step}")
     sizes = " + ".join(f"{len(database):,}" for database in databases)
     total = sum(map(len, databases))
-    return noted(metadata, f"{len(databases)} databases united: {sizes} = {total:,} environments")
+    metadata = noted(
+        metadata, f"{len(databases)} databases united: {sizes} = {total:,} environments"
+    )
+    fitted = any(database.is_fitted for database in databases)
+    return noted(metadata, DROPPED) if fitted else metadata
 
 
 def _sources(name: str, database: DatabaseRecord) -> list[dict[str, Any]]:

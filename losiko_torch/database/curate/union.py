@@ -25,6 +25,7 @@ from itertools import accumulate
 import torch
 
 from losiko_torch.checks import whole
+from losiko_torch.database.building.closest import united_closest
 from losiko_torch.database.components import COMPONENTS, JOINING, LOST, SAMPLE
 from losiko_torch.database.curate.common_descriptor import with_common_descriptor
 from losiko_torch.database.curate.provenance import united_metadata
@@ -77,6 +78,8 @@ def united(databases: Sequence[AnyDatabase], components: int | None = COMPONENTS
         structures=[record for each in databases for record in each.structures],
         metadata=united_metadata(databases),
         skipped=[text for each in databases for text in each.skipped],
+        closest=united_closest(each.closest for each in databases),
+        fitted={},
     )
     return made.with_lists()
 

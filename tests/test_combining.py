@@ -205,7 +205,7 @@ def test_sources_and_licences_are_told(tmp_path):
     ]
     assert sources[1]["where"] == ["a<1"]
     thin, first, second = made.metadata["curation"]
-    assert thin.startswith("one + two: one: thinned to a distance of 0.2")
+    assert thin.startswith("one + two: one: thinned to a separation of 0.2")
     assert first.startswith("one + two: 2 databases united")
     assert second.startswith("2 databases united")
     assert second.endswith(f"= {len(made)} environments")

@@ -265,7 +265,7 @@ def test_every_step_is_told(tmp_path):
     assert {"title": "six", "licence": "CC0"}.items() <= made.metadata.items()
     first, second = made.metadata["curation"]
     middle = len(whole.thinned(0.2))
-    assert first.startswith(f"thinned to a distance of 0.2: {middle} of {len(whole)} environments")
+    assert first.startswith(f"thinned to a separation of 0.2: {middle} of {len(whole)} environments")
     assert f"{len(made)} of {middle} environments left" in second
     assert f"(H 3 of {len(whole.thinned(0.2).environments[1])}," in second
     assert "curation" not in whole.metadata
@@ -286,10 +286,10 @@ def test_a_database_that_is_curated_relaxes():
 def test_unusable_input_is_refused():
     made = database()
     for call, sentence in [
-        (lambda: made.thinned(0.0), "distance must be positive, not 0"),
-        (lambda: made.thinned(-0.1), "distance must be positive"),
-        (lambda: made.thinned(np.nan), "distance must be positive"),
-        (lambda: made.minus(made, -1), "distance must be positive"),
+        (lambda: made.thinned(0.0), "separation must be positive, not 0"),
+        (lambda: made.thinned(-0.1), "separation must be positive"),
+        (lambda: made.thinned(np.nan), "separation must be positive"),
+        (lambda: made.minus(made, -1), "separation must be positive"),
         (lambda: made.farthest(0), "per_element must be an integer from 1 on"),
         (lambda: made.farthest(2.5), "per_element must be an integer"),
         (lambda: made.minus(made, 0.1), "no environment is left"),

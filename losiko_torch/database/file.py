@@ -226,7 +226,7 @@ def _check(
 def _check_environments(
     symbol: str, known: bool, n_features: int, tensors: dict[str, torch.Tensor]
 ) -> None:
-    """Check shapes, types and values of the tensors of one element."""
+    """Check shapes, types and values of an element's obligatory tensors."""
     vectors, basis, structure, atom = (tensors[name] for name in TENSORS)
     if not known or vectors.ndim != 2 or basis.shape != (n_features, vectors.shape[1]):
         raise InputError(

@@ -1,7 +1,7 @@
 """Shortest interatomic distance of every pair of elements, over all structures of a database.
 
-No two atoms of a relaxed structure should come much closer to each other than known good atoms of
-the same elements: the lengths found here tell how close that is.
+Atoms of a relaxed structure should not come much closer to each other than known good atoms of the
+same elements; the distances found here are the measure of that.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Closest = dict[tuple[int, int], float]
 
 #: Interatomic distance in Angstrom beyond which pairs are not recorded.
 FARTHEST = 5.0
-#: Atoms whose pairs are found at once: their number bounds the memory.
+#: Atoms whose pairs are found at once; bounds the memory.
 ATOMS_AT_ONCE = 512
 
 
 def closest_pairs(structures: Iterable[Atoms]) -> Closest:
     """Shortest interatomic distance in Angstrom of every pair of elements, images included.
 
-    Elements that never come within ``FARTHEST`` of each other are left out. Everything is computed
-    on the CPU in float64, so that equal structures give equal numbers on every device.
+    Elements that never come within ``FARTHEST`` of each other are left out. The CPU computes in
+    float64 whatever the descriptor's device, so that equal structures have equal distances.
     """
     found: Closest = {}
     for group in _groups(structures):
@@ -37,7 +37,7 @@ def closest_pairs(structures: Iterable[Atoms]) -> Closest:
 
 
 def united_closest(every: Iterable[Closest | None]) -> Closest | None:
-    """The smaller length of each pair of elements; None where any of ``every`` is None."""
+    """The smallest distance of each pair of elements. None if any of ``every`` is None."""
     found: Closest = {}
     for closest in every:
         if closest is None:
@@ -54,7 +54,6 @@ def _closest_of(structures: list[Atoms]) -> Closest:
     if pairs.shift is not None:
         itself &= (pairs.shift == 0).all(1)
     pairs = pairs.keep(~itself)
-    # A square root of the smallest square is cheaper than one of each.
     squared = pairs.vectors(batch).square().sum(1)
     one, other = batch.numbers[pairs.center], batch.numbers[pairs.neighbor]
     size = int(batch.numbers.max()) + 1
@@ -68,7 +67,7 @@ def _closest_of(structures: list[Atoms]) -> Closest:
 
 
 def _groups(structures: Iterable[Atoms]) -> Iterator[list[Atoms]]:
-    """Consecutive structures, ``ATOMS_AT_ONCE`` atoms together, at least one structure."""
+    """Consecutive structures in groups of at least ``ATOMS_AT_ONCE`` atoms, but for the last."""
     group: list[Atoms] = []
     size = 0
     for atoms in structures:

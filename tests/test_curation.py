@@ -265,7 +265,9 @@ def test_every_step_is_told(tmp_path):
     assert {"title": "six", "licence": "CC0"}.items() <= made.metadata.items()
     first, second = made.metadata["curation"]
     middle = len(whole.thinned(0.2))
-    assert first.startswith(f"thinned to a separation of 0.2: {middle} of {len(whole)} environments")
+    assert first.startswith(
+        f"thinned to a separation of 0.2: {middle} of {len(whole)} environments"
+    )
     assert f"{len(made)} of {middle} environments left" in second
     assert f"(H 3 of {len(whole.thinned(0.2).environments[1])}," in second
     assert "curation" not in whole.metadata

@@ -41,7 +41,7 @@ def default_database() -> EnvironmentDatabase:
             pass  # A damaged cache is no reason to stop: the database is built again.
     descriptor = SOAP(species=ELEMENTS, **PARAMETERS)
     database = EnvironmentDatabase.build(
-        embedded_structures(), descriptor, metadata=embedded_metadata()
+        builtin_structures(), descriptor, metadata=builtin_metadata()
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def default_database() -> EnvironmentDatabase:
     return database
 
 
-def embedded_structures(path: Path | None = None) -> Iterator[Atoms]:
+def builtin_structures(path: Path | None = None) -> Iterator[Atoms]:
     """Yield the built-in molecules, most important first: any first part is a good database.
 
     Args:
@@ -65,7 +65,7 @@ def embedded_structures(path: Path | None = None) -> Iterator[Atoms]:
         yield Atoms(numbers[atoms], positions[atoms].astype(float), info={"smiles": smiles[k]})
 
 
-def embedded_metadata(path: Path | None = None) -> dict[str, Any]:
+def builtin_metadata(path: Path | None = None) -> dict[str, Any]:
     """Title, level of theory, licence and origin of the built-in molecules.
 
     Args:

@@ -1,8 +1,8 @@
-"""The atoms of a batch described, so that what a loss is by their features can be traced back.
+"""Evaluation of a descriptor: unit features of atoms, and the way back from features to positions.
 
-    features of unit length  ->  a loss by the features  ->  its gradient by positions and strain
+    unit features  ->  slope of a loss by the features  ->  gradient by positions and strain
 
-``Plain`` does it with autograd, for any descriptor; ``compiled_soap.CompiledSoap`` with kernels.
+``Plain`` works by autograd, for any descriptor; ``soap.compiled.CompiledSoap`` by kernels.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from losiko_torch.systems.verlet_list import EVERYTHING, Sight
 
 
 class Surroundings(Protocol):
-    """Of the n atoms looked at."""
+    """The described surroundings of n atoms of a batch: all, or those that a ``Sight`` selects."""
 
     def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
-        """Unit features (n, F), or only those of some of these atoms (indices 0 to n - 1)."""
+        """Unit features, shape (n, F), or those of some of the n atoms (indices 0 to n - 1)."""
         ...
 
     def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradient by positions (N, 3) and virials (B, 3, 3) of a loss.
 
-        ``slope`` (n, F) is its derivative by the unit features; a multiple of these themselves
-        makes no difference.
+        ``slope`` (n, F) is the derivative of the loss by the unit features. A multiple of the
+        features themselves, added to it, does not change the result.
         """
         ...
 
     def distances(self, points: torch.Tensor) -> torch.Tensor:
-        """|p_i - t_i|^2 to points t (n, F) of feature space; (n,)."""
+        """Distances |p_i - t_i|^2 from points t (n, F) of feature space, shape (n,)."""
         ...
 
     def trace_back_distances(self, factor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """As ``trace_back``, of the sum of the last ``distances`` times a factor (n,)."""
+        """Gradient and virials of the sum of the last ``distances``, each times ``factor`` (n,)."""
         ...
 
 
 def look(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> Surroundings:
-    """The surroundings of the atoms looked at, by kernels where there are some."""
+    """The surroundings of the atoms that ``sight`` selects, by kernels if they serve."""
     kernels = kernels_for(batch.positions.device)
     if kernels is not None and serves(descriptor, batch.positions):
         return CompiledSoap(descriptor, batch, sight, kernels)  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def look(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> Surr
 
 @torch.no_grad()
 def unit_features(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> torch.Tensor:
-    """Descriptors of the n atoms looked at, of unit length, (n, F)."""
+    """Unit features of the n atoms that ``sight`` selects, shape (n, F)."""
     if kernels_for(batch.positions.device) is not None and serves(descriptor, batch.positions):
         return look(descriptor, batch, sight).features()
     return _unit(features_of(descriptor, batch, sight))
@@ -86,7 +86,7 @@ class Plain:
         gradient, pull = torch.autograd.grad(
             self.unit, (batch.positions, batch.cells), grad_outputs=slope, materialize_grads=True
         )
-        # By the chain rule through the strained positions and cell vectors.
+        # The virial follows by the chain rule through the strained positions and cell vectors.
         moments = batch.positions.detach()[:, :, None] * gradient[:, None, :]
         virial = batch.cells.detach().transpose(1, 2) @ pull
         return gradient, virial + sum_by_system(moments, batch.system_idx, batch.n_systems)

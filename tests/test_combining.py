@@ -105,7 +105,7 @@ def test_fewer_components_are_the_best_ones():
 
 
 def test_a_rare_reference_is_not_lost(monkeypatch):
-    """One of a thousand, off the span of all others, as in a database built at once."""
+    """A reference of a thousand, off the span of all others, as in a database built at once."""
     scale = 0.9 ** torch.arange(41)
     scale[-1] = 0
     vectors = torch.randn(1000, 41, generator=torch.Generator().manual_seed(0)) * scale

@@ -37,7 +37,7 @@ def tiny(tmp_path, monkeypatch):
 
 
 def fresh():
-    """As at the start of another program."""
+    """The built-in database as another program gets it at its start."""
     builtin.default_database.cache_clear()
     return builtin.default_database()
 
@@ -95,7 +95,7 @@ def test_no_molecule_is_in_it_twice():
         seen[atoms.info["smiles"]].append(distances)
 
 
-#: One molecule of each kind that came later, by SMILES.
+#: SMILES of a molecule of each kind that came later.
 KINDS = {
     "thiol": "CCS",
     "thioether": "CCSC",

@@ -32,9 +32,9 @@ descriptor may need its own. Optional attributes, each with its default in paren
 - ``cutoff``: interatomic distance (Angstrom) beyond which an atom has no influence, through all
   layers together (unknown).
 - ``periodic``: whether it honours ``batch.pbc`` (yes). If not, periodic structures are refused.
-- ``forward(batch, centers, pairs)``: optional arguments for the atoms whose rows are wanted
-  (indices; None means all) and the pairs within the cutoff (``Pairs``; None means unknown) (all
-  rows are computed, then selected).
+- ``forward(batch, centers, pairs)``: two more arguments, the atoms whose rows are wanted (indices;
+  None means all) and the pairs within the cutoff (``Pairs``; None means unknown), either of which
+  may be missing (all rows are computed, then selected).
 - ``restricted(numbers)``: a cheaper equivalent for these elements, and the features that it gives
   while the others vanish (itself).
 - ``bytes_per_atom(item)``: memory at the peak of a gradient, with numbers of ``item`` bytes (a

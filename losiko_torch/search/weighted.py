@@ -42,7 +42,7 @@ def weighted_search(references: torch.Tensor, weight: torch.Tensor) -> Search:
         queries: torch.Tensor, rest: torch.Tensor, k: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if k > count:
-            raise ValueError(f"{k} references asked for, but only {count} have a weight")
+            raise ValueError(f"{k} references wanted, but only {count} have a weight")
         parts = [
             one_part(queries[rows], rest[rows], k)
             for rows in chunks(torch.arange(len(queries), device=queries.device), references)

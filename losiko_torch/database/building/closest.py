@@ -1,7 +1,7 @@
 """Shortest interatomic distance of every pair of elements, over all structures of a database.
 
 Atoms of a relaxed structure should not come much closer to each other than known good atoms of the
-same elements; the distances found here are the measure of that.
+same elements; these shortest interatomic distances are the measure of that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def closest_pairs(structures: Iterable[Atoms]) -> Closest:
     """Shortest interatomic distance in Angstrom of every pair of elements, images included.
 
     Elements that never come within ``FARTHEST`` of each other are left out. The CPU computes in
-    float64 whatever the descriptor's device, so that equal structures have equal distances.
+    float64 whatever the descriptor's device, so that equal structures have equal results.
     """
     found: Closest = {}
     for group in _groups(structures):
@@ -37,7 +37,7 @@ def closest_pairs(structures: Iterable[Atoms]) -> Closest:
 
 
 def united_closest(every: Iterable[Closest | None]) -> Closest | None:
-    """The smallest distance of each pair of elements. None if any of ``every`` is None."""
+    """Smallest interatomic distance of each pair of elements. None if any of ``every`` is None."""
     found: Closest = {}
     for closest in every:
         if closest is None:

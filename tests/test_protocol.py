@@ -58,7 +58,7 @@ class Bare(nn.Module):
 
 
 class Learned(nn.Module):
-    """A network on symmetry functions, with some of what a descriptor may tell."""
+    """A network on symmetry functions, with some of the optional attributes."""
 
     def __init__(self, width=24, seed=0):
         super().__init__()
@@ -81,7 +81,7 @@ class Learned(nn.Module):
 
 
 class Scripted(nn.Module):
-    """Gives what it was told to give."""
+    """Descriptor that returns a fixed result."""
 
     def __init__(self, give):
         super().__init__()
@@ -469,7 +469,7 @@ def test_describing_in_parts_gives_the_same(monkeypatch):
 
 
 class TwoLayers(torch.nn.Module):
-    """What each atom sees of its neighbours, and they of theirs: twice as far as one layer."""
+    """Two layers, in which neighbours of neighbours count: twice as far as one layer reaches."""
 
     def __init__(self, cutoff):
         super().__init__()

@@ -50,7 +50,7 @@ from losiko_torch.cli.relax_run import Asked, Workers, relax_into_file, relax_in
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
 from losiko_torch.io.stream import check_sources
-from losiko_torch.io.writers import WRITERS
+from losiko_torch.io.writers import suffixes
 from losiko_torch.relaxation.relaxer import checked
 from losiko_torch.relaxation.schedule import parse_schedule
 from losiko_torch.relaxation.settings import START_NOISE
@@ -170,7 +170,7 @@ def relax(
     references = reference or []
     if output is not None:
         files = input_files([*structures, *references], database)
-        check_output(output, files, force, tuple(WRITERS))
+        check_output(output, files, force, suffixes())
     check_sources([*structures, *references])
     options = {**how, **where, "movable": movable}
     asked = Asked(structures, references, database, reference_weights, no_pbc, options)

@@ -1,120 +1,107 @@
-"""Files of results, by suffix: extended xyz, a database of ASE, or a table (Parquet).
+"""Files of results: what a format of them is, and the choice of one by the suffix of a file.
 
-Each is written piece by piece, and appears whole or not at all.
+The formats are the modules of ``losiko_torch.io.formats``, and what other distributions offer as
+entry points of the group of that name: each declares a ``FORMAT``.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import ase.db
-import numpy as np
-import pyarrow.parquet as pq
-from ase import Atoms
-from ase.db.core import check as check_pairs
+from typing import Literal
 
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacement
-from losiko_torch.io.extxyz import frame_of, labelled, replacing
-from losiko_torch.io.read import read_structures
-from losiko_torch.io.table import SCHEMA, table_of
+from losiko_torch.io.labels import results_of
+from losiko_torch.registry import Registry
 from losiko_torch.results import Result
 
 #: Adds results to a file.
 Add = Callable[[Sequence[Result]], None]
 
 
-@contextmanager
-def extxyz_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
-    """All that ``writing`` tells of."""
-    with replacing(path, overwrite) as file:
-        yield lambda results: file.writelines(map(frame_of, results))
+@dataclass(frozen=True)
+class Format:
+    """A kind of file that results are written to.
+
+    Attributes:
+        name: Name of the format, in error messages.
+        suffixes: Suffixes of its files, lower case, dot included.
+        open: Context that yields a function to add results to a new file, in the order in which
+            they are to be read. Takes the path, and whether a file there may be overwritten. The
+            file appears whole or not at all, see ``losiko_torch.io.atomic.replacement``.
+        already: File of a finished run that is of this format, "structures" or "table": converting
+            a run copies it byte by byte. None means that results are read from both and written.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    open: Callable[[Path, bool], AbstractContextManager[Add]]
+    already: Literal["structures", "table"] | None = None
 
 
-@contextmanager
-def ase_database(path: Path, overwrite: bool = False) -> Iterator[Add]:
-    """A row a structure, see ``_write_row``."""
-    with _rows(path, overwrite) as rows:
-
-        def add(results: Sequence[Result]) -> None:
-            for result in results:
-                _write_row(rows, labelled(result))
-
-        yield add
+FORMATS = Registry("format", "losiko_torch.io.formats", "FORMAT", ("extxyz", "db", "parquet"))
 
 
-@contextmanager
-def parquet_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
-    """The columns of ``result_table``."""
-    with replacement(path, overwrite) as temporary, pq.ParquetWriter(temporary, SCHEMA) as file:
-        yield lambda results: file.write_table(table_of(results))
-
-
-WRITERS: dict[str, Callable[..., AbstractContextManager[Add]]] = {
-    ".extxyz": extxyz_file,
-    ".xyz": extxyz_file,
-    ".db": ase_database,
-    ".parquet": parquet_file,
-}
+def suffixes() -> tuple[str, ...]:
+    """Suffixes of all formats, in their order."""
+    return tuple(_by_suffix())
 
 
 def result_file(path: str | Path, overwrite: bool = False) -> AbstractContextManager[Add]:
-    """What adds results to a file of the kind that its suffix tells.
+    """Return a context that yields what adds results to a new file, in the format of its suffix.
 
     Raises:
-        InputError: For another suffix; if it cannot be written, or exists without ``overwrite``:
-            then what was written is kept beside it, under a name that the error tells.
+        InputError: If no format has this suffix. On entering or leaving the context, if the file
+            cannot be written, or exists and ``overwrite`` is not set. What was written is then
+            kept beside it, under a name that the error tells.
     """
     path = Path(path)
-    if path.suffix.lower() not in WRITERS:
-        raise InputError(f"{path}: results are written to {', '.join(WRITERS)}: name it so")
-    return WRITERS[path.suffix.lower()](path, overwrite)
+    return _format_of(path).open(path, overwrite)
 
 
 def convert(structures: Path, table: Path, path: Path, overwrite: bool = False) -> None:
-    """From results in extended xyz and their table to a file of any kind, by its suffix.
+    """Write the results of a finished run to a file, in the format of its suffix.
+
+    Args:
+        structures: Structures of the run, extended xyz.
+        table: Table of the run, Parquet.
+        path: File to write.
+        overwrite: Whether a file there may be overwritten.
 
     Raises:
-        InputError: As ``result_file`` does.
+        InputError: As in ``result_file``, or if structures and table do not fit together.
     """
-    if path.suffix.lower() != ".db":
+    chosen = _format_of(path)
+    if chosen.already is not None:
+        original = {"structures": structures, "table": table}[chosen.already]
         with replacement(path, overwrite) as temporary:
-            shutil.copyfile(table if path.suffix.lower() == ".parquet" else structures, temporary)
+            shutil.copyfile(original, temporary)
         return
-    with _rows(path, overwrite) as rows:
-        for atoms in read_structures(structures):
-            _write_row(rows, atoms)
+    with chosen.open(path, overwrite) as add:
+        for results in results_of(structures, table):
+            add(results)
 
 
-@contextmanager
-def _rows(path: Path, overwrite: bool) -> Iterator[Any]:
-    with (
-        replacement(path, overwrite) as temporary,
-        ase.db.connect(temporary, type="db", use_lock_file=False) as rows,
-    ):
-        yield rows
+def _format_of(path: Path) -> Format:
+    found = _by_suffix()
+    suffix = path.suffix.lower()
+    if suffix not in found:
+        raise InputError(f"{path}: results are written to {', '.join(found)}: name it so")
+    return found[suffix]
 
 
-def _write_row(rows: Any, atoms: Atoms) -> None:
-    """What its info says as key-value pairs, or else among its data, where its arrays are too."""
-    pairs, data = _sorted_out(atoms.info)
-    arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
-    rows.write(atoms, key_value_pairs=pairs, data=data | arrays)
-
-
-def _sorted_out(info: dict[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ASE takes for key-value pairs, and the rest."""
-    pairs, data = {}, {}
-    for key, value in info.items():
-        value = value.item() if isinstance(value, np.generic) else value
-        try:
-            check_pairs({key: value})
-        except (ValueError, TypeError, AssertionError):
-            data[str(key)] = value
-        else:
-            pairs[key] = value
-    return pairs, data
+def _by_suffix() -> dict[str, Format]:
+    found: dict[str, Format] = {}
+    for each in FORMATS.choices.values():
+        for suffix in each.suffixes:
+            if suffix in found:
+                raise InputError(
+                    f"the formats '{found[suffix].name}' and '{each.name}' both write {suffix}: "
+                    "uninstall the package of one of them"
+                )
+            found[suffix] = each
+    return found

@@ -29,8 +29,8 @@ from filelock import FileLock, Timeout
 
 from losiko_torch.batching.shards import RelaxedShard
 from losiko_torch.errors import InputError
-from losiko_torch.io.atomic import replacement
-from losiko_torch.io.extxyz import frame_of, replacing
+from losiko_torch.io.atomic import replacement, replacing
+from losiko_torch.io.formats.extxyz import frame_of
 from losiko_torch.io.table import SCHEMA, table_of
 
 RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"

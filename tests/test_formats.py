@@ -71,7 +71,7 @@ def offered(monkeypatch):
 
 @pytest.fixture
 def losiko(tmp_path, monkeypatch, capsys):
-    """Runs the program in a folder with ``db.losiko`` and ``in.xyz``, one structure of it broken."""
+    """Runs the program in a folder with ``db.losiko`` and ``in.xyz``, which has a broken frame."""
     monkeypatch.chdir(tmp_path)
     database(n_max=3, l_max=2).save("db.losiko")
     structures = [rattled(name, k) for k, name in enumerate(NAMES[:6])]

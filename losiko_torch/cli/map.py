@@ -9,7 +9,6 @@ import numpy as np
 import typer
 from rich.text import Text
 
-from losiko_torch.cli import tables
 from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
     WHAT,
@@ -23,9 +22,12 @@ from losiko_torch.cli.inputs import (
     open_database,
     read_inputs,
 )
+from losiko_torch.cli.tables import print_failures
 from losiko_torch.io.atomic import check_output
 from losiko_torch.report.environment_map import EnvironmentMap, environment_map
 from losiko_torch.report.map_drawing import writer_for
+from losiko_torch.report.wording import plural
+from losiko_torch.systems.names import source_of
 
 Structures = Annotated[
     list[str] | None,
@@ -75,12 +77,12 @@ def map_(
     with progress("mapping", len(inputs)) as done:
         drawn = environment_map(inputs, references, device=device, dtype=dtype, progress=done)
     name = name_of(database) if database is None else database.name
-    mapped = tables.plural(len(inputs) - len(drawn.failures), "structure")
+    mapped = plural(len(inputs) - len(drawn.failures), "structure")
     where = f"the environments of {name}"
     title = f"{mapped} among {where}" if inputs else f"{where[0].upper()}{where[1:]}"
     write(drawn, output, overwrite=force, title=title)
-    failures = [(tables.source_of(inputs[k], k), why) for k, why in drawn.failures.items()]
-    tables.print_failures(failures, "left out")
+    failures = [(source_of(inputs[k], k), why) for k, why in drawn.failures.items()]
+    print_failures(failures, "left out")
     _print_summary(drawn, f"{name_of(database)}")
     stdout().print(Text(f"written to {output}"))
     return 1 if failures else 0
@@ -93,7 +95,7 @@ def _print_summary(drawn: EnvironmentMap, name: str) -> None:
     distances = np.concatenate([element.distance for element in drawn.elements])
     if drawn.structures:
         placed = len(drawn.structures) - len(drawn.failures)
-        line = f"{placed:,} of {tables.plural(len(drawn.structures), 'structure')} among {line}"
+        line = f"{placed:,} of {plural(len(drawn.structures), 'structure')} among {line}"
     if len(distances):
         line += (
             f": an atom's distance |p - z| {np.median(distances):.2e} (median), "

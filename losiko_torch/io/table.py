@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from losiko_torch.results import Result
-from losiko_torch.systems.names import SOURCE
+from losiko_torch.systems.names import formula_of, source_of
 from losiko_torch.systems.reference_geometry import deviation
 
 SCHEMA = pa.schema(
@@ -51,8 +51,8 @@ def _row(result: Result, offset: int | None) -> dict:
     atoms, distances = result.atoms, result.distances
     row = {
         "number": result.number,
-        "source": str(atoms.info.get(SOURCE, f"structure {result.number}")),
-        "formula": atoms.get_chemical_formula() or "(no atoms)",
+        "source": source_of(atoms, result.number),
+        "formula": formula_of(atoms),
         "n_atoms": len(atoms),
         "reason": result.reason,
         "converged": bool(result.converged),

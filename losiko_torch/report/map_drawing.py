@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.atomic import replacement
+from losiko_torch.io.atomic import replacement, replacing
 from losiko_torch.report.environment_map import ElementMap, EnvironmentMap, Points
+from losiko_torch.report.wording import plural
 
 #: References of an element, and of all together, that are drawn; more only hide each other.
 DRAWN, DRAWN_IN_ALL = 5000, 50_000
@@ -201,7 +202,7 @@ def write_html(
     )
     missing = [f"{drawn.structures[k]}: {reason}" for k, reason in drawn.failures.items()]
     if len(missing) > LISTED:
-        missing[LISTED:] = [f"and {_plural(len(missing) - LISTED, 'more structure')}"]
+        missing[LISTED:] = [f"and {plural(len(missing) - LISTED, 'more structure')}"]
     page = PAGE.substitute(
         title=html.escape(title),
         legend=html.escape(_legend(drawn, limit)),
@@ -210,8 +211,8 @@ def write_html(
         most=600 * columns + 120,
         plot=plot,
     )
-    with replacement(path, overwrite) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    with replacing(path, overwrite) as file:
+        file.write(page)
 
 
 def _layout(drawn: EnvironmentMap) -> tuple[int, int, int, float]:
@@ -234,10 +235,8 @@ def _sample(element: ElementMap, limit: int) -> np.ndarray:
 
 
 def _counts(element: ElementMap) -> str:
-    counts = f"{element.symbol}:  {_plural(len(element.references.xy), 'reference')}"
-    return (
-        f"{counts}, {_plural(len(element.distance), 'atom')}" if len(element.distance) else counts
-    )
+    counts = f"{element.symbol}:  {plural(len(element.references.xy), 'reference')}"
+    return f"{counts}, {plural(len(element.distance), 'atom')}" if len(element.distance) else counts
 
 
 def _axis(element: ElementMap, k: int) -> str:
@@ -250,12 +249,8 @@ def _legend(drawn: EnvironmentMap, limit: int) -> str:
         text += f", at most {limit:,} an element, chosen at random"
     if any(len(element.distance) for element in drawn.elements):
         placed = len(drawn.structures) - len(drawn.failures)
-        text += f". Coloured: atoms of {_plural(placed, 'structure')}, by {DISTANCE}"
+        text += f". Coloured: atoms of {plural(placed, 'structure')}, by {DISTANCE}"
     return text + "."
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _whose(names: list[str], element: ElementMap, points: Points, n: int) -> str:

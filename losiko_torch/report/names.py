@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
-from losiko_torch.systems.names import known_as
+from losiko_torch.systems.names import known_as, numbered
 from losiko_torch.version import __version__
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class References:
     def name(self, structure: int) -> str:
         """What a structure is known by, "CCO (C2H6O)", or its number."""
         if self.records is None:
-            return f"structure {structure}"
+            return numbered(structure)
         record = self.records[structure]
         return known_as(record, record["formula"], structure)
 

@@ -13,13 +13,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.atomic import replacement
+from losiko_torch.io.atomic import replacing
 from losiko_torch.report.failures import left_out
 from losiko_torch.report.histograms import histograms
 from losiko_torch.report.names import References
 from losiko_torch.report.structures import ball, elements, entries
-from losiko_torch.report.summary import QUANTITIES, Summary, as_number
+from losiko_torch.report.summary import QUANTITIES, Summary
 from losiko_torch.report.usage import Usage
+from losiko_torch.report.wording import as_number, plural
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,8 +80,8 @@ def write_page(
         script=Markup("\n").join(map(_part, SCRIPTS)),
         plotly=Markup(plotly),
     )
-    with replacement(path, overwrite) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    with replacing(path, overwrite) as file:
+        file.write(page)
 
 
 def is_page(path: Path) -> bool:
@@ -109,8 +110,9 @@ def _plotly() -> str:
 
 def _tiles(record: dict[str, Any], summary: Summary) -> list[tuple[str, str]]:
     """What comes first: numbers and what they are."""
+    total, structures = plural(summary.total, "structure").split()
     tiles = [
-        (f"{summary.total:,}", "structure" if summary.total == 1 else "structures"),
+        (total, structures),
         (f"{summary.converged:,}", "converged"),
         (f"{summary.max_steps:,}", "at the step limit"),
         (f"{summary.failed:,}", "failed"),

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.geometry import find_mic
 
 from losiko_torch.systems.geometry import rmsd
-from losiko_torch.systems.names import SOURCE
+from losiko_torch.systems.names import source_of
 
 #: Array of the geometry that a structure should have.
 REFERENCE = "losiko_reference"
@@ -35,7 +35,7 @@ def with_references(structures: Iterable[Atoms], references: Iterable[Atoms]) ->
         if reference is not None and np.array_equal(atoms.numbers, reference.numbers):
             atoms.set_array(REFERENCE, reference.positions)
         else:
-            missing.append(str(atoms.info.get(SOURCE, f"structure {number}")))
+            missing.append(source_of(atoms, number))
         yield atoms
     if missing:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""

@@ -48,8 +48,8 @@ Where = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-#: Default lengths (Angstrom) for molecules, and where a structure is periodic: there neighbours
-#: fade out, as a relaxing cell carries atoms across a sharp cutoff all the time.
+#: Default lengths (Angstrom) for molecules, and if a structure is periodic. In the second case
+#: neighbours fade out, as a relaxing cell moves atoms across the cutoff all the time.
 MOLECULAR = {"r_cut": 3.0, "sigma": 0.3, "smooth_width": 0.0}
 PERIODIC = {"r_cut": 3.5, "sigma": 0.35, "smooth_width": 0.5}
 
@@ -183,7 +183,7 @@ def build(
 
 
 def _filtered(sources: list[str], filters: list[str]) -> list[Atoms]:
-    """The structures that pass all filters."""
+    """Read the structures that pass all filters; raise ``InputError`` if there are none."""
     tests = [parse_filter(text) for text in filters]
     structures = read_inputs(sources)
     chosen = [atoms for atoms in structures if all(passes(atoms) for passes in tests)]
@@ -200,7 +200,7 @@ def _filtered(sources: list[str], filters: list[str]) -> list[Atoms]:
 
 
 def _elements(structures: list[Atoms]) -> list[str]:
-    """Elements of the structures that can be described at all."""
+    """Symbols of the elements in the structures that can be described."""
     found: set[int] = set()
     problem: StructureError | None = None
     for atoms in structures:

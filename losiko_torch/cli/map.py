@@ -62,10 +62,10 @@ def map_(
 ) -> int:
     """Draw where the atoms of structures lie among the references of a database.
 
-    For each element the references (grey) and the structures' atoms, coloured by the distance
-    |p - z| to the nearest reference, in the plane in which the references vary most. In the page,
-    pointing at an atom tells which it is and what it resembles. Structures that cannot be
-    described are left out and listed, and make the exit status 1.
+    For each element the references (grey) and the structures' atoms, coloured by the separation
+    |p - z| from the nearest reference, in the plane in which the references vary most. In the
+    page, pointing at an atom shows its name and that of what it resembles. Structures that cannot
+    be described are left out and listed, and make the exit status 1.
 
     Example: [bold]losiko map guesses.xyz -o map.html[/bold]
     """
@@ -83,7 +83,7 @@ def map_(
     write(drawn, output, overwrite=force, title=title)
     failures = [(source_of(inputs[k], k), why) for k, why in drawn.failures.items()]
     print_failures(failures, "left out")
-    _print_summary(drawn, f"{name_of(database)}")
+    _print_summary(drawn, name_of(database))
     stdout().print(Text(f"written to {output}"))
     return 1 if failures else 0
 
@@ -92,13 +92,13 @@ def _print_summary(drawn: EnvironmentMap, name: str) -> None:
     n_references = sum(len(element.references.xy) for element in drawn.elements)
     symbols = " ".join(element.symbol for element in drawn.elements)
     line = f"{n_references:,} environments of {symbols} from {name}"
-    distances = np.concatenate([element.distance for element in drawn.elements])
+    separations = np.concatenate([element.separation for element in drawn.elements])
     if drawn.structures:
         placed = len(drawn.structures) - len(drawn.failures)
         line = f"{placed:,} of {plural(len(drawn.structures), 'structure')} among {line}"
-    if len(distances):
+    if len(separations):
         line += (
-            f": an atom's distance |p - z| {np.median(distances):.2e} (median), "
-            f"{distances.max():.2e} at most"
+            f": an atom's separation |p - z| {np.median(separations):.2e} (median), "
+            f"{separations.max():.2e} at most"
         )
     stdout().print(Text(line, style="bold"))

@@ -1,4 +1,4 @@
-"""``losiko report``: what became of the structures of a run, in numbers and as a page."""
+"""``losiko report``: the outcome of a run, in numbers and as a page."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ Page = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-#: Name of the page in a run's folder, and of the files there that no page may replace.
+#: Name of the page in a run's folder, and names of the files there that no page may replace.
 NAME, OWN = "report.html", (RECORD, TABLE, RELAXED)
 #: Rows of the tables of structures, of the run and of the database.
 MOST = 5
 
 
 def report(folder: Folder, output: Page = None, force: Force = False) -> int:
-    """Tell what became of the structures of a run, and draw it on a page.
+    """Summarise what became of the structures of a run, and draw it on a page.
 
     Counts, distributions, failures by reason and the references that were used most are printed;
     the page, one file that needs no network, also shows the worst and the best structures in three
@@ -61,7 +61,7 @@ def report(folder: Folder, output: Page = None, force: Force = False) -> int:
     page = folder / NAME if output is None else output
     if page.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{page}: the report is a page: name it .html")
-    # The page of an earlier report is made of nothing but the run.
+    # Nothing is lost with the page of an earlier report: it is made from the run alone.
     again = output is None and is_page(page)
     database = run.record["database"]
     inputs = [folder / name for name in OWN] + ([] if database is None else [Path(database)])

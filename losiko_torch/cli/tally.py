@@ -1,4 +1,4 @@
-"""What ``losiko relax`` prints of its results: a table, counts, and the failures by reason.
+"""Printing of the results of ``losiko relax``: a table, counts, and the failures by reason.
 
 Rows are taken in as results are written, and only those that the table shows are kept.
 """
@@ -54,6 +54,7 @@ class Tally:
 
     @property
     def failures(self) -> list[Failures]:
+        """Failures so far, by reason."""
         return self._counts.summary().failures
 
     def print_table(self) -> None:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and replace no other file unless that is asked for."""
+"""Files that appear whole or not at all, and replace other files only with ``overwrite``."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
     Raises:
         InputError: If the file cannot be written, or if ``path`` exists and ``overwrite`` is not
-            set. In the second case the new file is kept, under a name that the error tells.
+            set. In the second case the new file is kept, under a name that the error has.
     """
     # A link stays a link: the file that it points to is replaced.
     target = Path(os.path.realpath(path))

@@ -25,7 +25,7 @@ Add = Callable[[Sequence[Result]], None]
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file that results are written to.
+    """Format of files that results are written to.
 
     Attributes:
         name: Name of the format, in error messages.
@@ -57,7 +57,7 @@ def result_file(path: str | Path, overwrite: bool = False) -> AbstractContextMan
     Raises:
         InputError: If no format has this suffix. On entering or leaving the context, if the file
             cannot be written, or exists and ``overwrite`` is not set. What was written is then
-            kept beside it, under a name that the error tells.
+            kept beside it, under a name that the error has.
     """
     path = Path(path)
     return _format_of(path).open(path, overwrite)

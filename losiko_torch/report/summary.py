@@ -54,7 +54,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the structures of a run.
+    """Outcome of a run: counts of its structures, their spreads, and the worst and best.
 
     Attributes:
         total: Number of structures that have a result.

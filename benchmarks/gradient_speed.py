@@ -34,7 +34,8 @@ from dscribe.descriptors import SOAP as DScribeSOAP
 
 from losiko_torch import SOAP, Batch, EnvironmentDatabase
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets import LocallyLinear, Nearest
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
+from losiko_torch.loss.targets.nearest import Nearest
 
 try:
     from featomic.torch import SoapPowerSpectrum, systems_to_torch

@@ -19,10 +19,10 @@ import floor
 
 #: Part, module, and the name in it.
 TIMED = (
-    (floor.PAIRS, "losiko_torch.systems.verlet_list", "NeighborList.make"),
-    (floor.PAIRS, "losiko_torch.systems.verlet_list", "NeighborList.at"),
-    (floor.PAIRS, "losiko_torch.systems.verlet_list", "NeighborList.sight"),
-    (floor.PAIRS, "losiko_torch.systems.verlet_list", "NeighborList.keep"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.make"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.at"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.sight"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.keep"),
     (floor.PAIRS, "losiko_torch.descriptors.soap.compiled", "find_pairs"),
     (floor.DENSITY, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.__init__"),
     (floor.SPECTRUM, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.features"),

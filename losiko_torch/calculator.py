@@ -14,8 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Unpack, cast
 
 import numpy as np
 import torch
@@ -23,10 +22,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from losiko_torch.batching.evaluator import Workplace
+from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
-from losiko_torch.loss.settings import Similarity
+from losiko_torch.loss.settings import LossOptions, LossSettings
+from losiko_torch.loss.terms.interface import check_no_start
 from losiko_torch.systems.atom_weights import WEIGHT
 
 
@@ -38,11 +38,12 @@ class LosikoCalculator(Calculator):
     With "locally-linear" targets it jumps slightly where an atom's set of references changes.
 
     Args:
-        database: References; None takes the embedded database of organic molecules.
-        targets, n_neighbors, reg, degree, weights: As for ``relax``; so is the array
-            ``losiko_weight`` of the atoms.
-        device: Where to compute; None: where the database is.
-        dtype: "float64" (default) or "float32".
+        database: References; None takes the built-in ones.
+        atoms, label, directory: As for every calculator of ASE.
+        options: Options of the loss as for ``relax``: ``targets``, ``n_neighbors``, ``reg``,
+            ``degree``, ``weights``, ``terms``, ``device``, ``dtype`` ("float64" by default). The
+            array ``losiko_weight`` of the atoms
+            counts too.
 
     Properties: energy, free_energy, energies (of each atom), forces and, where a structure is
     periodic in three directions, stress.
@@ -63,21 +64,19 @@ class LosikoCalculator(Calculator):
         self,
         database: EnvironmentDatabase | None = None,
         *,
-        targets: str = "locally-linear",
-        n_neighbors: int | None = None,
-        reg: float | None = None,
-        degree: float = 1.0,
-        weights: Mapping[str, float] | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | str = "float64",
-        **kwargs: Any,
+        atoms: Atoms | None = None,
+        label: str | None = None,
+        directory: str = ".",
+        **options: Unpack[LossOptions],
     ):
-        super().__init__(**kwargs)
-        similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
-        self.workplace = Workplace.make(database, similarity, device, dtype, None)
+        options.setdefault("dtype", "float64")
+        super().__init__(label=label, atoms=atoms, directory=directory)
+        settings = LossSettings(**options)
+        check_no_start(settings.terms, "a calculator")
+        self.evaluator = Evaluator.make(database, settings)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation: to ASE's list, the atoms' weights."""
+        """Return what has changed since the last calculation, arrays of the atoms included."""
         changes = super().check_state(atoms, tol=tol)
         if changes:
             return changes
@@ -94,11 +93,11 @@ class LosikoCalculator(Calculator):
         # The copy that ASE keeps to notice changes.
         here = cast(Atoms, self.atoms)
         # ASE applies constraints itself, to the forces that it asks for.
-        item = self.workplace.prepare(here, None)
+        item = self.evaluator.prepare(here)
         if item.problem is not None:
             raise StructureError(f"{here.get_chemical_formula()}: {item.problem}")
-        batch = self.workplace.batch([item])
-        objective = self.workplace.objective.restricted(batch.numbers)
+        batch = self.evaluator.batch([item])
+        objective = self.evaluator.objective.restricted(batch.numbers)
         found = objective.evaluate(batch)
         loss = float(found.loss[0])
         self.results = {

@@ -1,4 +1,4 @@
-"""Numbers that callers give, checked: Python's and NumPy's alike, and never a bool."""
+"""Checks of numbers that callers give: Python's and NumPy's alike, and never a bool."""
 
 from __future__ import annotations
 
@@ -10,15 +10,23 @@ from losiko_torch.errors import InputError
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
-    """An integer from ``least`` on, or ``InputError``."""
+    """Return an integer from ``least`` on, or raise ``InputError``."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise InputError(f"{name} must be an integer from {least} on, not {value}")
     return int(value)
 
 
 def positive(name: str, value: Any) -> float:
-    """A finite number above 0, or ``InputError``."""
+    """Return a finite number above 0 as a float, or raise ``InputError``."""
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not 0 < float(value) < math.inf:
         raise InputError(f"{name} must be positive, not {value}")
+    return float(value)
+
+
+def finite(name: str, value: Any) -> float:
+    """Return a finite number as a float, or raise ``InputError``."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(float(value)):
+        raise InputError(f"{name} must be a finite number, not {value}")
     return float(value)

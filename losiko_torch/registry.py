@@ -47,6 +47,10 @@ class Registry:
             raise InputError(f"{self.kind} '{name}' is none of {', '.join(self.choices)}")
         return self.choices[name]
 
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self.choices)
+
     def _found(self) -> Iterator[Any]:
         package = import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):

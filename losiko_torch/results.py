@@ -1,20 +1,20 @@
-"""What comes back for each structure."""
+"""Records of what is found for each structure: results, scores, matches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 
-#: What the reason of a failed structure begins with; why it failed follows.
+#: Beginning of the reason of a failed structure; why it failed follows.
 FAILED = "failed: "
 
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """The references of each of n atoms, nearest first; -1 and zero where there are fewer than k.
+    """References of each of n atoms, nearest first; -1 and zero where there are fewer than k.
 
     With weighted references, those first whose distance over weight is smallest.
 
@@ -22,7 +22,8 @@ class Matches:
         structure: Number of the database's structure, shape (n, k).
         atom: Index of the atom in that structure, shape (n, k).
         weight: Share of the reference in the target, shape (n, k); the row's sum is 1.
-        distance: Squared distance |p - z|^2 of the unit descriptors, shape (n, k).
+        distance: Squared distance |p - z|^2 of the unit descriptors from the reference, shape
+            (n, k).
     """
 
     structure: np.ndarray
@@ -32,26 +33,32 @@ class Matches:
 
 
 class Judgement(NamedTuple):
-    """Loss of a structure, what each atom adds to it, shape (n,), and the atoms' references.
+    """Loss of a structure at its very positions.
 
-    What an atom adds includes its weight.
+    Attributes:
+        loss: Sum of ``distances`` and ``terms``.
+        terms: Value of each further term of the loss, by name.
+        distances: Weighted distance of each atom, shape (n,).
+        matches: References of the atoms.
     """
 
     loss: float
+    terms: dict[str, float]
     distances: np.ndarray
     matches: Matches
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """How well a structure is covered by a database.
+    """Coverage of a structure by a database.
 
     Attributes:
-        atoms: The structure, as ``ase.Atoms``.
-        loss: Sum of ``distances``; NaN if it failed.
-        distances: What each atom adds to the loss, its weight included, shape (n,).
-        matches: Its references; None if it failed.
-        problem: Why the structure could not be judged; None if it could.
+        atoms: Structure, as ``ase.Atoms``.
+        loss: Sum of ``distances`` and ``terms``; NaN if it failed.
+        distances: Distance of each atom from its target times its weight, shape (n,).
+        matches: References of the atoms; None if it failed.
+        problem: Reason why the structure could not be judged; None if it could.
+        terms: Value of each further term of the loss, by name.
     """
 
     atoms: Atoms
@@ -59,16 +66,17 @@ class Score:
     distances: np.ndarray
     matches: Matches | None
     problem: str | None = None
+    terms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A relaxed structure.
+    """Relaxed structure, or one that failed.
 
     Attributes:
-        atoms: A copy of the input with the new positions and, if it relaxed, cell; unmoved if it
+        atoms: Copy of the input with the new positions and, if it relaxed, cell; unmoved if it
             failed. Sites of a structure that could not be made ``ase.Atoms`` stand as "X".
-        loss: Its loss, as ``score`` gives it; never larger than ``start_loss``. NaN if it failed.
+        loss: Loss, as ``score`` gives it; never larger than ``start_loss``. NaN if it failed.
         start_loss: Loss of the input; NaN if it could not be judged.
         converged: Whether the gradient fell to ``fmax`` on every atom (with ``symprec``: before the
             structure was made symmetric); for Nelder-Mead, whether the simplex shrank to its
@@ -77,11 +85,13 @@ class Result:
         reason: "converged", "max_steps" or "failed: <why>". "max_steps" also stands, rarely, where
             the gradient became small but only at a larger loss than before: then the best point
             before is returned.
-        distances: What each atom adds to the loss, its weight included, shape (n,).
-        matches: The references of each atom; None if it failed.
-        number: Which of the structures given it is, from 0.
+        distances: Distance of each atom from its target, the squared distance |p - t|^2 of unit
+            descriptors, times the atom's weight: what it adds to the loss, shape (n,).
+        matches: References of the atoms; None if it failed.
+        number: Number of the structure among those given, from 0.
         starts: With ``n_starts``, the results of all copies, that of the input as given first;
             this one is the one of lowest loss among them.
+        terms: Value of each further term of the loss, by name.
     """
 
     atoms: Atoms
@@ -94,7 +104,9 @@ class Result:
     matches: Matches | None
     number: int = 0
     starts: tuple[Result, ...] = ()
+    terms: dict[str, float] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
+        """Whether the structure could not be relaxed."""
         return self.reason.startswith(FAILED)

@@ -14,21 +14,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.geometry import complete_cell
 
-from losiko_torch.batching.evaluator import Workplace
+from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.interface import is_periodic
 from losiko_torch.errors import StructureError
 from losiko_torch.loss.judge import judge
-from losiko_torch.loss.settings import Similarity
-from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.loss.settings import LossOptions, LossSettings
+from losiko_torch.loss.terms.interface import arrays_of, check_no_start
+from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.validity import FARTHEST
 
 try:
@@ -46,11 +47,10 @@ class LosikoModel(ModelInterface):
     changes. The model stays on its device: ``.to()`` moves nothing.
 
     Args:
-        database: References; None takes the embedded database of organic molecules.
-        targets, n_neighbors, reg, degree, weights: As for ``relax``.
-        device: Where to compute; None: where the database is.
-        dtype: "float64" (default) or "float32".
-        compute_forces, compute_stress: What is wanted beside the energies; each can be set later.
+        database: References; None takes the built-in ones.
+        compute_forces, compute_stress: Results wanted beside the energies; each can be set later.
+        options: Options of the loss as for ``relax``: ``targets``, ``n_neighbors``, ``reg``,
+            ``degree``, ``weights``, ``terms``, ``device``, ``dtype`` ("float64" by default).
 
     Returns, on a call with a state of B systems and N atoms:
         "energy" (B,), "energies" of each atom (N,), "forces" (N, 3) and "stress" (B, 3, 3), which
@@ -69,20 +69,16 @@ class LosikoModel(ModelInterface):
         self,
         database: EnvironmentDatabase | None = None,
         *,
-        targets: str = "locally-linear",
-        n_neighbors: int | None = None,
-        reg: float | None = None,
-        degree: float = 1.0,
-        weights: Mapping[str, float] | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | str = "float64",
         compute_forces: bool = True,
         compute_stress: bool = True,
+        **options: Unpack[LossOptions],
     ):
         super().__init__()
-        similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
-        self.workplace = Workplace.make(database, similarity, device, dtype, None)
-        self._device, self._dtype = self.workplace.device, self.workplace.dtype
+        options.setdefault("dtype", "float64")
+        settings = LossSettings(**options)
+        check_no_start(settings.terms, "a model")
+        self.evaluator = Evaluator.make(database, settings)
+        self._device, self._dtype = self.evaluator.device, self.evaluator.dtype
         self._compute_forces, self._compute_stress = compute_forces, compute_stress
 
     @property
@@ -105,11 +101,13 @@ class LosikoModel(ModelInterface):
         # Keyword arguments are the interface's, for other models of a sum.
         batch = self._batch(state)
         self._check(batch)
-        objective = self.workplace.objective.restricted(batch.numbers)
+        objective = self.evaluator.objective.restricted(batch.numbers)
+        batch = self._with_arrays(batch)
         if not (self._compute_forces or self._compute_stress):
-            return _energies(judge(objective, batch).terms, batch)
+            judged = judge(objective, batch)
+            return {"energy": judged.losses, "energies": judged.distances}
         found = objective.evaluate(batch)
-        results = _energies(found.distances, batch)
+        results = {"energy": found.loss, "energies": found.distances}
         if self._compute_forces:
             results["forces"] = -found.gradient
         if self._compute_stress:
@@ -117,7 +115,7 @@ class LosikoModel(ModelInterface):
         return results
 
     def _batch(self, state: Any) -> Batch:
-        """A TorchSim state as a batch; its cell vectors are columns, ours rows."""
+        """Return a TorchSim state as a batch; its cell vectors are columns, ours rows."""
         cells = state.cell.detach().transpose(1, 2)
         # One switch in TorchSim 0.3, one a direction in later ones.
         pbc = torch.as_tensor(state.pbc, device=cells.device).expand(len(cells), 3)
@@ -134,18 +132,43 @@ class LosikoModel(ModelInterface):
             weights=self._weights(numbers),
         )
 
+    def _with_arrays(self, batch: Batch) -> Batch:
+        """Return the batch with the per-atom arrays that terms of the loss keep of its systems.
+
+        Raises:
+            StructureError: For a system to which a term does not apply.
+        """
+        terms = [term for term in self.evaluator.objective.terms if hasattr(term, "prepare")]
+        if not terms:
+            return batch
+        found = []
+        for number in range(batch.n_systems):
+            one = _atoms(batch, number)
+            try:
+                found.append(arrays_of(terms, one, number))
+            except StructureError as error:
+                name = one.get_chemical_formula()
+                raise StructureError(f"system {number} ({name}): {error}") from None
+        arrays = {
+            name: torch.as_tensor(np.concatenate([each[name] for each in found])).to(
+                batch.positions
+            )
+            for name in found[0]
+        }
+        return replace(batch, arrays=arrays)
+
     def _weights(self, numbers: torch.Tensor) -> torch.Tensor | None:
-        """Of each atom in the loss, (N,), by its element; None: 1."""
-        if not self.workplace.factors:
+        """Return the weights of atoms in the loss, shape (N,), by their elements; None means 1."""
+        if not self.evaluator.factors:
             return None
         weights = torch.ones(len(numbers), dtype=self._dtype, device=self._device)
-        for number, factor in self.workplace.factors.items():
+        for number, factor in self.evaluator.factors.items():
             weights[numbers == number] = factor
         return weights
 
     def _check(self, batch: Batch) -> None:
-        """Look for bad systems all at once; ``prepare`` then finds the words for the first."""
-        database = self.workplace.objective.database
+        """Look for bad systems all at once; ``prepare`` then finds the reason of the first."""
+        database = self.evaluator.objective.database
         usable = [z for z, part in database.environments.items() if part.usable]
         known = torch.tensor(usable, device=self._device)
         atoms = ~torch.isin(batch.numbers, known)
@@ -158,7 +181,7 @@ class LosikoModel(ModelInterface):
         systems[batch.system_idx[atoms]] = True
         for number in systems.nonzero().squeeze(1).tolist():
             one = _atoms(batch, number)
-            problem = self.workplace.prepare(one, None).problem
+            problem = self.evaluator.prepare(one).problem
             if problem is not None:
                 raise StructureError(f"system {number} ({one.get_chemical_formula()}): {problem}")
 
@@ -167,13 +190,8 @@ def _completed(cell: np.ndarray) -> np.ndarray:
     return complete_cell(cell) if np.isfinite(cell).all() else cell
 
 
-def _energies(distances: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-    energy = sum_by_system(distances, batch.system_idx, batch.n_systems)
-    return {"energy": energy, "energies": distances}
-
-
 def _stress(virial: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Symmetric stresses (B, 3, 3), zero where a system has no volume."""
+    """Return symmetric stresses (B, 3, 3), zero where a system has no volume."""
     solid = batch.pbc.all(1)[:, None, None]
     symmetric = (virial + virial.transpose(1, 2)) / 2
     return torch.where(solid, symmetric / _volumes(batch)[:, None, None], 0.0)

@@ -25,7 +25,8 @@ from losiko_torch.descriptors.soap import density
 from losiko_torch.descriptors.soap.compiled import table_of
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum, scale_degrees
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets import LocallyLinear, Nearest, combine, distances_among
+from losiko_torch.loss.targets.locally_linear import LocallyLinear, combine, distances_among
+from losiko_torch.loss.targets.nearest import Nearest
 from losiko_torch.systems.neighbors import find_pairs
 
 NAME = os.environ.get("LOSIKO_KERNELS", "losiko_kernels.gpu")

@@ -14,7 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from losiko_torch import SOAP, Batch, EnvironmentDatabase, LosikoCalculator, relax, score
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets import LocallyLinear, Nearest
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
+from losiko_torch.loss.targets.nearest import Nearest
 from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS
 from losiko_torch.relaxation.coordinates import Coordinates
 

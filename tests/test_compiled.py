@@ -23,11 +23,12 @@ from losiko_torch.descriptors.evaluation import Plain, look
 from losiko_torch.descriptors.soap.compiled import CompiledSoap
 from losiko_torch.loss import matching
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets import LocallyLinear, Nearest, combine, distances_among
+from losiko_torch.loss.targets.locally_linear import LocallyLinear, combine, distances_among
+from losiko_torch.loss.targets.nearest import Nearest
 from losiko_torch.relaxation.queues import queues
 from losiko_torch.search.warm_start import near_known_search
+from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch
-from losiko_torch.systems.verlet_list import EVERYTHING, Sight
 
 pytestmark = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
 kernels = kernels_for(torch.device("cpu"))
@@ -87,7 +88,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_surroundings_are_those_of_autograd(name, centers):
     descriptor, batch = described(*CASES[name][:1], **CASES[name][1])
-    sight = EVERYTHING if centers is None else Sight(torch.tensor(centers))
+    sight = ALL_ATOMS if centers is None else ActiveAtoms(torch.tensor(centers))
     plain = [Plain(descriptor, batch, sight) for _ in range(2)]
     ours = look(descriptor, batch, sight)
     assert isinstance(ours, CompiledSoap)
@@ -356,7 +357,7 @@ def test_functions_too_narrow_for_a_table_are_left_to_autograd(sigma):
     descriptor, batch = described([rattled("H2O")], **made)
     ours = look(descriptor, batch)
     assert isinstance(ours, Plain) == (sigma == 0.03)
-    plain = Plain(descriptor, batch, EVERYTHING).features()
+    plain = Plain(descriptor, batch, ALL_ATOMS).features()
     torch.testing.assert_close(ours.features(), plain, rtol=0, atol=1e-9)
 
 

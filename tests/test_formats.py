@@ -17,8 +17,10 @@ from losiko_torch import read_structures
 from losiko_torch.cli import main
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacing
+from losiko_torch.io.formats.interface import Format
+from losiko_torch.io.formats.registry import FORMATS, suffixes
 from losiko_torch.io.labels import labelled
-from losiko_torch.io.writers import FORMATS, Format, convert, result_file, suffixes
+from losiko_torch.io.writers import convert, result_file
 from losiko_torch.results import Result
 from losiko_torch.runs.folder import RunFolder
 

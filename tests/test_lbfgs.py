@@ -88,7 +88,7 @@ def run(problems, n_steps, settings=WIDE, dtype=torch.float64, fresh_at=()):
             for problem, x in zip(problems, state.trial.split(sizes), strict=True)
         ]
         fresh = torch.full((len(problems),), step == 0 or step in fresh_at)
-        state, accepted = settings.tell(
+        state, accepted = settings.step(
             state,
             torch.stack([f[0] for f in found]),
             torch.cat([f[1] for f in found]),
@@ -163,7 +163,7 @@ def test_kept_structures_go_on_unchanged():
             p.loss_and_gradient(x)
             for p, x in zip(chosen, kept.trial.split(sizes[keep].tolist()), strict=True)
         ]
-        kept, _ = WIDE.tell(
+        kept, _ = WIDE.step(
             kept,
             torch.stack([v[0] for v in values]),
             torch.cat([v[1] for v in values]),

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from ase.collections import g2
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.relaxation.batch_loop import Ended, advance, begin
+from losiko_torch.relaxation.batch_loop import Finished, advance, begin
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.batching.memory import bytes_per_atom
 from losiko_torch.loss.objective import Objective
 from losiko_torch.optimizers.lbfgs import LBFGS
 from losiko_torch.systems.batch import Batch
-from losiko_torch.loss.targets import LocallyLinear
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
 
 torch.set_num_threads(1)
 elements = {"H", "C", "N", "O"}
@@ -46,7 +46,7 @@ def run(n_atoms):
         structures[-1].rattle(0.05, seed=len(structures))
     batch = Batch.from_atoms(structures, torch.float32)
     rows = Coordinates.fixed_cell(batch, torch.ones_like(batch.positions))
-    ended, everyone = Ended.at_start(batch), torch.ones(batch.n_systems, dtype=torch.bool)
+    ended, everyone = Finished.at_start(batch), torch.ones(batch.n_systems, dtype=torch.bool)
     progress = begin(alike, rows, everyone, LBFGS())
     while progress is not None:
         progress, _ = advance(alike, progress, LBFGS(), 3, 0.02, ended)

@@ -8,7 +8,7 @@ from ase.build import bulk, fcc111, molecule
 from losiko_torch import SOAP, Batch
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.systems.neighbors import find_pairs
-from losiko_torch.systems.verlet_list import SKIN, NeighborList
+from losiko_torch.systems.verlet_list import SKIN, VerletList
 
 CUTOFF = 3.3
 
@@ -55,28 +55,28 @@ def test_never_stale(cells):
     lists = None
     for batch in walk(60, 0.03, cells=cells):
         if lists is None:
-            lists = NeighborList.make(batch, all_moving(batch), CUTOFF, periodic=True)
+            lists = VerletList.make(batch, all_moving(batch), CUTOFF, periodic=True)
         lists = lists.at(batch)
-        same(lists.sight(batch).pairs, find_pairs(batch, CUTOFF, periodic=True), batch)
+        same(lists.active(batch).pairs, find_pairs(batch, CUTOFF, periodic=True), batch)
 
 
 def test_a_squeezed_cell_is_noticed_though_no_atom_moves_in_it():
     atoms = bulk("Cu", "fcc", a=3.6)
     batch = Batch.from_atoms(atoms)
-    lists = NeighborList.make(batch, all_moving(batch), CUTOFF, periodic=True)
+    lists = VerletList.make(batch, all_moving(batch), CUTOFF, periodic=True)
     for scale in (0.98, 0.95, 0.9, 0.8, 0.7, 1.0, 1.3):
         squeezed = atoms.copy()
         squeezed.set_cell(atoms.cell * [[1], [1], [scale]], scale_atoms=True)
         here = Batch.from_atoms(squeezed)
         lists = lists.at(here)
-        same(lists.sight(here).pairs, find_pairs(here, CUTOFF, periodic=True), here)
+        same(lists.active(here).pairs, find_pairs(here, CUTOFF, periodic=True), here)
 
 
 def test_made_anew_only_when_atoms_moved_enough(monkeypatch):
     from losiko_torch.systems import verlet_list as neighbor_list
 
     batch = Batch.from_atoms(structures())
-    lists = NeighborList.make(batch, all_moving(batch), CUTOFF, periodic=True)
+    lists = VerletList.make(batch, all_moving(batch), CUTOFF, periodic=True)
     searched = []
 
     def counted(batch, *arguments):
@@ -96,13 +96,13 @@ def test_made_anew_only_when_atoms_moved_enough(monkeypatch):
 
 def test_structures_that_leave_take_their_pairs_along():
     batches = list(walk(10, 0.03))
-    lists = NeighborList.make(batches[0], all_moving(batches[0]), CUTOFF, periodic=True)
+    lists = VerletList.make(batches[0], all_moving(batches[0]), CUTOFF, periodic=True)
     stays = torch.tensor([False, True, True, False, True])
     kept = lists.keep(stays)
     for batch in batches:
         part = batch.keep(stays)
         kept = kept.at(part)
-        same(kept.sight(part).pairs, find_pairs(part, CUTOFF, periodic=True), part)
+        same(kept.active(part).pairs, find_pairs(part, CUTOFF, periodic=True), part)
 
 
 def test_only_atoms_near_moving_ones_change():
@@ -112,7 +112,7 @@ def test_only_atoms_near_moving_ones_change():
     batch = Batch.from_atoms(atoms)
     moving = torch.zeros(batch.n_atoms, dtype=torch.bool)
     moving[[5, 100]] = True
-    lists = NeighborList.make(batch, moving, soap.cutoff, periodic=True)
+    lists = VerletList.make(batch, moving, soap.cutoff, periodic=True)
     assert lists.centers is not None
     assert {5, 100} <= set(lists.centers.tolist())
     assert len(lists.centers) < batch.n_atoms / 2
@@ -127,17 +127,17 @@ def test_only_atoms_near_moving_ones_change():
         assert lists.at(here) is lists
         changed = ((soap(here) - before).abs().amax(1) > 0).nonzero().squeeze(1)
         assert set(changed.tolist()) <= set(lists.centers.tolist())
-        pairs = lists.sight(here).pairs
+        pairs = lists.active(here).pairs
         assert set(pairs.center.tolist()) == set(lists.centers.tolist())
 
 
 def test_nothing_moves():
     batch = Batch.from_atoms(structures())
     nothing = ~all_moving(batch)
-    lists = NeighborList.make(batch, nothing, CUTOFF, periodic=True)
+    lists = VerletList.make(batch, nothing, CUTOFF, periodic=True)
     assert lists.centers is not None
     assert len(lists.centers) == 0
-    assert len(lists.sight(batch).pairs.center) == 0
+    assert len(lists.active(batch).pairs.center) == 0
 
 
 def test_an_atom_that_lost_sight_of_a_moving_one_is_looked_at_once_more():
@@ -146,13 +146,13 @@ def test_an_atom_that_lost_sight_of_a_moving_one_is_looked_at_once_more():
     line.positions[3:] += [20.0, 0, 0]
     batch = Batch.from_atoms(line)
     moving = torch.tensor([True] + [False] * 5)
-    lists = NeighborList.make(batch, moving, CUTOFF, periodic=False)
+    lists = VerletList.make(batch, moving, CUTOFF, periodic=False)
     assert lists.centers.tolist() == [0, 1, 2]
     away = batch.positions.clone()
     away[0] += torch.tensor([20.0, 0, 3.0])
     there = batch.with_positions(away)
     leapt = lists.at(there)
     assert leapt.centers is None
-    same(leapt.sight(there).pairs, find_pairs(there, CUTOFF, periodic=False), there)
+    same(leapt.active(there).pairs, find_pairs(there, CUTOFF, periodic=False), there)
     pair = leapt.keep(torch.tensor([True]))
     assert pair.centers is None

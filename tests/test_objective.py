@@ -11,7 +11,8 @@ from small_database import NAMES, database, rattled, soap, water_database
 from losiko_torch import SOAP, EnvironmentDatabase
 from losiko_torch.loss.judge import judge, judgements
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets import LocallyLinear, Nearest
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
+from losiko_torch.loss.targets.nearest import Nearest
 from losiko_torch.systems.batch import Batch
 
 TARGETS = [Nearest(), LocallyLinear(16)]

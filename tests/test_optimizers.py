@@ -117,7 +117,7 @@ def test_fire_steps_as_ases_does():
     for _ in range(60):
         gradient = stiffness * state.trial
         loss = sum_by_system(0.5 * (gradient * state.trial).sum(1), idx, 3)
-        state, _ = optimizer.tell(state, loss, gradient, idx, never)
+        state, _ = optimizer.step(state, loss, gradient, idx, never)
         for driver in drivers:
             driver.step()
         expected = np.concatenate([atoms.positions for atoms in references])
@@ -137,7 +137,7 @@ def test_kept_structures_go_on_as_if_nothing_had_happened(name):
         gradient = stiffness * state.trial
         loss = sum_by_system(0.5 * (gradient * state.trial).sum(1), idx, n_systems)
         fresh = torch.full((n_systems,), first)
-        return optimizer.tell(state, loss, gradient, idx, fresh)[0]
+        return optimizer.step(state, loss, gradient, idx, fresh)[0]
 
     for step in range(6):
         state = advance(state, idx, 4, step == 0)
@@ -156,7 +156,7 @@ def test_held_structures_are_evaluated_where_they_are(name):
     start = torch.ones(3, 3, dtype=torch.float64)
     state = optimizer.init(start, 2)
     fresh = torch.ones(2, dtype=torch.bool)
-    state, accepted = optimizer.tell(state, torch.ones(2).double(), start, idx, fresh)
+    state, accepted = optimizer.step(state, torch.ones(2).double(), start, idx, fresh)
     assert accepted.all()
     held = hold(state, torch.tensor([True, False]), idx)
     assert torch.equal(held.trial[:2], state.position[:2])
@@ -170,7 +170,7 @@ def test_no_atom_goes_farther_than_allowed_in_a_step(name):
     start = torch.zeros(4, 3, dtype=torch.float64)
     idx, fresh = torch.tensor([0, 0, 1, 1]), torch.ones(2, dtype=torch.bool)
     gradient = torch.full_like(start, 1e6)
-    state, _ = optimizer.tell(
+    state, _ = optimizer.step(
         optimizer.init(start, 2), torch.ones(2).double(), gradient, idx, fresh
     )
     longest = getattr(optimizer, "max_step", None) or optimizer.maxstep

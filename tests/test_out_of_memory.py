@@ -7,15 +7,15 @@ from inspect import signature
 import numpy as np
 import pytest
 import torch
+from losiko_torch.relaxation.groups import relax_group
 from small_database import database, rattled
 
 from losiko_torch import Stage, relax, score
-from losiko_torch.batching.evaluator import Workplace
-from losiko_torch.batching.in_flight import Company, Room, flow
+from losiko_torch.batching.evaluator import Evaluator
+from losiko_torch.batching.in_flight import Capacity, InFlight, flow
 from losiko_torch.loss.judge import judge
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import Similarity
-from losiko_torch.relaxation.groups import relax_group
 from losiko_torch.relaxation.settings import Method
 from losiko_torch.systems.selection import every_atom
 
@@ -80,7 +80,7 @@ def test_what_was_found_is_reported_and_kept(scarce):
     how = signature(relax).parameters
     method = Method.make(**{name: how[name].default for name in signature(Method.make).parameters})
     similarity = Similarity.make("locally-linear", None, None, 1.0, None)
-    work = Workplace.make(database(), similarity, None, "float64", 40)
+    work = Evaluator.make(database(), similarity, None, "float64", 40)
     items = [work.prepare(atoms, every_atom) for atoms in molecules()]
     told = []
     with pytest.warns(UserWarning, match="going on with"):
@@ -192,7 +192,7 @@ def test_what_the_batch_held_is_gone_when_memory_is_given_back(monkeypatch):
     """Also what the frames of the error held."""
     large, given_back = [], []
 
-    class Large(Company):
+    class Large(InFlight):
         held = None
 
         def go_on(self, newcomers, enough):
@@ -211,5 +211,5 @@ def test_what_the_batch_held_is_gone_when_memory_is_given_back(monkeypatch):
 
     monkeypatch.setattr("losiko_torch.batching.in_flight._release", look)
     with pytest.warns(UserWarning, match="out of memory with 8 atoms in a batch: going on with 4"):
-        assert flow(range(2), [4, 4], Room(8), Large()) == []
+        assert flow(range(2), [4, 4], Capacity(8), Large()) == []
     assert given_back == [None, None]

@@ -36,8 +36,8 @@ from losiko_torch.descriptors.interface import (
     summary_of,
 )
 from losiko_torch.report.environment_map import environment_map
+from losiko_torch.systems.active import ActiveAtoms
 from losiko_torch.systems.neighbors import find_pairs
-from losiko_torch.systems.verlet_list import Sight
 
 MOLECULES = ["CH4", "C2H6", "C2H4", "CH3OH", "CH3CH2OH", "H2CO", "H2O", "HCOOH", "CH3OCH3"]
 ELEMENTS = ["H", "C", "O", "Si"]
@@ -279,7 +279,7 @@ def test_some_centers_are_rows_of_all(kind):
     batch = Batch.from_atoms([rattled("CH3OH"), rattled("H2O")])
     centers = torch.tensor([7, 0, 3, 3, 8])
     torch.testing.assert_close(
-        features_of(module, batch, Sight(centers)), features_of(module, batch)[centers]
+        features_of(module, batch, ActiveAtoms(centers)), features_of(module, batch)[centers]
     )
 
 

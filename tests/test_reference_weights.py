@@ -18,7 +18,7 @@ from test_targets import prepare, problem, values
 from losiko_torch import EnvironmentDatabase, InputError, LosikoCalculator, relax, score
 from losiko_torch.cli import main
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets import LocallyLinear
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
 from losiko_torch.report.environment_map import environment_map
 from losiko_torch.search import exact as index
 from losiko_torch.search import weighted as weighted_index

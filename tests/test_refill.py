@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_database import database, rattled, soap
 
 from losiko_torch import EnvironmentDatabase, Stage, relax
-from losiko_torch.batching.in_flight import REFILL, Company, Room, flow
+from losiko_torch.batching.in_flight import REFILL, Capacity, InFlight, flow
 from losiko_torch.loss.objective import Objective
 from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS
 from losiko_torch.relaxation.batch_loop import Progress
@@ -61,7 +61,7 @@ def assert_as_alone(structures, made, options, tolerance=1e-6):
 # Who joins when
 
 
-class Recorder(Company):
+class Recorder(InFlight):
     """Whose structures leave in an order of their own; it notes who was inside."""
 
     def __init__(self, sizes, order):
@@ -84,7 +84,7 @@ class Recorder(Company):
 def test_no_more_are_inside_than_there_is_room_for(structures, atoms):
     sizes, order = [size for size, _ in structures], [order for _, order in structures]
     company = Recorder(sizes, order)
-    assert flow(range(len(sizes)), sizes, Room(atoms), company) == []
+    assert flow(range(len(sizes)), sizes, Capacity(atoms), company) == []
     assert company.began == list(range(len(sizes)))
     for number, (inside, newcomers) in enumerate(company.rounds):
         held = sum(sizes[place] for place in inside)

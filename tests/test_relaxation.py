@@ -14,7 +14,7 @@ from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax, score
 from losiko_torch.database.environments import Environments
 from losiko_torch.loss.judge import judge
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets import LocallyLinear
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
 from losiko_torch.relaxation import stages
 from losiko_torch.systems.batch import Batch
 

@@ -7,7 +7,8 @@ from ase.build import molecule
 
 from losiko_torch import SOAP, Batch, EnvironmentDatabase
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets import LocallyLinear, Nearest
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
+from losiko_torch.loss.targets.nearest import Nearest
 
 SPECIES = ["H", "C", "N", "O", "F"]
 WEIGHTS = {"H": 1.0, "C": 2.0, "N": 0.5, "O": 1.5, "F": 1.0}

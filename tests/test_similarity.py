@@ -13,7 +13,8 @@ from losiko_torch import EnvironmentDatabase, InputError, LosikoCalculator, rela
 from losiko_torch.cli import main
 from losiko_torch.database.defaults import CRYSTALS, MOLECULES
 from losiko_torch.loss.settings import Similarity, kernel_form
-from losiko_torch.loss.targets import LocallyLinear, Nearest
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
+from losiko_torch.loss.targets.nearest import Nearest
 
 DEGREES = [0.5, 1, 2, 4.5, 40]
 

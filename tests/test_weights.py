@@ -15,7 +15,7 @@ from test_objective import crystal, crystal_database
 from losiko_torch import Batch, InputError, LosikoCalculator, StructureError, relax, score
 from losiko_torch.cli import main
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets import LocallyLinear
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
 from losiko_torch.systems.atom_weights import WEIGHT, atom_weights, element_factors
 
 TARGETS = ["nearest", "locally-linear"]

@@ -19,7 +19,8 @@ from ase.spacegroup import Spacegroup
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output, replacing
 from losiko_torch.io.formats.extxyz import writable
-from losiko_torch.io.writers import result_file, suffixes
+from losiko_torch.io.formats.registry import suffixes
+from losiko_torch.io.writers import result_file
 from losiko_torch.results import Result
 
 SUFFIXES = suffixes()

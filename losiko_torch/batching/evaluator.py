@@ -1,6 +1,6 @@
-"""Where structures are judged: database, similarity, device, and how much fits at once.
+"""The evaluator: an objective, the precision and place of its computation, and a batch's size.
 
-What ``relax`` and ``score`` share.
+``relax``, ``score``, the calculator and the TorchSim model share it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import torch
 from losiko_torch.batching.memory import atoms_that_fit, check_neighbors
 from losiko_torch.batching.prepare import Prepared, prepare
 from losiko_torch.batching.shards import shards
-from losiko_torch.checks import whole
 from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.errors import InputError
-from losiko_torch.loss.judge import Verdict, judge, judgements
+from losiko_torch.errors import InputError, LosikoError
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.settings import Similarity
-from losiko_torch.results import Judgement
+from losiko_torch.loss.settings import LossSettings
+from losiko_torch.loss.terms.evaluate import term_values
+from losiko_torch.loss.terms.interface import for_database
 from losiko_torch.systems.atom_weights import filled
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.pymatgen import AnyStructure
@@ -29,10 +28,15 @@ from losiko_torch.systems.selection import Selection
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """The objective, the precision and place of the computation, and the atoms of a batch.
+class Evaluator:
+    """Objective, and where and how it is evaluated.
 
-    ``factors`` are the weights of elements, by atomic number.
+    Attributes:
+        objective: Loss.
+        factors: Weights of elements, by atomic number.
+        dtype: Floating-point numbers that are computed with.
+        device: Place of the computation.
+        batch_atoms: Atoms of a batch.
     """
 
     objective: Objective
@@ -42,64 +46,102 @@ class Workplace:
     batch_atoms: int
 
     @classmethod
-    def make(
-        cls,
-        database: EnvironmentDatabase | None,
-        similarity: Similarity,
-        device: torch.device | str | None,
-        dtype: torch.dtype | str | None,
-        batch_atoms: int | None,
-    ) -> Workplace:
-        """From the arguments of ``relax``, checked."""
-        if isinstance(dtype, str):
-            dtype = getattr(torch, dtype, None) or dtype
-        dtype = torch.float32 if dtype is None else dtype
-        if dtype not in (torch.float32, torch.float64):
-            raise InputError(f"dtype must be float32 or float64, not {dtype}")
-        if batch_atoms is not None:
-            whole("batch_atoms", batch_atoms)
-        if database is None:
-            database = default_database()
-        elif not isinstance(database, EnvironmentDatabase):
-            raise InputError(
-                f"the database is a {type(database).__name__}: give an EnvironmentDatabase, "
-                "for example EnvironmentDatabase.load('my.losiko')"
-            )
-        if device is not None:
-            try:
-                database = database.to(device)
-            except (RuntimeError, AssertionError, TypeError) as error:
-                reason = str(error).splitlines()[0]
-                raise InputError(f"device '{device}' cannot be used ({reason})") from None
-        objective = Objective(database, similarity.target(database.defaults), similarity.degree)
-        check_neighbors(objective.most_neighbors, dtype, database.device)
-        size = batch_atoms or atoms_that_fit(database, objective.most_neighbors, dtype)
-        return cls(objective, similarity.factors, dtype, database.device, size)
+    def make(cls, database: EnvironmentDatabase | None, settings: LossSettings) -> Evaluator:
+        """Return the evaluator for a database; None takes the built-in one.
+
+        Raises:
+            InputError: For what is no database, a device that cannot be used, terms that do not go
+                with the database, and more references an atom than memory holds.
+        """
+        database = _on_device(_database(database), settings.device)
+        terms = for_database(settings.terms, database)
+        target = settings.target(database.defaults)
+        objective = Objective(database, target, settings.degree, terms)
+        dtype = settings.precision
+        check_neighbors(objective, dtype)
+        size = settings.batch_atoms or atoms_that_fit(objective, dtype)
+        return cls(objective, settings.factors, dtype, database.device, size)
 
     def batch(self, items: Sequence[Prepared]) -> Batch:
+        """Return prepared structures, without problems, as a batch."""
         batch = Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
-        if all(item.weights is None for item in items):
-            return batch
-        weights = filled((item.atoms for item in items), (item.weights for item in items))
-        return replace(batch, weights=torch.as_tensor(weights).to(batch.positions))
+        arrays = {
+            name: torch.as_tensor(np.concatenate([item.arrays[name] for item in items])).to(
+                batch.positions
+            )
+            for name in items[0].arrays
+        }
+        weights = None
+        if any(item.weights is not None for item in items):
+            given = filled((item.atoms for item in items), (item.weights for item in items))
+            weights = torch.as_tensor(given).to(batch.positions)
+        return replace(batch, weights=weights, arrays=arrays)
 
-    def restricted(self, items: Sequence[Prepared]) -> Workplace:
-        """The same for the elements of these structures only: cheaper, equal results."""
+    def restricted(self, items: Sequence[Prepared]) -> Evaluator:
+        """Return the evaluator for the elements of these structures: cheaper, equal results."""
         numbers = np.concatenate([item.atoms.numbers for item in items])
         return replace(self, objective=self.objective.restricted(torch.as_tensor(numbers)))
 
-    def prepare(self, given: AnyStructure, select: Selection | None) -> Prepared:
-        return prepare(given, self.objective.database, self.factors, select)
+    def prepare(
+        self, given: AnyStructure, number: int = 0, select: Selection | None = None
+    ) -> Prepared:
+        """Return a structure, ``number`` of all, prepared; see ``batching.prepare.prepare``."""
+        objective = self.objective
+        return prepare(given, number, objective.database, self.factors, objective.terms, select)
 
     def groups(self, structures: AnyStructure | Iterable[AnyStructure]) -> Iterator[list[Prepared]]:
-        """Structures in input order, each group a batch of such as stay as they are."""
+        """Yield structures that stay as they are in input order, as many as fit into a batch."""
         for shard in shards(structures, self.batch_atoms):
-            yield [self.prepare(given, None) for given in shard.structures]
+            numbered = enumerate(shard.structures, shard.first)
+            yield self.with_terms_checked([self.prepare(each, k) for k, each in numbered])
 
-    def judge(self, batch: Batch, since: Verdict | None = None) -> Verdict:
-        """See ``verdict.judge``."""
-        return judge(self.objective, batch, since)
+    def with_terms_checked(self, items: list[Prepared]) -> list[Prepared]:
+        """Return prepared structures, with a problem where a term fails or is not finite.
 
-    def judgements(self, verdict: Verdict) -> list[Judgement]:
-        """See ``verdict.judgements``."""
-        return judgements(self.objective, verdict)
+        Raises:
+            InputError: For a term that gives no number a structure.
+        """
+        if not self.objective.terms:
+            return items
+        return [self._with_terms_checked(item) for item in items]
+
+    def _with_terms_checked(self, item: Prepared) -> Prepared:
+        if item.problem is not None:
+            return item
+        batch = self.batch([item])
+        for term in self.objective.terms:
+            try:
+                (value,) = term_values([term], batch)
+            except InputError:
+                raise
+            except Exception as error:  # whatever another's code trips over in a structure
+                known = isinstance(error, LosikoError)
+                lines = str(error).splitlines() or [type(error).__name__]
+                reason = lines[0] if known else f"{type(error).__name__}: {lines[0]}"
+                return replace(item, problem=f"the term '{term.name}' fails ({reason})")
+            if not torch.isfinite(value).all():
+                return replace(item, problem=f"the term '{term.name}' is not a finite number")
+        return item
+
+
+def _database(given: EnvironmentDatabase | None) -> EnvironmentDatabase:
+    if given is None:
+        return default_database()
+    if not isinstance(given, EnvironmentDatabase):
+        raise InputError(
+            f"the database is a {type(given).__name__}: give an EnvironmentDatabase, "
+            "for example EnvironmentDatabase.load('my.losiko')"
+        )
+    return given
+
+
+def _on_device(
+    database: EnvironmentDatabase, device: torch.device | str | None
+) -> EnvironmentDatabase:
+    if device is None:
+        return database
+    try:
+        return database.to(device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device '{device}' cannot be used ({reason})") from None

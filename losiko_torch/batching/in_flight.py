@@ -1,7 +1,7 @@
-"""Structures flowing through a batch: as some end others join; it shrinks when memory runs out.
+"""In-flight batching: as structures end others join; the batch shrinks when memory runs out.
 
-A batch works best when it is full. Which structures join when follows from their sizes and from
-which have ended: the same structures take the same way every time.
+A batch works best when it is full. The moment at which a structure joins follows from the sizes of
+all and from those that have ended: the same structures take the same way every time.
 """
 
 from __future__ import annotations
@@ -19,30 +19,34 @@ import torch
 #: Share of the batch that has to be free before others join: judging and describing few atoms at
 #: a time costs nearly as much as many.
 REFILL = 0.25
-#: Why a structure fails for which there is not enough memory.
+#: Reason of a structure for which there is not enough memory.
 TOO_LARGE = "it does not fit into memory, not even alone"
-#: What errors of torch say that are of no type of their own.
+#: Texts of torch's errors for lack of memory that are of no type of their own.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
-class Company(Protocol):
-    """The structures that are in the batch, numbered among all."""
+class InFlight(Protocol):
+    """Structures that are in the batch, numbered among all."""
 
     def go_on(self, newcomers: list[int], enough: int) -> list[int]:
-        """Let others join, work until ``enough`` atoms have left or all; those that stay."""
+        """Let others join, and work until ``enough`` atoms have left or all.
+
+        Returns:
+            Numbers of the structures that stay.
+        """
 
     def drop(self) -> None:
-        """Forget all that are in the batch, and let go of their memory."""
+        """Forget the structures in the batch, and release their memory."""
 
 
 @dataclass
-class Room:
-    """How many atoms a batch may hold; fewer once memory has run out."""
+class Capacity:
+    """Number of atoms that a batch may hold; it shrinks when memory runs out."""
 
     atoms: int
 
     def shrink(self, held: int) -> None:
-        """Memory did not suffice for so many."""
+        """Halve the capacity, as memory did not suffice for the atoms held."""
         self.atoms = max(1, min(self.atoms, held) // 2)
         warnings.warn(
             f"out of memory with {held:,} atoms in a batch: going on with {self.atoms:,}",
@@ -50,53 +54,55 @@ class Room:
         )
 
 
-def flow(places: Iterable[int], sizes: Sequence[int], room: Room, company: Company) -> list[int]:
+def flow(
+    places: Iterable[int], sizes: Sequence[int], capacity: Capacity, in_flight: InFlight
+) -> list[int]:
     """Pass structures through a batch, in their order.
 
     When memory runs out the batch is dropped and its structures begin again, fewer at a time.
 
     Args:
-        places: Which of all structures.
+        places: Numbers of the structures among all.
         sizes: Atoms of each of all structures.
-        room: For how many atoms there is room at a time; a larger structure goes alone.
-        company: Those in the batch; none is yet.
+        capacity: Atoms that the batch may hold; a larger structure goes alone.
+        in_flight: Structures in the batch; none is yet.
 
     Returns:
-        Those that do not fit into memory, not even alone.
+        Numbers of the structures that do not fit into memory, not even alone.
     """
     waiting, inside, too_large = deque(places), list[int](), list[int]()
     while waiting or inside:
         held = sum(sizes[place] for place in inside)
         newcomers: list[int] = []
-        while waiting and (held == 0 or held + sizes[waiting[0]] <= room.atoms):
+        while waiting and (held == 0 or held + sizes[waiting[0]] <= capacity.atoms):
             held += sizes[waiting[0]]
             newcomers.append(waiting.popleft())
         inside = [*inside, *newcomers]
-        enough = _enough([sizes[place] for place in waiting], held, room.atoms)
+        enough = _enough([sizes[place] for place in waiting], held, capacity.atoms)
         try:
-            inside = company.go_on(newcomers, enough)
+            inside = in_flight.go_on(newcomers, enough)
             continue
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
         # Here, since as long as the error is known so are the tensors of its frames.
-        company.drop()
+        in_flight.drop()
         _release()
         if len(inside) == 1:
             too_large += inside
         else:
-            room.shrink(held)
+            capacity.shrink(held)
             waiting.extendleft(reversed(inside))
         inside = []
     return too_large
 
 
-def _enough(waiting: Sequence[int], held: int, room: int) -> int:
-    """Atoms that have to leave a batch of so many ``held`` before others (their sizes) join."""
+def _enough(waiting: Sequence[int], held: int, capacity: int) -> int:
+    """Return how many of the atoms ``held`` leave a batch before others (their sizes) join."""
     if not waiting:
         return held
-    portion = max(waiting[0], min(math.ceil(REFILL * room), sum(waiting)))
-    return min(held, held + portion - room)
+    portion = max(waiting[0], min(math.ceil(REFILL * capacity), sum(waiting)))
+    return min(held, held + portion - capacity)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -106,7 +112,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _release() -> None:
-    """Give back what torch keeps for later."""
+    """Release the memory that torch keeps for later."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""How many atoms fit into a batch: an estimate made before anything is allocated."""
+"""Number of atoms that fit into a batch: an estimate made before anything is allocated."""
 
 from __future__ import annotations
 
@@ -6,61 +6,57 @@ from pathlib import Path
 
 import torch
 
-from losiko_torch.accelerators import kernels_for
-from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.interface import bytes_of
 from losiko_torch.descriptors.soap import compiled as compiled_soap
 from losiko_torch.descriptors.soap.compiled import serves
 from losiko_torch.errors import InputError
+from losiko_torch.loss.objective import Objective
 
 #: Largest share of the free memory that a batch may take.
 SHARE = 0.25
-#: On a CPU a batch beyond this size (bytes) gains no speed.
+#: Size of a batch (bytes) beyond which a CPU gains no speed.
 CPU_LIMIT = 2**27
-#: A molecule of this many atoms must fit, or references are too many.
+#: Atoms of a molecule that must fit, or references are too many.
 SMALL_MOLECULE = 20
 
 
-def bytes_per_atom(database: EnvironmentDatabase, n_neighbors: int, dtype: torch.dtype) -> int:
-    """Memory that an atom takes at the peak of one evaluation.
+def bytes_per_atom(objective: Objective, dtype: torch.dtype) -> int:
+    """Return the memory that an atom takes at the peak of one evaluation, in bytes.
 
-    What the descriptor takes, and the scalar products among the references.
+    Counted are the descriptor and what the target keeps of the references.
     """
-    item, soap = torch.finfo(dtype).bits // 8, database.descriptor
+    database = objective.database
+    item, descriptor = torch.finfo(dtype).bits // 8, database.descriptor
     like = torch.empty(0, dtype=dtype, device=database.device)
-    if kernels_for(database.device) is not None and serves(soap, like):
-        described = compiled_soap.bytes_per_atom(soap, item)  # type: ignore[arg-type]
+    if serves(descriptor, like):
+        described = compiled_soap.bytes_per_atom(descriptor, item)  # type: ignore[arg-type]
     else:
-        described = bytes_of(soap, database.n_features, item)
-    return described + _bytes_of_references(n_neighbors, dtype, database.device)
+        described = bytes_of(descriptor, database.n_features, item)
+    return described + _bytes_of_references(objective, dtype)
 
 
-def atoms_that_fit(database: EnvironmentDatabase, n_neighbors: int, dtype: torch.dtype) -> int:
-    """Atoms of a batch, at least one, on the device of the database."""
-    budget = SHARE * _free_on(database.device)
-    if database.device.type == "cpu":
+def atoms_that_fit(objective: Objective, dtype: torch.dtype) -> int:
+    """Return the atoms of a batch, at least one, on the device of the database."""
+    device = objective.database.device
+    budget = SHARE * _free_on(device)
+    if device.type == "cpu":
         budget = min(budget, CPU_LIMIT)
-    return max(1, int(budget / bytes_per_atom(database, n_neighbors, dtype)))
+    return max(1, int(budget / bytes_per_atom(objective, dtype)))
 
 
-def check_neighbors(n_neighbors: int, dtype: torch.dtype, device: torch.device) -> None:
+def check_neighbors(objective: Objective, dtype: torch.dtype) -> None:
     """Raise ``InputError`` where the references of a small molecule would not fit."""
-    needed = SMALL_MOLECULE * _bytes_of_references(n_neighbors, dtype, device)
-    if needed > SHARE * _free_on(device):
+    needed = SMALL_MOLECULE * _bytes_of_references(objective, dtype)
+    if needed > SHARE * _free_on(objective.database.device):
         raise InputError(
-            f"{n_neighbors:,} references an atom take {needed / 2**30:,.1f} GiB for a molecule of "
-            f"{SMALL_MOLECULE} atoms: use a smaller n_neighbors"
+            f"{objective.most_neighbors:,} references an atom take {needed / 2**30:,.1f} GiB for a "
+            f"molecule of {SMALL_MOLECULE} atoms: use a smaller n_neighbors"
         )
 
 
-def _bytes_of_references(n_neighbors: int, dtype: torch.dtype, device: torch.device) -> int:
-    """For an atom: distances among its references, those at the start and those now.
-
-    Without a kernel that combines references also three matrices made of them.
-    """
-    item = torch.finfo(dtype).bits // 8
-    combined = hasattr(kernels_for(device), "combine")
-    return n_neighbors**2 * (2 * item + (0 if combined else 8 + 2 * item))
+def _bytes_of_references(objective: Objective, dtype: torch.dtype) -> int:
+    count, device = objective.most_neighbors, objective.database.device
+    return objective.target.bytes_per_atom(count, dtype, device)
 
 
 def _free_on(device: torch.device) -> float:
@@ -68,9 +64,9 @@ def _free_on(device: torch.device) -> float:
 
 
 def _free_memory() -> float:
-    """Memory of this machine that programs can have, in bytes, or 4 GiB where it does not tell.
+    """Return the memory of this machine that programs can have, in bytes; 4 GiB if unknown.
 
-    What Linux calls available includes the files it caches, which are most of a busy machine.
+    The memory that Linux calls available includes the files it caches, most of a busy machine's.
     """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

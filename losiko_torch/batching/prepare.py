@@ -1,17 +1,18 @@
-"""Looking at each structure before it joins a batch: can it be relaxed, and what may move?"""
+"""Preparing each structure for a batch: whether it can be relaxed, and what of it may move."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 
 from losiko_torch.database.building.describe import check_describable
-from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.errors import StructureError
+from losiko_torch.loss.terms.interface import Term, arrays_of
 from losiko_torch.systems.atom_weights import atom_weights
 from losiko_torch.systems.names import UNREADABLE
 from losiko_torch.systems.noise import gaussian
@@ -22,14 +23,15 @@ from losiko_torch.systems.validity import check_structure
 
 @dataclass(frozen=True)
 class Prepared:
-    """A structure on its way into a batch.
+    """Structure on its way into a batch.
 
     Attributes:
-        atoms: The input itself, or what it is as ``ase.Atoms``.
+        atoms: Input itself, or its conversion to ``ase.Atoms``.
         movable: True where a coordinate may change, shape (n, 3).
-        copy: Which of the copies of an input it is; 0 for the input itself.
-        weights: Of the atoms' terms in the loss, shape (n,); None: 1.
-        problem: Why it cannot be worked on; None if it can.
+        weights: Weights of the atoms in the loss, shape (n,). None means 1.
+        problem: Reason why it cannot be worked on; None if it can.
+        copy: Number among the copies of an input; 0 for the input itself.
+        arrays: Per-atom arrays that terms of the loss keep of it, by name, shape (n, ...).
     """
 
     atoms: Atoms
@@ -37,9 +39,10 @@ class Prepared:
     weights: np.ndarray | None = None
     problem: str | None = None
     copy: int = 0
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def shaken(self, copy: int, sigma: float, seed: int) -> Prepared:
-        """A copy with N(0, sigma) Angstrom added to every movable coordinate."""
+        """Return a copy with N(0, sigma) Angstrom added to every movable coordinate."""
         if self.problem is not None:
             return replace(self, copy=copy)
         atoms = self.atoms.copy()
@@ -55,14 +58,22 @@ class Prepared:
 
 def prepare(
     given: AnyStructure,
-    database: EnvironmentDatabase,
+    number: int,
+    database: DatabaseRecord,
     factors: Mapping[int, float],
-    select: Selection | None,
+    terms: Sequence[Term] = (),
+    select: Selection | None = None,
 ) -> Prepared:
     """Check a structure against a database and find what moves; a problem is noted, not raised.
 
-    ``factors`` are the weights of elements, by atomic number. ``select`` of None is for structures
-    that stay as they are: constraints do not matter then.
+    Args:
+        given: Structure.
+        number: Its number among all.
+        database: References.
+        factors: Weights of elements, by atomic number.
+        terms: Terms of the loss.
+        select: Selection of the atoms that may move. None is for structures that stay as they are:
+            constraints do not matter then.
     """
     atoms = outline(given)
     if UNREADABLE in atoms.info:
@@ -70,19 +81,19 @@ def prepare(
     try:
         atoms = as_atoms(given)
         check_describable(atoms, database.descriptor)
-        for number in np.unique(atoms.numbers).tolist():
-            database.references_of(number)
-        weights = atom_weights(atoms, factors)
-        if select is None:
-            return Prepared(atoms, _nothing(atoms), weights)
-        movable = movable_coordinates(atoms) & selected_coordinates(atoms, select)
-        return Prepared(atoms, movable, weights)
+        for element in np.unique(atoms.numbers).tolist():
+            database.references_of(element)
+        weights, arrays = atom_weights(atoms, factors), arrays_of(terms, atoms, number)
+        movable = _nothing(atoms)
+        if select is not None:
+            movable = movable_coordinates(atoms) & selected_coordinates(atoms, select)
+        return Prepared(atoms, movable, weights, arrays=arrays)
     except StructureError as error:
         return Prepared(atoms, _nothing(atoms), problem=str(error))
 
 
 def movable_coordinates(atoms: Atoms) -> np.ndarray:
-    """True where the constraints of a structure let a coordinate change, shape (n, 3).
+    """Return a mask (n, 3), true where the constraints of a structure let a coordinate change.
 
     Raises:
         StructureError: For a constraint that is neither ``FixAtoms`` nor ``FixCartesian``, as it

@@ -1,17 +1,18 @@
-"""Judging structures: how well a database covers each of their atoms."""
+"""Scoring structures: how well a database covers each of their atoms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Unpack
 
 import numpy as np
-import torch
 
-from losiko_torch.batching.evaluator import Workplace
-from losiko_torch.batching.in_flight import TOO_LARGE, Company, Room, flow
+from losiko_torch.batching.evaluator import Evaluator
+from losiko_torch.batching.in_flight import TOO_LARGE, Capacity, InFlight, flow
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.loss.settings import Similarity
+from losiko_torch.loss.judge import judge, judgements
+from losiko_torch.loss.settings import LossOptions, LossSettings
 from losiko_torch.results import Score
 from losiko_torch.systems.pymatgen import AnyStructure
 
@@ -20,56 +21,68 @@ def score(
     structures: AnyStructure | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
     *,
-    targets: str = "locally-linear",
-    n_neighbors: int | None = None,
-    reg: float | None = None,
-    degree: float = 1.0,
-    weights: Mapping[str, float] | None = None,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
-    batch_atoms: int | None = None,
     progress: Callable[[int], None] | None = None,
+    **options: Unpack[LossOptions],
 ) -> list[Score]:
     """Judge how well each atom is covered by a database, without moving it.
 
-    Arguments are those of ``relax``; the loss is the one that ``relax`` minimises. One ``Score``
-    for each structure, in input order, with ``problem`` set where one could not be judged.
+    Args:
+        structures: One structure or many, as for ``relax``.
+        database: References; None takes the built-in ones.
+        progress: Function that is called with the number of structures just done.
+        options: Options of the loss as for ``relax``: ``targets``, ``n_neighbors``, ``reg``,
+            ``degree``, ``weights``, ``terms``, ``device``, ``dtype``, ``batch_atoms``.
+
+    Returns:
+        One ``Score`` for each structure, in input order, with ``problem`` set where one could not
+        be judged. The loss is the one that ``relax`` minimises.
+
+    Raises:
+        InputError: For arguments that make no sense.
     """
-    similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
-    work = Workplace.make(database, similarity, device, dtype, batch_atoms)
-    room = Room(work.batch_atoms)
+    return scored(structures, database, LossSettings(**options), progress)
+
+
+def scored(
+    structures: AnyStructure | Iterable[AnyStructure],
+    database: EnvironmentDatabase | None,
+    settings: LossSettings,
+    progress: Callable[[int], None] | None = None,
+) -> list[Score]:
+    """Return the scores of structures; see ``score``."""
+    evaluator = Evaluator.make(database, settings)
+    capacity = Capacity(evaluator.batch_atoms)
     scores: list[Score] = []
-    for group in work.groups(structures):
-        scores += _scored(group, work, room)
+    for group in evaluator.groups(structures):
+        judging = _Judging(group, evaluator)
+        good = [place for place, item in enumerate(group) if item.problem is None]
+        flow(good, [len(item.atoms) for item in group], capacity, judging)
+        scores += judging.scores
         if progress is not None:
             progress(len(group))
     return scores
 
 
-def _scored(group: Sequence[Prepared], work: Workplace, room: Room) -> list[Score]:
-    judging = _Judging(group, work)
-    good = [place for place, item in enumerate(group) if item.problem is None]
-    flow(good, [len(item.atoms) for item in group], room, judging)
-    return judging.scores
+class _Judging(InFlight):
+    """Structures that are judged as they join; ``scores`` are those of all."""
 
-
-class _Judging(Company):
-    """Judges whom it takes in at once; ``scores`` are those of all."""
-
-    def __init__(self, group: Sequence[Prepared], work: Workplace):
-        self.group, self.work = group, work
+    def __init__(self, group: Sequence[Prepared], evaluator: Evaluator):
+        self.group, self.evaluator = group, evaluator
         self.scores = [_unscored(item, item.problem or TOO_LARGE) for item in group]
 
     def go_on(self, newcomers: list[int], enough: int) -> list[int]:
         items = [self.group[place] for place in newcomers]
-        work = self.work.restricted(items)
-        judgements = work.judgements(work.judge(work.batch(items)))
-        for place, item, judged in zip(newcomers, items, judgements, strict=True):
-            self.scores[place] = Score(item.atoms, judged.loss, judged.distances, judged.matches)
+        evaluator = self.evaluator.restricted(items)
+        objective = evaluator.objective
+        found = judgements(objective, judge(objective, evaluator.batch(items)))
+        for place, item, judged in zip(newcomers, items, found, strict=True):
+            self.scores[place] = Score(
+                item.atoms, judged.loss, judged.distances, judged.matches, terms=judged.terms
+            )
         return []
 
     def drop(self) -> None:
-        """It holds nobody."""
+        """Do nothing: no structure stays in the batch."""
 
 
 def _unscored(item: Prepared, problem: str) -> Score:

@@ -1,8 +1,8 @@
-"""Cutting a stream of structures into shards: what is relaxed, written, and lost or done again.
+"""Cutting a stream of structures into shards, the units that are relaxed, written and done again.
 
-Where it is cut depends on the structures alone and on how many atoms a shard may have, never on who
-relaxes it or when. So a shard's results are the same in one process and in many, and in a run that
-was interrupted.
+The places of the cuts depend on the structures alone and on the atoms that a shard may have, never
+on the process or the time. So a shard's results are the same in one process and in many, and in a
+run that was interrupted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Shard(NamedTuple):
 
 
 class RelaxedShard(NamedTuple):
-    """The results of a shard in order, and the atoms that fitted into a batch at its end."""
+    """Results of a shard in order, and the atoms that fitted into a batch at its end."""
 
     number: int
     first: int
@@ -35,12 +35,12 @@ class RelaxedShard(NamedTuple):
 
 
 def shards(structures: Any, most_atoms: int, copies: int = 1) -> Iterator[Shard]:
-    """Structures in order, cut so that no shard has more atoms unless a single structure has.
+    """Cut structures, in order, so that no shard has more atoms unless a single structure has.
 
     Args:
         structures: As for ``relax``.
-        most_atoms: In a shard.
-        copies: How many of each structure will be made.
+        most_atoms: Most atoms of a shard.
+        copies: Number of copies that will be made of each structure.
 
     Raises:
         InputError: For what is no structure.
@@ -60,7 +60,7 @@ def shards(structures: Any, most_atoms: int, copies: int = 1) -> Iterator[Shard]
 
 
 def by_number(relaxed: Iterable[RelaxedShard]) -> Iterator[RelaxedShard]:
-    """Shards in order, those that come too early kept until it is their turn."""
+    """Yield shards in order; one that comes too early is kept until its turn."""
     early: dict[int, RelaxedShard] = {}
     expected = 0
     for shard in relaxed:

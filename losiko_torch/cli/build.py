@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from losiko_torch.cli.console import note, progress
 from losiko_torch.cli.info import describe
-from losiko_torch.cli.inputs import WHAT, Force, Structures, input_files, read_inputs
+from losiko_torch.cli.inputs import Force, Structures, input_files, read_inputs
 from losiko_torch.cli.tables import print_failures
 from losiko_torch.database.building.checkpoint import remove_parts
 from losiko_torch.database.components import COMPONENTS, COMPONENTS_OF_MANY, MANY
@@ -21,6 +21,7 @@ from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.io.atomic import check_output
 from losiko_torch.io.filters import parse_filter
+from losiko_torch.options import WHAT
 from losiko_torch.report.wording import plural
 from losiko_torch.systems.names import SOURCE
 from losiko_torch.systems.validity import check_structure

@@ -12,7 +12,7 @@ from losiko_torch.checks import positive
 from losiko_torch.cli.build import NOTES, Output
 from losiko_torch.cli.console import progress
 from losiko_torch.cli.info import describe
-from losiko_torch.cli.inputs import WHAT, Force
+from losiko_torch.cli.inputs import Force
 from losiko_torch.database.components import COMPONENTS
 from losiko_torch.database.curate import select as curation
 from losiko_torch.database.curate.union import united
@@ -20,6 +20,7 @@ from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
 from losiko_torch.io.filters import parse_record_filter
+from losiko_torch.options import WHAT
 
 STEPS = "Steps, in this order"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -11,10 +11,7 @@ from rich.text import Text
 
 from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
-    WHAT,
     DatabaseFile,
-    Device,
-    Dtype,
     Force,
     NoPbc,
     input_files,
@@ -22,8 +19,11 @@ from losiko_torch.cli.inputs import (
     open_database,
     read_inputs,
 )
+from losiko_torch.cli.settings_options import takes
 from losiko_torch.cli.tables import print_failures
 from losiko_torch.io.atomic import check_output
+from losiko_torch.loss.settings import LossSettings
+from losiko_torch.options import WHAT
 from losiko_torch.report.environment_map import EnvironmentMap, environment_map
 from losiko_torch.report.map_drawing import writer_for
 from losiko_torch.report.wording import plural
@@ -51,14 +51,14 @@ Output = Annotated[
 ]
 
 
+@takes(LossSettings, ("device", "dtype"))
 def map_(
+    settings: dict[str, Any],
     output: Output,
     structures: Structures = None,
     database: DatabaseFile = None,
     force: Force = False,
     no_pbc: NoPbc = False,
-    device: Device = None,
-    dtype: Dtype = "float32",
 ) -> int:
     """Draw where the atoms of structures lie among the references of a database.
 
@@ -75,7 +75,7 @@ def map_(
     inputs = read_inputs(sources, no_pbc)
     references = open_database(database)
     with progress("mapping", len(inputs)) as done:
-        drawn = environment_map(inputs, references, device=device, dtype=dtype, progress=done)
+        drawn = environment_map(inputs, references, progress=done, **settings)
     name = name_of(database) if database is None else database.name
     mapped = plural(len(inputs) - len(drawn.failures), "structure")
     where = f"the environments of {name}"

@@ -1,4 +1,4 @@
-"""``losiko relax``: move the atoms, write them, say what became of each structure."""
+"""``losiko relax``: move the atoms, write them, report what became of each structure."""
 
 from __future__ import annotations
 
@@ -8,53 +8,23 @@ from typing import Annotated, Any
 import typer
 
 from losiko_torch.cli.inputs import (
-    WHAT,
-    BatchAtoms,
     DatabaseFile,
-    Degree,
-    Device,
-    Dtype,
-    Fmax,
     Force,
-    Neighbors,
     NoPbc,
     ReferenceWeights,
-    Reg,
     Structures,
-    Targets,
-    Weights,
     input_files,
     name_of,
 )
-from losiko_torch.cli.relax_options import (
-    AsFinished,
-    Cell,
-    ConstantVolume,
-    HydrostaticStrain,
-    MaxSteps,
-    Movable,
-    Noise,
-    Optimizer,
-    RayAddress,
-    Schedule,
-    Seed,
-    StartNoise,
-    Starts,
-    StrainMask,
-    Symprec,
-    WorkerCount,
-    parse_noise,
-    parse_strain_mask,
-)
-from losiko_torch.cli.relax_run import Asked, Workers, relax_into_file, relax_into_folder
+from losiko_torch.cli.relax_run import RelaxRequest, relax_into_file, relax_into_folder
+from losiko_torch.cli.settings_options import takes
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
+from losiko_torch.io.formats.registry import suffixes
 from losiko_torch.io.stream import check_sources
-from losiko_torch.io.writers import suffixes
-from losiko_torch.relaxation.relaxer import checked
-from losiko_torch.relaxation.schedule import parse_schedule
-from losiko_torch.relaxation.settings import START_NOISE
-from losiko_torch.systems.selection import selection
+from losiko_torch.options import WHAT, WHERE
+from losiko_torch.relaxation.execute import Workers
+from losiko_torch.relaxation.settings import Settings
 
 Output = Annotated[
     Path | None,
@@ -67,7 +37,6 @@ Output = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-
 Run = Annotated[
     Path | None,
     typer.Option(
@@ -83,43 +52,53 @@ Reference = Annotated[
     typer.Option(
         metavar="STRUCTURES",
         show_default=False,
-        help="Geometries that the structures should have, in the same order: RMSDs are told.",
+        help="Geometries that the structures should have, in the same order: RMSDs are reported.",
+        rich_help_panel=WHAT,
+    ),
+]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        show_default="this process alone",
+        help="Processes that relax, through Ray, each on a GPU or on its share of the processor; "
+        "the results are the same.",
+        rich_help_panel=WHERE,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        show_default="this machine alone",
+        help="Ray cluster to work on; auto: the one that this machine is part of.",
+        rich_help_panel=WHERE,
+    ),
+]
+AsFinished = Annotated[
+    bool,
+    typer.Option(
+        "--as-finished",
+        help="Write structures as they are done (losiko_source tells which is which), not in "
+        "input order.",
         rich_help_panel=WHAT,
     ),
 ]
 
 
+@takes(Settings)
 def relax(
     structures: Structures,
+    settings: dict[str, Any],
     output: Output = None,
     run: Run = None,
     database: DatabaseFile = None,
     reference: Reference = None,
     force: Force = False,
     no_pbc: NoPbc = False,
-    optimizer: Optimizer = "lbfgs",
-    targets: Targets = "locally-linear",
-    n_neighbors: Neighbors = None,
-    reg: Reg = None,
-    degree: Degree = 1.0,
-    weights: Weights = None,
     reference_weights: ReferenceWeights = None,
-    max_steps: MaxSteps = None,
-    fmax: Fmax = None,
-    movable: Movable = None,
-    cell: Cell = False,
-    strain_mask: StrainMask = None,
-    hydrostatic_strain: HydrostaticStrain = False,
-    constant_volume: ConstantVolume = False,
-    symprec: Symprec = None,
-    schedule: Schedule = None,
-    noise: Noise = None,
-    n_starts: Starts = 1,
-    start_noise: StartNoise = START_NOISE,
-    seed: Seed = 0,
-    device: Device = None,
-    dtype: Dtype = "float32",
-    batch_atoms: BatchAtoms = None,
     workers: WorkerCount = None,
     ray_address: RayAddress = None,
     as_finished: AsFinished = False,
@@ -139,32 +118,11 @@ def relax(
 
     Example: [bold]losiko relax slab.xyz -d si-o.losiko --movable "within 5 of z=12.5" --noise
     0.2,0.05 -o relaxed.extxyz[/bold]
+
+    Example: [bold]losiko relax guesses.xyz --repulsion --tether 0.1 -o relaxed.extxyz[/bold]
     """
-    how: dict[str, Any] = {
-        "optimizer": optimizer,
-        "targets": targets,
-        "n_neighbors": n_neighbors,
-        "reg": reg,
-        "degree": degree,
-        "weights": weights,
-        "max_steps": max_steps,
-        "fmax": fmax,
-        "cell": cell,
-        "strain_mask": parse_strain_mask(strain_mask),
-        "hydrostatic_strain": hydrostatic_strain,
-        "constant_volume": constant_volume,
-        "symprec": symprec,
-        "schedule": [] if schedule is None else parse_schedule(schedule),
-        "noise": parse_noise(noise),
-        "n_starts": n_starts,
-        "start_noise": start_noise,
-        "seed": seed,
-    }
-    where = {"device": device, "dtype": dtype, "batch_atoms": batch_atoms}
     # Before anything is read, which may take long.
-    checked(**how)
-    if movable is not None:
-        selection(movable)
+    how, by = Settings(**settings), Workers(workers, ray_address)
     if output is None and run is None:
         raise InputError("where to? Name a file (-o OUT.extxyz) or the folder of a run (--run DIR)")
     references = reference or []
@@ -172,14 +130,12 @@ def relax(
         files = input_files([*structures, *references], database)
         check_output(output, files, force, suffixes())
     check_sources([*structures, *references])
-    options = {**how, **where, "movable": movable}
-    asked = Asked(structures, references, database, reference_weights, no_pbc, options)
-    by = Workers(workers, ray_address)
+    request = RelaxRequest(structures, references, database, reference_weights, no_pbc, how)
     if run is not None:
-        tally, end = relax_into_folder(asked, run, output, force, by)
+        tally, end = relax_into_folder(request, run, output, force, by)
     else:
         assert output is not None
-        tally, end = relax_into_file(asked, output, force, not as_finished, by)
+        tally, end = relax_into_file(request, output, force, not as_finished, by)
     tally.print_table()
     tally.print_summary(f"against {name_of(database)}", end)
     return 1 if tally.failures else 0

@@ -1,4 +1,4 @@
-"""What ``losiko relax`` was asked for, done: from a stream of structures into a file or a run."""
+"""The work of ``losiko relax``: from a stream of structures into a file or the folder of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from losiko_torch.io.overlap import Behind
 from losiko_torch.io.stream import count_of, streamed
 from losiko_torch.io.table import table_of
 from losiko_torch.io.writers import convert, result_file
+from losiko_torch.relaxation.execute import Workers, execute
 from losiko_torch.relaxation.relaxer import Relaxer
+from losiko_torch.relaxation.settings import Settings
 from losiko_torch.runs.folder import RECORD, locked
 from losiko_torch.runs.identity import configuration
 from losiko_torch.runs.resume import folder_of, go_on
@@ -29,14 +31,16 @@ from losiko_torch.systems.reference_geometry import with_references
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the results follow from.
+class RelaxRequest:
+    """Everything that results follow from.
 
     Attributes:
-        sources: Files of structures. references: Files of the geometries that these should have.
-        database: A file; None: the embedded one. reference_weights: Key of its weights.
+        sources: Files of structures.
+        references: Files of the geometries that these should have.
+        database: File of the database. None means the built-in one.
+        reference_weights: Key of the references' weights in the structures' records.
         no_pbc: Whether all structures are molecules.
-        options: Those of ``relax``.
+        settings: Options of the relaxation.
     """
 
     sources: list[str]
@@ -44,44 +48,39 @@ class Asked:
     database: Path | None
     reference_weights: str | None
     no_pbc: bool
-    options: dict[str, Any]
+    settings: Settings
 
     def structures(self) -> Iterator[Atoms]:
+        """Return the structures as they are read, with their references."""
         read = streamed(self.sources, self.no_pbc)
         return with_references(read, streamed(self.references)) if self.references else read
 
     def count(self) -> int | None:
-        """For a progress bar, where one is shown."""
+        """Return the number of structures for a progress bar, where one is shown."""
         return count_of(self.sources) if stderr().is_terminal else None
 
     def relaxer(self, batch_atoms: int | None = None) -> Relaxer:
-        """With so many atoms in a batch, or what the options say."""
+        """Return the relaxer, with so many atoms in a batch or as many as the settings say."""
         database = open_database(self.database, self.reference_weights)
-        options = self.options
+        settings = self.settings
         if batch_atoms is not None:
-            options = options | {"batch_atoms": batch_atoms}
-        return Relaxer.make(None, database, **options)
+            settings = replace(settings, batch_atoms=batch_atoms)
+        return Relaxer.make(None, database, settings)
 
-    def configuration(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """Return what makes a run the same, ready for JSON."""
         named = {"reference_weights": self.reference_weights, "no_pbc": self.no_pbc}
-        return configuration(self.sources, self.references, self.database, named | self.options)
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How many processes relax, and where; see ``relax``."""
-
-    count: int | None
-    ray_address: str | None
+        options = named | self.settings.identity()
+        return configuration(self.sources, self.references, self.database, options)
 
 
 def relax_into_file(
-    asked: Asked, output: Path, force: bool, in_order: bool, workers: Workers
+    request: RelaxRequest, output: Path, force: bool, in_order: bool, workers: Workers
 ) -> tuple[Tally, str]:
-    """Write results as they come; what there is to tell of them, and the summary's end."""
+    """Write results as they come; return their tally and the end of the summary."""
     tally, start = Tally(), time.perf_counter()
-    relaxer = asked.relaxer()
-    size = relaxer.work.batch_atoms
+    relaxer = request.relaxer()
+    size = relaxer.evaluator.batch_atoms
 
     @contextmanager
     def writing() -> Iterator[Callable[[RelaxedShard], None]]:
@@ -93,8 +92,8 @@ def relax_into_file(
 
             yield write
 
-    with progress("relaxing", asked.count()) as done, Behind(writing(), WAITING) as writer:
-        relaxed = relaxer.run(asked.structures(), workers.count, workers.ray_address, done)
+    with progress("relaxing", request.count()) as done, Behind(writing(), WAITING) as writer:
+        relaxed = execute(relaxer, request.structures(), workers, done)
         for shard in by_number(relaxed) if in_order else relaxed:
             size = shard.batch_atoms
             writer.put(shard)
@@ -103,20 +102,18 @@ def relax_into_file(
 
 
 def relax_into_folder(
-    asked: Asked, path: Path, output: Path | None, force: bool, workers: Workers
+    request: RelaxRequest, path: Path, output: Path | None, force: bool, workers: Workers
 ) -> tuple[Tally, str]:
-    """Relax what the run has not done yet; what there is to tell of all, and the summary's end."""
+    """Relax what the run has not done yet; return the tally of all and the end of the summary."""
     with locked(path):
         there = (path / RECORD).exists()
-        folder = folder_of(path, sys.argv, asked.sources, asked.database, asked.configuration())
+        folder = folder_of(path, sys.argv, request.sources, request.database, request.identity())
         if folder.finished:
             note(f"{path}: the run has finished already")
         elif there:
             note(f"{path}: going on after {folder.n_done():,} structures")
-        with progress("relaxing", asked.count()) as done:
-            folder = go_on(
-                folder, asked.structures, asked.relaxer, workers.count, workers.ray_address, done
-            )
+        with progress("relaxing", request.count()) as done:
+            folder = go_on(folder, request.structures, request.relaxer, workers, done)
     tally = Tally()
     for group in pq.ParquetFile(folder.table_file).iter_batches():
         tally.add(group)

@@ -12,9 +12,10 @@ from rich.text import Text
 
 from losiko_torch.cli import tables
 from losiko_torch.cli.console import stdout
-from losiko_torch.cli.inputs import WHAT, Force
+from losiko_torch.cli.inputs import Force
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
+from losiko_torch.options import WHAT
 from losiko_torch.report.names import references_of
 from losiko_torch.report.page import is_page, write_page
 from losiko_torch.report.summary import QUANTITIES, Summary, summarize

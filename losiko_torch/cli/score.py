@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.text import Text
 
-from losiko_torch.batching.score import score as score_structures
+from losiko_torch.batching.score import scored
 from losiko_torch.cli import tables
 from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
     DatabaseFile,
-    Degree,
-    Device,
-    Dtype,
-    Neighbors,
     NoPbc,
     ReferenceWeights,
-    Reg,
     Structures,
-    Targets,
-    Weights,
     name_of,
     open_database,
     read_inputs,
 )
-from losiko_torch.loss.settings import Similarity
+from losiko_torch.cli.settings_options import takes
+from losiko_torch.loss.settings import LossSettings
+from losiko_torch.options import options_of
 from losiko_torch.report.wording import plural
 from losiko_torch.results import Score
 from losiko_torch.systems.names import formula_of, source_of
@@ -53,21 +48,16 @@ COLUMNS = {
 }
 
 
+@takes(LossSettings, [name for name in options_of(LossSettings) if name != "batch_atoms"])
 def score(
     structures: Structures,
+    settings: dict[str, Any],
     database: DatabaseFile = None,
     worst: Worst = None,
     no_pbc: NoPbc = False,
-    targets: Targets = "locally-linear",
-    n_neighbors: Neighbors = None,
-    reg: Reg = None,
-    degree: Degree = 1.0,
-    weights: Weights = None,
     reference_weights: ReferenceWeights = None,
-    device: Device = None,
-    dtype: Dtype = "float32",
 ) -> int:
-    """Tell how well a database covers structures, without moving an atom.
+    """Report how well a database covers structures, without moving an atom.
 
     For each structure: its loss, as 'losiko relax' would lower it, the mean and the largest
     distance of an atom from the database, and the atom that is covered worst, by element and index
@@ -76,23 +66,12 @@ def score(
 
     Example: [bold]losiko score guesses.xyz --worst 5[/bold]
     """
-    Similarity.make(targets, n_neighbors, reg, degree, weights)
+    how = LossSettings(**settings)
     inputs = read_inputs(structures, no_pbc)
     references = open_database(database, reference_weights)
     start = time.perf_counter()
     with progress("scoring", len(inputs)) as done:
-        scores = score_structures(
-            inputs,
-            references,
-            targets=targets,
-            n_neighbors=n_neighbors,
-            reg=reg,
-            degree=degree,
-            weights=weights,
-            device=device,
-            dtype=dtype,
-            progress=done,
-        )
+        scores = scored(inputs, references, how, done)
     seconds = time.perf_counter() - start
     _print_table(scores, worst)
     _print_summary(scores, seconds, f"against {name_of(database)}")

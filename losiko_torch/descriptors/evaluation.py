@@ -13,15 +13,14 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from losiko_torch.accelerators import kernels_for
 from losiko_torch.descriptors.interface import features_of
 from losiko_torch.descriptors.soap.compiled import CompiledSoap, serves
+from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
-from losiko_torch.systems.verlet_list import EVERYTHING, Sight
 
 
 class Surroundings(Protocol):
-    """Of the n atoms looked at."""
+    """Of the n active atoms."""
 
     def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
         """Unit features (n, F), or only those of some of these atoms (indices 0 to n - 1)."""
@@ -44,20 +43,22 @@ class Surroundings(Protocol):
         ...
 
 
-def look(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> Surroundings:
-    """The surroundings of the atoms looked at, by kernels where there are some."""
-    kernels = kernels_for(batch.positions.device)
-    if kernels is not None and serves(descriptor, batch.positions):
-        return CompiledSoap(descriptor, batch, sight, kernels)  # type: ignore[arg-type]
-    return Plain(descriptor, batch, sight)
+def evaluation_of(descriptor: nn.Module, batch: Batch) -> type[CompiledSoap] | type[Plain]:
+    """Return the class that evaluates a descriptor of a batch: by kernels where there are some.
+
+    It is called with the descriptor, a batch and the active atoms, and makes ``Surroundings``.
+    """
+    return CompiledSoap if serves(descriptor, batch.positions) else Plain
 
 
 @torch.no_grad()
-def unit_features(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> torch.Tensor:
-    """Descriptors of the n atoms looked at, of unit length, (n, F)."""
-    if kernels_for(batch.positions.device) is not None and serves(descriptor, batch.positions):
-        return look(descriptor, batch, sight).features()
-    return _unit(features_of(descriptor, batch, sight))
+def unit_features(
+    descriptor: nn.Module, batch: Batch, active: ActiveAtoms = ALL_ATOMS
+) -> torch.Tensor:
+    """Return the descriptors of the active atoms, of unit length, shape (n, F)."""
+    if serves(descriptor, batch.positions):
+        return CompiledSoap(descriptor, batch, active).features()
+    return _unit(features_of(descriptor, batch, active))
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:
@@ -68,14 +69,14 @@ def _unit(features: torch.Tensor) -> torch.Tensor:
 class Plain:
     """Surroundings by autograd."""
 
-    def __init__(self, descriptor: nn.Module, batch: Batch, sight: Sight):
+    def __init__(self, descriptor: nn.Module, batch: Batch, active: ActiveAtoms):
         self.batch = replace(
             batch,
             positions=batch.positions.detach().requires_grad_(),
             cells=batch.cells.detach().requires_grad_(),
         )
         with torch.enable_grad():
-            self.unit = _unit(features_of(descriptor, self.batch, sight))
+            self.unit = _unit(features_of(descriptor, self.batch, active))
 
     def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
         unit = self.unit.detach()

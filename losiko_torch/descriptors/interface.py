@@ -54,9 +54,9 @@ import torch
 from torch import nn
 
 from losiko_torch.errors import InputError
+from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.species import species_numbers
-from losiko_torch.systems.verlet_list import EVERYTHING, Sight
 
 #: Atoms per cubic Angstrom, for estimates of an atom's neighbours: those of a dense solid.
 DENSITY = 0.1
@@ -150,8 +150,10 @@ def device_of(descriptor: nn.Module) -> torch.device | None:
     return next((tensor.device for tensor in tensors), None)
 
 
-def features_of(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) -> torch.Tensor:
-    """Features (n, n_features) of the atoms looked at, checked.
+def features_of(
+    descriptor: nn.Module, batch: Batch, active: ActiveAtoms = ALL_ATOMS
+) -> torch.Tensor:
+    """Features (n, n_features) of the active atoms, checked.
 
     Raises:
         InputError: If there is not one row an atom, or none that can be differentiated.
@@ -162,7 +164,7 @@ def features_of(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) 
     if own != wanted:
         here = replace(batch, positions=batch.positions.to(own), cells=batch.cells.to(own))
     known = inspect.signature(descriptor.forward).parameters
-    seen = sight if "centers" in known else EVERYTHING
+    seen = active if "centers" in known else ALL_ATOMS
     arguments = {"centers": seen.centers, "pairs": seen.pairs}
     features = descriptor(here, **{name: arguments[name] for name in arguments if name in known})
     count = batch.n_atoms if seen.centers is None else len(seen.centers)
@@ -172,7 +174,7 @@ def features_of(descriptor: nn.Module, batch: Batch, sight: Sight = EVERYTHING) 
         raise InputError(f"{name} gives {given} for {count} atoms: one row an atom is needed")
     if torch.is_grad_enabled() and batch.positions.requires_grad and not features.requires_grad:
         raise InputError(f"{name} gives features that torch cannot differentiate by the positions")
-    return (features if seen is sight else sight.of(features)).to(wanted)
+    return (features if seen is active else active.of(features)).to(wanted)
 
 
 def restriction(

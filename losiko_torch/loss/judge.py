@@ -1,4 +1,4 @@
-"""What a database says of every atom of a batch, its references searched at its very positions."""
+"""Judging a batch: the loss of each structure with references searched at its very positions."""
 
 from __future__ import annotations
 
@@ -8,133 +8,111 @@ import numpy as np
 import torch
 
 from losiko_torch.loss.matching import Matching
-from losiko_torch.loss.objective import Looked, Objective
+from losiko_torch.loss.objective import Objective, losses
 from losiko_torch.results import Judgement, Matches
-from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
+from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.neighbors import find_pairs
-from losiko_torch.systems.verlet_list import EVERYTHING, Sight, atoms_that_see
+from losiko_torch.systems.record import ATOM, SYSTEM, Record, part, per
+from losiko_torch.systems.verlet_list import atoms_that_see
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Of N atoms in B structures.
+class Judged(Record):
+    """Batch of N atoms in B structures with the loss of each.
 
     Attributes:
-        batch: The structures.
-        terms: What each atom adds to the loss, c_i F_i, (N,).
-        matching: Its references.
-        weights: Their shares in the target, (N, k), zero where there is none.
-        apart: Their squared distances, (N, k).
+        batch: Structures.
+        distances: Weighted distance c_i F_i of each atom, shape (N,).
+        terms: Values of the terms of the loss, shape (T, B).
+        matching: References of the atoms.
+        weights: Shares of the references in the target, shape (N, k), zero where there is none.
+        apart: Squared distances of the references, shape (N, k).
     """
 
-    batch: Batch
-    terms: torch.Tensor
-    matching: Matching
-    weights: torch.Tensor
-    apart: torch.Tensor
+    batch: Batch = part()
+    distances: torch.Tensor = per(ATOM)
+    terms: torch.Tensor = per(SYSTEM, dim=-1)
+    matching: Matching = part()
+    weights: torch.Tensor = per(ATOM)
+    apart: torch.Tensor = per(ATOM)
 
     @property
     def losses(self) -> torch.Tensor:
-        """Of each structure, (B,)."""
-        return sum_by_system(self.terms, self.batch.system_idx, self.batch.n_systems)
+        """Loss of each structure, shape (B,)."""
+        return losses(self.distances, self.terms, self.batch)
 
-    def keep(self, systems: torch.Tensor) -> Verdict:
-        """On the structures of the mask (B,)."""
-        atoms = systems[self.batch.system_idx]
-        return Verdict(
-            self.batch.keep(systems),
-            self.terms[atoms],
-            self.matching.keep(atoms),
-            self.weights[atoms],
-            self.apart[atoms],
-        )
+    def keep(self, systems: torch.Tensor) -> Judged:
+        """Judged structures of the mask (B,)."""
+        return self.select(self.batch.masks(systems))
 
-    def joined(self, other: Verdict) -> Verdict:
-        """With that on others behind; both are of one objective."""
-        return Verdict(
-            self.batch.joined(other.batch),
-            torch.cat([self.terms, other.terms]),
-            self.matching.joined(other.matching),
-            torch.cat([self.weights, other.weights]),
-            torch.cat([self.apart, other.apart]),
-        )
+    def joined(self, other: Judged) -> Judged:
+        """Judged structures of both; both are of one objective."""
+        return self.join(other, self.batch.sizes, other.batch.sizes)
 
-    def swapped(self, other: Verdict, systems: torch.Tensor) -> Verdict:
-        """With the structures of the mask (B,) as another verdict on the same ones has them."""
-        atoms = systems[self.batch.system_idx]
-        rows = atoms.nonzero().squeeze(1)
-
-        def pick(mine: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-            return torch.where(atoms.reshape(-1, *[1] * (mine.ndim - 1)), others, mine)
-
-        return Verdict(
-            self.batch.swapped(other.batch, systems),
-            pick(self.terms, other.terms),
-            self.matching.updated(rows, other.matching.keep(rows)),
-            pick(self.weights, other.weights),
-            pick(self.apart, other.apart),
-        )
+    def swapped(self, other: Judged, systems: torch.Tensor) -> Judged:
+        """Judged structures, those of the mask (B,) in the places that ``other`` has them in."""
+        return self.where(self.batch.masks(systems), other)
 
 
 @torch.no_grad()
-def judge(objective: Objective, batch: Batch, since: Verdict | None = None) -> Verdict:
-    """The verdict on a batch; ``since`` is an earlier one on the same structures in other places.
+def judge(objective: Objective, batch: Batch, since: Judged | None = None) -> Judged:
+    """Return a batch with its losses; ``since`` are the same structures, judged in other places.
 
-    Atoms whose surroundings are as they were then are not looked at again. An objective
+    Atoms whose surroundings are as they were then are not evaluated again. An objective
     ``restricted`` to the batch's elements is cheaper.
     """
-    sight = EVERYTHING if since is None else _changed(objective, since.batch, batch)
-    if since is not None and sight.centers is not None and len(sight.centers) == 0:
-        return replace(since, batch=batch)
-    numbers = sight.of(batch.numbers)
-    features = objective.features(batch, sight)
-    components = objective.project(features, numbers)
-    known = None if since is None else sight.of(since.matching.indices)
-    matching, apart = objective.search(components, numbers, known)
-    looked = Looked.at(batch, sight)._replace(
-        atoms=torch.arange(len(numbers), device=numbers.device)
-    )
-    terms, weights = objective.terms(features, components, looked, matching)
-    if since is None or sight.centers is None:
-        return Verdict(batch, terms, matching, weights, apart)
-    return Verdict(
+    terms = objective.term_values(batch)
+    active = ALL_ATOMS if since is None else _changed(objective, since.batch, batch)
+    if since is not None and active.centers is not None and len(active.centers) == 0:
+        return replace(since, batch=batch, terms=terms)
+    known = None if since is None else active.of(since.matching.indices)
+    found = objective.search_at(batch, active, known)
+    if since is None or active.centers is None:
+        return Judged(batch, found.distances, terms, found.matching, found.weights, found.apart)
+    return Judged(
         batch,
-        sight.put(since.terms, terms),
-        since.matching.updated(sight.centers, matching),
-        sight.put(since.weights, weights),
-        sight.put(since.apart, apart),
+        active.put(since.distances, found.distances),
+        terms,
+        since.matching.updated(active.centers, found.matching),
+        active.put(since.weights, found.weights),
+        active.put(since.apart, found.apart),
     )
 
 
-def judgements(objective: Objective, verdict: Verdict) -> list[Judgement]:
-    """A verdict structure by structure, with the origins of the references."""
-    batch, matching = verdict.batch, verdict.matching
+def judgements(objective: Objective, judged: Judged) -> list[Judgement]:
+    """Return the judgement of each structure, with the origins of the references."""
+    batch, matching = judged.batch, judged.matching
     structure = torch.full_like(matching.indices, -1, dtype=torch.int32)
     atom = torch.full_like(structure, -1)
-    looked = Looked.at(batch, EVERYTHING)
-    for rows, references, indices in objective.by_element(looked, matching):
-        structure[rows, : indices.shape[1]] = references.structure[indices]
-        atom[rows, : indices.shape[1]] = references.atom[indices]
+    for rows, references in objective.elements(batch.numbers):
+        count = min(objective.target.n_neighbors, references.usable)
+        indices = matching.indices[rows, :count]
+        structure[rows, :count] = references.structure[indices]
+        atom[rows, :count] = references.atom[indices]
     ends = np.cumsum(batch.counts.tolist())[:-1]
     columns = [
         np.split(values.cpu().numpy(), ends)
-        for values in (verdict.terms, structure, atom, verdict.weights, verdict.apart)
+        for values in (judged.distances, structure, atom, judged.weights, judged.apart)
     ]
+    names = [term.name for term in objective.terms]
     return [
-        Judgement(loss, own, Matches(*references))
-        for loss, own, *references in zip(verdict.losses.tolist(), *columns, strict=True)
+        Judgement(loss, dict(zip(names, terms, strict=True)), own, Matches(*references))
+        for loss, terms, own, *references in zip(
+            judged.losses.tolist(), judged.terms.T.tolist(), *columns, strict=True
+        )
     ]
 
 
-def _changed(objective: Objective, before: Batch, after: Batch) -> Sight:
-    """The atoms whose surroundings are not the same in both."""
+def _changed(objective: Objective, before: Batch, after: Batch) -> ActiveAtoms:
+    """Return the atoms whose surroundings are not the same in both batches."""
     cutoff = objective.cutoff
     cells = (before.cells != after.cells).flatten(1).any(1)
     moved = (before.positions != after.positions).any(1) | cells[after.system_idx]
     if cutoff is None or moved.all():
-        return EVERYTHING
+        return ALL_ATOMS
     changed = moved.clone()
     for batch in (before, after):
         pairs = find_pairs(batch, cutoff, objective.periodic)
         changed |= atoms_that_see(pairs, moved)
-    return Sight(changed.nonzero().squeeze(1))
+    return ActiveAtoms(changed.nonzero().squeeze(1))

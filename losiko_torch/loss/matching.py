@@ -1,4 +1,4 @@
-"""Each atom's references, and what a target keeps of them."""
+"""The references of each atom, and the cache that a target keeps of them."""
 
 from __future__ import annotations
 
@@ -8,65 +8,60 @@ from typing import NamedTuple
 import torch
 
 from losiko_torch.accelerators import kernels_for
+from losiko_torch.systems.record import ATOM, Record, per
 
 
 class Components(NamedTuple):
     """Unit descriptors of n atoms in the principal components of their elements' references.
 
     Attributes:
-        values: (n, r); zero beyond the components that an element has.
-        rest: What they leave over of the descriptor's squared length, (n,).
+        values: Components, shape (n, r); zero beyond those that an element has.
+        rest: Share of the descriptor's squared length that the components leave over, shape (n,).
     """
 
     values: torch.Tensor
     rest: torch.Tensor
 
     def of(self, atoms: torch.Tensor) -> Components:
+        """Components of some of the atoms (indices)."""
         return Components(self.values[atoms], self.rest[atoms])
 
 
 @dataclass(frozen=True)
-class Matching:
-    """Each atom's references within those of its element.
+class Matching(Record):
+    """References of N atoms, numbered within those of each atom's element.
 
     Attributes:
-        indices: Shape (N, k); -1 fills up where an element has fewer than k references.
-        prepared: What the target keeps of them, shape (N, ...).
-        left_out: Squared length that ``nearest`` points have in features that are not here, (N,).
+        indices: Numbers of the references, shape (N, k); -1 fills up where an element has fewer
+            than k.
+        cache: Tensors that the target keeps of the references, each of shape (N, ...).
     """
 
-    indices: torch.Tensor
-    prepared: torch.Tensor
-    left_out: torch.Tensor
+    indices: torch.Tensor = per(ATOM)
+    cache: tuple[torch.Tensor, ...] = per(ATOM)
 
     def keep(self, atoms: torch.Tensor) -> Matching:
-        return Matching(self.indices[atoms], self.prepared[atoms], self.left_out[atoms])
-
-    def joined(self, other: Matching) -> Matching:
-        """With the atoms of another behind; both are of one objective."""
-        return Matching(
-            torch.cat([self.indices, other.indices]),
-            torch.cat([self.prepared, other.prepared]),
-            torch.cat([self.left_out, other.left_out]),
-        )
+        """Matching of some of the atoms, as a mask (N,) or indices."""
+        return self.select({ATOM: atoms})
 
     def copy(self) -> Matching:
-        """One that can be written to."""
-        return Matching(self.indices.clone(), self.prepared.clone(), self.left_out.clone())
+        """Copy that can be written to."""
+        return Matching(self.indices.clone(), tuple(each.clone() for each in self.cache))
 
     def updated(self, atoms: torch.Tensor, newer: Matching) -> Matching:
-        """With the rows of these atoms (indices) replaced by those of ``newer``."""
+        """Copy with the rows of these atoms (indices) replaced by those of ``newer``."""
         both = self.copy()
-        both.indices[atoms], both.prepared[atoms] = newer.indices, newer.prepared
-        both.left_out[atoms] = newer.left_out
+        both.indices[atoms] = newer.indices
+        for mine, others in zip(both.cache, newer.cache, strict=True):
+            mine[atoms] = others
         return both
 
 
 def keep_places(before: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The references ``found`` (n, k), those that were there ``before`` (n, k) in their places.
+    """Arrange the references ``found`` (n, k) so that those of ``before`` (n, k) keep their places.
 
     Returns:
-        The indices, (n, k), and which of them are new, (n, k).
+        The indices, (n, k), and the mask of those that are new, (n, k).
     """
     kernels = kernels_for(before.device)
     if kernels is not None and hasattr(kernels, "keep_places"):

@@ -1,70 +1,180 @@
-r"""How structures are compared with a database: what ``relax``, ``score`` and the calculator share.
-
-    L = sum_i c_i F_d(F_i),    F_d = 2 (1 - K^d),    K = max(0, 1 - F/2)
-
-F_i is the squared distance that the target makes of atom i (see ``targets``), c_i its weight (see
-``weights``) and d the degree of the kernel. For ``nearest`` K is p.z, so that K^d is the paper's
-kernel and F_d its distance. Degree 1 is F itself. A larger degree sees smaller differences: F_d
-starts as d F, and levels off at 2, where the atom resembles no reference and is not pulled at all.
-"""
+"""Options of the loss: those that ``relax``, ``score``, the calculator and the model share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import torch
 
-from losiko_torch.checks import positive
-from losiko_torch.database.defaults import Defaults
-from losiko_torch.loss.targets import Target, make_target
+from losiko_torch.checks import positive, whole
+from losiko_torch.database.defaults import MOLECULES, Defaults
+from losiko_torch.errors import InputError
+from losiko_torch.loss.targets.interface import Target
+from losiko_torch.loss.targets.registry import make_target
+from losiko_torch.loss.terms.interface import Term, checked_terms
+from losiko_torch.options import WHERE, check_options, option
 from losiko_torch.systems.atom_weights import element_factors
+
+PRECISIONS = (torch.float32, torch.float64)
+
+
+def weights_from_text(text: str) -> dict[str, float]:
+    """Return {"H": 0.5, "O": 2.0} for "H=0.5,O=2"."""
+    weights: dict[str, float] = {}
+    for entry in text.split(","):
+        element, equals, number = (part.strip() for part in entry.partition("="))
+        if not equals or not element:
+            raise InputError(f"weights: '{entry.strip()}' is not of the form H=0.5")
+        if element in weights:
+            raise InputError(f"weights: {element} is given twice")
+        try:
+            weights[element] = float(number)
+        except ValueError:
+            raise InputError(f"weights: '{number}' is not a number") from None
+    return weights
+
+
+def _element_weights(name: str, value: Any) -> Any:
+    element_factors(value)
+    return value
+
+
+def _precision(name: str, value: Any) -> torch.dtype:
+    dtype = getattr(torch, value, value) if isinstance(value, str) else value
+    if dtype not in PRECISIONS:
+        raise InputError(f"dtype must be float32 or float64, not {dtype}")
+    return dtype
 
 
 @dataclass(frozen=True)
-class Similarity:
-    """What ``relax`` is told of it; numbers left out depend on the database.
+class TargetSettings:
+    """Options of the target, by name or as an object; those left out depend on the database."""
 
-    Attributes:
-        targets, n_neighbors, reg: As for ``relax``.
-        degree: Of the kernel.
-        factors: The weight of each element, by atomic number.
-    """
+    targets: str | Target = option(
+        "locally-linear",
+        "Target of an atom: its nearest reference, or the best combination of the nearest ones.",
+        metavar="nearest|locally-linear",
+        text=str,
+    )
+    n_neighbors: int | None = option(
+        None,
+        "References in a combination (locally-linear).",
+        check=whole,
+        metavar="N",
+        shown="64; 32 for crystals",
+        text=int,
+    )
+    reg: float | None = option(
+        None,
+        "Ridge on the weights of a combination (locally-linear).",
+        check=positive,
+        metavar="X",
+        shown="1e-3; 0.3 for crystals",
+        text=float,
+    )
 
-    targets: str = "locally-linear"
-    n_neighbors: int | None = None
-    reg: float | None = None
-    degree: float = 1.0
-    factors: Mapping[int, float] = field(default_factory=dict)
+    def __post_init__(self) -> None:
+        check_options(self)
+        make_target(self.targets, self.n_neighbors, self.reg)
 
-    @classmethod
-    def make(
-        cls,
-        targets: str = "locally-linear",
-        n_neighbors: int | None = None,
-        reg: float | None = None,
-        degree: float = 1.0,
-        weights: Mapping[str, float] | None = None,
-    ) -> Similarity:
-        """From the arguments of ``relax``; ``InputError`` where they make no sense."""
-        make_target(targets, n_neighbors, reg)
-        degree = positive("degree", degree)
-        return cls(targets, n_neighbors, reg, degree, element_factors(weights))
-
-    def target(self, defaults: Defaults) -> Target:
-        """The target, with what was left out."""
+    def target(self, defaults: Defaults = MOLECULES) -> Target:
+        """Return the target, with a database's defaults for what was left out."""
         return make_target(self.targets, self.n_neighbors, self.reg, defaults)
 
 
-def kernel_form(distances: torch.Tensor, degree: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """F_d and dF_d/dF for F = ``distances``, any shape.
+@dataclass(frozen=True)
+class LossSettings(TargetSettings):
+    """Options of the loss, and of where it is computed; see ``relax`` for their meaning.
 
-    Through logarithms, so that small distances keep their digits in float32.
+    Raises:
+        InputError: For values that make no sense.
     """
-    if degree == 1:
-        return distances, torch.ones_like(distances)
-    log_kernel = torch.log1p(-(distances / 2).clamp(max=1))
-    slope = degree * torch.exp((degree - 1) * log_kernel)
-    # Beyond F = 2 nothing changes; below degree 1 the slope has a pole there.
-    slope = torch.where(distances < 2, slope, 0)
-    return -2 * torch.expm1(degree * log_kernel), slope
+
+    degree: float = option(
+        1.0,
+        "Exponent of the similarity kernel; a larger one sees smaller differences.",
+        check=positive,
+        metavar="D",
+        shown="1, the squared distance",
+        text=float,
+    )
+    weights: Mapping[str, float] | None = option(
+        None,
+        "Weight of each element's atoms in the loss.",
+        check=_element_weights,
+        metavar="H=0.5,O=2",
+        shown="1 each",
+        text=str,
+        parse=weights_from_text,
+    )
+    terms: Sequence[Term] = option((), "Terms added to the loss.", check=checked_terms)
+    device: torch.device | str | None = option(
+        None,
+        "Where to compute: cpu, cuda, cuda:1.",
+        panel=WHERE,
+        metavar="DEVICE",
+        shown="cpu",
+        text=str,
+    )
+    dtype: torch.dtype | str | None = option(
+        None,
+        "Floating-point numbers used.",
+        check=_precision,
+        panel=WHERE,
+        metavar="float32|float64",
+        shown="float32",
+        text=str,
+    )
+    batch_atoms: int | None = option(
+        None,
+        "Atoms worked on at once.",
+        check=whole,
+        panel=WHERE,
+        metavar="N",
+        shown="as many as memory allows",
+        text=int,
+    )
+
+    @property
+    def factors(self) -> dict[int, float]:
+        """Weights of elements in the loss, by atomic number."""
+        return element_factors(self.weights)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Floating-point numbers that are computed with."""
+        return _precision("dtype", torch.float32 if self.dtype is None else self.dtype)
+
+
+class LossOptions(TypedDict, total=False):
+    """Keyword arguments that make ``LossSettings``, for signatures."""
+
+    targets: str | Target
+    n_neighbors: int | None
+    reg: float | None
+    degree: float
+    weights: Mapping[str, float] | None
+    terms: Sequence[Term]
+    device: torch.device | str | None
+    dtype: torch.dtype | str | None
+    batch_atoms: int | None
+
+
+def identity_of(value: Any) -> Any:
+    """Return what tells an option's value from others, ready for JSON."""
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if hasattr(value, "identity"):
+        return value.identity()
+    if isinstance(value, Mapping):
+        return {str(key): identity_of(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [identity_of(each) for each in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Callable):  # type: ignore[arg-type]
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        return f"{getattr(value, '__module__', '')}.{name}"
+    return str(value)

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 import torch
 
-from losiko_torch.optimizers import interface as stepping
+from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import limited
 
 
 @dataclass(frozen=True)
-class State(stepping.State):
+class State(interface.State):
     """Where each structure stands: N atoms, B structures.
 
     mean, square: Running means of the gradient and its square, (N, 3). count: Steps taken, (B,).
@@ -31,13 +31,15 @@ class State(stepping.State):
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam; see ``stepping.Optimizer`` for what its methods do.
+    """Adam; see ``optimizers.interface.Optimizer`` for what its methods do.
 
     Attributes:
         learning_rate: Length of a step along one coordinate once the gradient is steady, Angstrom.
         mean_decay, square_decay: Adam's beta_1 and beta_2.
         max_step: The longest way any atom goes in one step, Angstrom.
     """
+
+    name: ClassVar[str] = "adam"
 
     learning_rate: float = 0.02
     mean_decay: float = 0.9
@@ -48,7 +50,7 @@ class Adam:
         zero = torch.zeros_like(positions)
         return State(positions, positions, zero, zero, positions.new_zeros(n_systems))
 
-    def tell(
+    def step(
         self,
         state: State,
         loss: torch.Tensor,
@@ -74,3 +76,6 @@ class Adam:
             count=count,
         )
         return taken, torch.ones_like(fresh)
+
+
+OPTIMIZER = Adam

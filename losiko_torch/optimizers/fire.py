@@ -11,12 +11,12 @@ from typing import ClassVar
 
 import torch
 
-from losiko_torch.optimizers import interface as stepping
+from losiko_torch.optimizers import interface
 from losiko_torch.systems.batch import sum_by_system
 
 
 @dataclass(frozen=True)
-class State(stepping.State):
+class State(interface.State):
     """Where each structure stands: N atoms, B structures.
 
     velocity: (N, 3). time_step, mixing: ASE's dt and a, (B,). downhill: Steps since the last
@@ -33,7 +33,7 @@ class State(stepping.State):
 
 @dataclass(frozen=True)
 class FIRE:
-    """FIRE with ASE's parameters and defaults; see ``stepping.Optimizer`` for the methods.
+    """FIRE with ASE's parameters and defaults; see ``optimizers.interface.Optimizer``.
 
     Attributes:
         dt, dtmax: First and largest time step; their squares are lengths over gradients (A^2).
@@ -42,6 +42,8 @@ class FIRE:
         finc, fdec: Growth and shrinkage of the time step.
         astart, fa: Start and decay of the mixing of velocity and force.
     """
+
+    name: ClassVar[str] = "fire"
 
     dt: float = 0.1
     maxstep: float = 0.2
@@ -63,7 +65,7 @@ class FIRE:
             downhill=torch.zeros_like(per_system),
         )
 
-    def tell(
+    def step(
         self,
         state: State,
         loss: torch.Tensor,
@@ -106,3 +108,6 @@ class FIRE:
             downhill=torch.where(downhill, state.downhill + 1, torch.zeros_like(state.downhill)),
         )
         return taken, torch.ones_like(fresh)
+
+
+OPTIMIZER = FIRE

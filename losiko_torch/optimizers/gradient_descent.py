@@ -10,12 +10,12 @@ from typing import ClassVar
 
 import torch
 
-from losiko_torch.optimizers import interface as stepping
+from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import limited
 
 
 @dataclass(frozen=True)
-class State(stepping.State):
+class State(interface.State):
     """Where each structure stands: N atoms, B structures.
 
     gradient, loss: At the position, (N, 3), (B,). rate: Step over gradient, Angstrom^2, (B,).
@@ -30,12 +30,14 @@ class State(stepping.State):
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """Steepest descent; see ``stepping.Optimizer`` for what its methods do.
+    """Steepest descent; see ``optimizers.interface.Optimizer`` for what its methods do.
 
     Attributes:
         rate: First step over gradient, Angstrom^2. growth, shrinkage: Of the rate.
         max_step: The longest way any atom goes in one step, Angstrom.
     """
+
+    name: ClassVar[str] = "gradient-descent"
 
     rate: float = 0.01
     growth: float = 1.2
@@ -52,7 +54,7 @@ class GradientDescent:
             rate=self.rate * per_system,
         )
 
-    def tell(
+    def step(
         self,
         state: State,
         loss: torch.Tensor,
@@ -78,3 +80,6 @@ class GradientDescent:
             ),
             accepted,
         )
+
+
+OPTIMIZER = GradientDescent

@@ -1,30 +1,37 @@
-"""What the loop asks of an optimizer, and what optimizers share.
+"""Interface of the optimizers, and what they share.
 
 An optimizer is a configuration; where each structure stands is an immutable record beside it. It
-is asked for a ``trial`` and told its loss and gradient; it never calls the objective itself. So one
-evaluation of the whole batch serves each structure at whatever stage it is in, and none waits for
-another.
+proposes a ``trial`` and takes in the loss and gradient of it; it never calls the objective itself.
+So one evaluation of the whole batch serves each structure at whatever point of its search it is,
+and no structure waits for another.
+
+Another package brings an optimizer of its own as an object, ``relax(optimizer=Mine())``, or by name
+through an entry point (see ``losiko_torch.registry``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from dataclasses import Field, dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 
 from losiko_torch.systems.batch import max_by_system
+from losiko_torch.systems.record import ROW, SYSTEM, Axis, Record
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each structure of a batch stands: N atoms, B structures.
+class State(Record):
+    """Where each structure of a batch stands: N rows of coordinates, B structures.
 
-    An optimizer adds what it remembers, of each atom, (..., N, 3), or of each structure, (..., B):
+    An optimizer adds its memory, tensors of each row, (..., N, 3), or of each structure, (..., B):
     the latter are named in ``of_systems``.
 
-    trial: Positions to evaluate next, (N, 3). position: The last accepted ones, (N, 3).
+    Attributes:
+        trial: Coordinates to evaluate next, Angstrom, shape (N, 3).
+        position: Coordinates accepted last, Angstrom, shape (N, 3).
     """
 
     of_systems: ClassVar[tuple[str, ...]] = ()
@@ -32,39 +39,19 @@ class State:
     trial: torch.Tensor
     position: torch.Tensor
 
-    def keep(self, systems: torch.Tensor, atoms: torch.Tensor) -> Self:
-        """The structures and atoms of two masks, (B,) and (N,)."""
-        return type(self)(
-            **{
-                name: mine[..., systems] if name in self.of_systems else mine[..., atoms, :]
-                for name, mine in self._named()
-            }
-        )
-
-    def joined(
-        self, other: Self, stacked: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    ) -> Self:
-        """With the structures of another behind; ``stacked`` puts what (..., N, 3) into order."""
-        return type(self)(
-            **{
-                name: torch.cat([mine, getattr(other, name)], -1)
-                if name in self.of_systems
-                else stacked(mine, getattr(other, name))
-                for name, mine in self._named()
-            }
-        )
-
-    def _named(self) -> list[tuple[str, torch.Tensor]]:
-        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+    def axis_of(self, each: Field[Any]) -> Axis:
+        """Structures along the last dimension, or rows along the one before."""
+        return Axis(SYSTEM, -1) if each.name in self.of_systems else Axis(ROW, -2)
 
 
+@runtime_checkable
 class Optimizer(Protocol):
-    """One step at a time, for a whole batch."""
+    """Optimizer that steps with gradients, a whole batch at a time."""
 
     def init(self, positions: torch.Tensor, n_systems: int) -> Any:
-        """A state whose first trial is the start itself."""
+        """Return a state whose first trial is the start itself."""
 
-    def tell(
+    def step(
         self,
         state: Any,
         loss: torch.Tensor,
@@ -72,9 +59,13 @@ class Optimizer(Protocol):
         system_idx: torch.Tensor,
         fresh: torch.Tensor,
     ) -> tuple[Any, torch.Tensor]:
-        """Take in the trial's loss (B,) and gradient (N, 3).
+        """Take in the loss (B,) and gradient (N, 3) of the trial.
 
         Args:
+            state: Where the structures stand.
+            loss: Loss of each structure's trial, shape (B,).
+            gradient: Its gradient by the coordinates, 1/Angstrom, shape (N, 3).
+            system_idx: Structure of each row, shape (N,).
             fresh: Structures (B,) whose objective changed since the last trial, or which had none:
                 the trial is accepted, whatever its loss.
 
@@ -83,11 +74,45 @@ class Optimizer(Protocol):
         """
 
 
+class Minimum(NamedTuple):
+    """End of a search without gradients.
+
+    Attributes:
+        x: Variables of the lowest loss found, shape (d,).
+        loss: That loss.
+        converged: Whether the search met its own criterion.
+        n_evaluations: Evaluations of the loss.
+    """
+
+    x: np.ndarray
+    loss: float
+    converged: bool
+    n_evaluations: int
+
+
+@runtime_checkable
+class DirectSearch(Protocol):
+    """Optimizer that uses losses only, one structure at a time.
+
+    Attributes:
+        max_steps: Evaluations granted to a structure where no number is given.
+        per_kick: Evaluations for each variable after each addition of noise.
+    """
+
+    max_steps: int
+    per_kick: int
+
+    def minimum(
+        self, loss: Callable[[np.ndarray], float], first: np.ndarray, max_steps: int
+    ) -> Minimum:
+        """Search the minimum of a loss of d variables (Angstrom) from ``first``, shape (d,)."""
+
+
 AnyState = TypeVar("AnyState", bound=State)
 
 
 def hold(state: AnyState, systems: torch.Tensor, system_idx: torch.Tensor) -> AnyState:
-    """Let the next trial of these structures (B,) be the point where they are."""
+    """Return the state with the next trial of these structures (B,) at the point where they are."""
     trial = torch.where(systems[system_idx, None], state.position, state.trial)
     return replace(state, trial=trial)  # type: ignore[type-var]
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import torch
 
-from losiko_torch.optimizers import interface as stepping
+from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import limited
 from losiko_torch.systems.batch import sum_by_system
 
@@ -25,7 +25,7 @@ SHORTEST = 1e-3
 
 
 @dataclass(frozen=True)
-class State(stepping.State):
+class State(interface.State):
     """Where each structure stands. N atoms, B structures, m remembered steps.
 
     Attributes:
@@ -50,12 +50,14 @@ class State(stepping.State):
 
 @dataclass(frozen=True)
 class LBFGS:
-    """Batched L-BFGS; see ``stepping.Optimizer`` for what its methods do.
+    """Batched L-BFGS; see ``optimizers.interface.Optimizer`` for what its methods do.
 
     Attributes:
         memory: Steps remembered.
         max_step: The longest way any atom goes in one step, Angstrom.
     """
+
+    name: ClassVar[str] = "lbfgs"
 
     memory: int = 20
     max_step: float = 0.15
@@ -76,7 +78,7 @@ class LBFGS:
             curvature=positions.new_zeros((self.memory, n_systems)),
         )
 
-    def tell(
+    def step(
         self,
         state: State,
         loss: torch.Tensor,
@@ -187,3 +189,6 @@ def _interpolated(state: State, loss: torch.Tensor) -> torch.Tensor:
     rise = loss - state.loss - state.length * state.slope
     best = -state.slope * state.length**2 / (2 * rise).clamp(min=torch.finfo(loss.dtype).tiny)
     return torch.nan_to_num(best, nan=0.0).clamp(0.1 * state.length, 0.5 * state.length)
+
+
+OPTIMIZER = LBFGS

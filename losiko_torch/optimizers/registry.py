@@ -1,26 +1,32 @@
-"""The optimizers by name."""
+"""Optimizers by name, those of other packages among them.
+
+>>> from losiko_torch.optimizers.lbfgs import LBFGS
+>>> make_optimizer("lbfgs") == LBFGS() == make_optimizer(LBFGS())
+True
+"""
 
 from __future__ import annotations
 
 from losiko_torch.errors import InputError
-from losiko_torch.optimizers.adam import Adam
-from losiko_torch.optimizers.fire import FIRE
-from losiko_torch.optimizers.gradient_descent import GradientDescent
-from losiko_torch.optimizers.interface import Optimizer
-from losiko_torch.optimizers.lbfgs import LBFGS
+from losiko_torch.optimizers.interface import DirectSearch, Optimizer
+from losiko_torch.registry import Registry
 
-#: Those that step with gradients, a whole batch at a time.
-GRADIENT_OPTIMIZERS: dict[str, Optimizer] = {
-    "lbfgs": LBFGS(),
-    "fire": FIRE(),
-    "adam": Adam(),
-    "gradient-descent": GradientDescent(),
-}
-NELDER_MEAD = "nelder-mead"
-OPTIMIZERS = (*GRADIENT_OPTIMIZERS, NELDER_MEAD)
+OPTIMIZERS = Registry(
+    "optimizer", "losiko_torch.optimizers", "OPTIMIZER", ("lbfgs", "fire", "adam")
+)
 
 
-def check_optimizer(name: str) -> None:
-    """Raise ``InputError`` for an optimizer that there is not."""
-    if name not in OPTIMIZERS:
-        raise InputError(f"optimizer '{name}' is none of {', '.join(OPTIMIZERS)}")
+def make_optimizer(optimizer: str | Optimizer | DirectSearch) -> Optimizer | DirectSearch:
+    """Return an optimizer of this name, or the object itself.
+
+    Raises:
+        InputError: For an unknown name, and for an object that is no optimizer.
+    """
+    if isinstance(optimizer, str):
+        return OPTIMIZERS[optimizer]()
+    if not isinstance(optimizer, type) and isinstance(optimizer, (Optimizer, DirectSearch)):
+        return optimizer
+    raise InputError(
+        f"optimizer {optimizer!r} is none: give a name such as 'lbfgs' or an object such as "
+        "LBFGS(max_step=0.1)"
+    )

@@ -1,4 +1,4 @@
-"""From where a batch ended to results: never worse than the start, and the best of all copies."""
+"""Making results of the ends of a batch: never worse than the start, and the best of all copies."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from losiko_torch.batching.evaluator import Workplace
 from losiko_torch.batching.prepare import Prepared
-from losiko_torch.loss.judge import Verdict
-from losiko_torch.relaxation.batch_loop import Ended
+from losiko_torch.loss.judge import Judged, judge, judgements
+from losiko_torch.loss.objective import Objective
+from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.symmetry import symmetrized
 from losiko_torch.results import FAILED, Result
 from losiko_torch.systems.batch import Batch, max_by_system
@@ -26,32 +26,36 @@ OBJECTION = 2.0
 
 def results_of(
     items: Sequence[Prepared],
-    work: Workplace,
-    before: Verdict,
-    ended: Ended,
+    objective: Objective,
+    before: Judged,
+    finished: Finished,
     symprec: float | None,
 ) -> list[Result]:
-    """The result of each structure of a batch, judged ``before`` at its start.
+    """Return the result of each structure of a batch, judged ``before`` at its start.
 
-    ``symprec`` (Angstrom) of not None makes crystals symmetric, see ``symmetry``.
+    Args:
+        items: Structures as they were prepared.
+        objective: Loss.
+        before: Structures as they were given, judged.
+        finished: Ends of the structures.
+        symprec: Tolerance (Angstrom) within which crystals are made symmetric, see
+            ``relaxation.symmetry``. None leaves them as they are.
     """
-    relaxed = _never_worse(work, before, ended)
-    settled = ended.converged & ~_differs(relaxed.batch, ended.last)
-    after = relaxed if symprec is None else _symmetric(work, items, before, relaxed, symprec)
-    judged, start_losses = work.judgements(after), before.losses.tolist()
+    relaxed = _never_worse(objective, before, finished)
+    settled = finished.converged & ~_differs(relaxed.batch, finished.last)
+    after = relaxed if symprec is None else _symmetric(objective, items, before, relaxed, symprec)
+    judged, start_losses = judgements(objective, after), before.losses.tolist()
     positions = after.batch.positions.double().cpu().split(after.batch.counts.tolist())
     start_cells, cells = (each.batch.cells.double().cpu().numpy() for each in (before, after))
+    ends = (finished.broken, finished.collapsed, settled, finished.n_steps, finished.bad_term)
     # At once: to look at a number on a GPU is to wait for it.
-    fates = zip(
-        *(each.tolist() for each in (ended.broken, ended.collapsed, settled, ended.n_steps)),
-        strict=True,
-    )
+    fates = zip(*(each.tolist() for each in ends), strict=True)
     results = []
-    for k, (item, (broken, collapsed, converged, n_steps)) in enumerate(
+    for k, (item, (broken, collapsed, converged, n_steps, bad_term)) in enumerate(
         zip(items, fates, strict=True)
     ):
         if broken or collapsed:
-            problem = COLLAPSED if collapsed else NOT_FINITE
+            problem = COLLAPSED if collapsed else _not_finite(objective, bad_term)
             results.append(failure(item.atoms, problem, start_losses[k]))
             continue
         results.append(
@@ -64,13 +68,21 @@ def results_of(
                 reason="converged" if converged else "max_steps",
                 distances=judged[k].distances,
                 matches=judged[k].matches,
+                terms=judged[k].terms,
             )
         )
     return results
 
 
+def _not_finite(objective: Objective, bad_term: int) -> str:
+    """Return the reason of a structure that broke, and the term of the loss that did, if any."""
+    if bad_term < 0:
+        return NOT_FINITE
+    return f"the term '{objective.terms[bad_term].name}' ceased to be a finite number"
+
+
 def failure(atoms: Atoms, problem: str, start_loss: float = np.nan) -> Result:
-    """The result of a structure that could not be relaxed."""
+    """Return the result of a structure that could not be relaxed."""
     return Result(
         atoms=atoms.copy(),
         loss=np.nan,
@@ -84,10 +96,10 @@ def failure(atoms: Atoms, problem: str, start_loss: float = np.nan) -> Result:
 
 
 def best_of(copies: Sequence[Result]) -> Result:
-    """The result of lowest loss, the first among equals, with all of them as its ``starts``.
+    """Return the result of lowest loss, the first among equals, with all of them as its ``starts``.
 
-    The first is that of the input as it was given: its loss at the start is the best one's too, and
-    what is worse than that does not count.
+    The first is that of the input as it was given: its loss at the start is that of the best one
+    too, and a copy that is worse than that does not count.
     """
     first = copies[0]
     losses = [np.inf if copy.failed else copy.loss for copy in copies]
@@ -97,30 +109,30 @@ def best_of(copies: Sequence[Result]) -> Result:
     return replace(best, start_loss=first.start_loss, starts=tuple(copies))
 
 
-def _never_worse(work: Workplace, before: Verdict, ended: Ended) -> Verdict:
-    """Where structures ended, or where they were at their best if a last search finds that worse.
+def _never_worse(objective: Objective, before: Judged, finished: Finished) -> Judged:
+    """Return structures where they ended, or at their best where a last search finds the end worse.
 
     References are chosen by nearness, so that a search at the end can raise the loss.
     """
 
-    def worse(verdict: Verdict) -> torch.Tensor:
+    def worse(judged: Judged) -> torch.Tensor:
         # Written so that a loss that is not finite is worse.
-        return ~(verdict.losses <= before.losses)
+        return ~(judged.losses <= before.losses)
 
-    after = work.judge(ended.last, before)
+    after = judge(objective, finished.last, before)
     if worse(after).any():
-        after = work.judge(ended.last.swapped(ended.best, worse(after)), after)
+        after = judge(objective, finished.last.swapped(finished.best, worse(after)), after)
         # The best may be the start, and that worse than itself by rounding.
         after = after.swapped(before, worse(after))
     return after
 
 
 def _symmetric(
-    work: Workplace, items: Sequence[Prepared], before: Verdict, after: Verdict, symprec: float
-) -> Verdict:
-    """Free crystals made symmetric, where the references do not object."""
+    objective: Objective, items: Sequence[Prepared], before: Judged, after: Judged, symprec: float
+) -> Judged:
+    """Return the structures with free crystals made symmetric, where the loss does not object."""
     batch = after.batch.copy()
-    tried = torch.zeros(batch.n_systems, dtype=torch.bool, device=work.device)
+    tried = torch.zeros(batch.n_systems, dtype=torch.bool, device=batch.positions.device)
     positions = batch.positions.double().cpu().split(batch.counts.tolist())
     for k, item in enumerate(items):
         if not (item.atoms.pbc.all() and item.movable.all()):
@@ -137,13 +149,13 @@ def _symmetric(
             batch.cells[k] = torch.as_tensor(better.cell.array).to(batch.cells)
     if not tried.any():
         return after
-    made = work.judge(batch, after)
+    made = judge(objective, batch, after)
     taken = (made.losses <= OBJECTION * after.losses) & (made.losses <= before.losses)
     return after.swapped(made, tried & taken)
 
 
 def _differs(batch: Batch, other: Batch) -> torch.Tensor:
-    """Structures (B,) that are not the same in both."""
+    """Return the mask (B,) of structures that differ between two batches."""
     apart = (batch.positions - other.positions).abs().amax(1)
     atoms = max_by_system(apart, batch.system_idx, batch.n_systems)
     return (atoms > 0) | (batch.cells != other.cells).any(2).any(1)
@@ -152,7 +164,7 @@ def _differs(batch: Batch, other: Batch) -> torch.Tensor:
 def _moved(
     item: Prepared, positions: np.ndarray, start_cell: np.ndarray, cell: np.ndarray
 ) -> Atoms:
-    """A copy with new positions and cell; what may not move stays as it was to the last bit.
+    """Return a copy with new positions and cell; fixed coordinates stay the same to the last bit.
 
     Where the cell moves, fixed atoms keep their place in it. ``start_cell`` is the cell as it was
     calculated with: missing vectors, completed there, stay missing.

@@ -1,4 +1,4 @@
-"""Which structures are relaxed side by side: those of the same elements, where there are enough.
+"""Queues of structures that share a batch: those of the same elements, where there are enough.
 
 A descriptor has features for every pair of elements of its batch; those of elements that a
 structure lacks are zero, and work on them is wasted.
@@ -17,14 +17,14 @@ WORTH_A_BATCH = 0.2
 
 
 def queues(numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
-    """Queues of structures that go through one batch, by their places in the sequence.
+    """Return queues of structures that go through one batch, by their places in the sequence.
 
-    Those of the same elements may be any number: they take turns. Others are described with the
-    elements of all, and so are no more than fit at once.
+    Structures of the same elements may be any number: they take turns. Others are described with
+    the elements of all, and so are no more than fit at once.
 
     Args:
-        numbers: Atomic numbers of each.
-        batch_atoms: The most atoms in a batch, unless a single structure has more.
+        numbers: Atomic numbers of each structure.
+        batch_atoms: Most atoms of a batch, unless a single structure has more.
     """
     alike: dict[frozenset[int], list[int]] = {}
     for place, own in enumerate(numbers):

@@ -1,9 +1,9 @@
 """Shards relaxed by several processes, on one machine or many, through Ray.
 
 Each worker is an actor of Ray with a GPU of its own or a share of the processor. The database is
-put into Ray's store once, from which the workers of a node read the same memory. Ray starts a
-worker that was lost again and has its shard done again; only a shard that is lost time and again is
-given up, and its structures fail.
+put into Ray's store once, from which the workers of a node read the same memory. Ray restarts a
+lost worker and repeats its shard; a shard that is lost time and again is given up, and its
+structures fail.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ import torch
 from losiko_torch.batching.shards import RelaxedShard, Shard
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.errors import InputError
 from losiko_torch.relaxation.outcome import failure
 from losiko_torch.relaxation.relaxer import Progress, Relaxer
+from losiko_torch.relaxation.settings import Settings
 from losiko_torch.systems.pymatgen import outline
 
-#: Shards that a worker has at a time: one that it works on, one that waits for it.
+#: Shards of a worker at a time: one that it works on, one that waits.
 EACH = 2
-#: How far a shard may come before the first that is not done: what waits for its turn.
+#: Shards by which one may be ahead of the first that is not done: results wait for their turn.
 AHEAD = 16
-#: Times that a shard is done again whose worker was lost.
+#: Repetitions of a shard whose worker was lost.
 AGAIN = 3
 
 
@@ -42,25 +44,25 @@ def relaxed_by_workers(
     address: str | None,
     progress: Progress | None,
 ) -> Iterator[RelaxedShard]:
-    """Shards as they are done.
+    """Yield shards as they are done.
 
     Args:
-        relaxer: What each worker makes the same of.
-        shards: To be relaxed, read no faster than they are.
-        workers: How many.
-        address: Of a cluster of Ray; None: this machine, as long as it takes.
-        progress: Told of structures that are done.
+        relaxer: Relaxer that each worker makes again from the same settings and database.
+        shards: Shards to be relaxed, read no faster than they are.
+        workers: Number of processes.
+        address: Address of a cluster of Ray. None means this machine, as long as it takes.
+        progress: Function that is called with the number of structures that are done.
 
     Raises:
         InputError: If Ray is not installed, or there is no such cluster, or not what workers need.
     """
     with _ray(address) as ray:
-        share = _share(ray.cluster_resources(), relaxer.work.device.type, workers)
+        share = _share(ray.cluster_resources(), relaxer.evaluator.device.type, workers)
         threads = max(1, min(torch.get_num_threads(), int(share["num_cpus"])))
-        database = ray.put(_packed(relaxer.work.objective.database))
-        options = ray.put(_for_a_worker(relaxer))
+        database = ray.put(_packed(relaxer.evaluator.objective.database))
+        settings = ray.put(_for_a_worker(relaxer))
         actor = ray.remote(max_restarts=-1, max_task_retries=AGAIN, **share)(_Worker)
-        free = deque([actor.remote(database, options, threads) for _ in range(workers)] * EACH)
+        free = deque([actor.remote(database, settings, threads) for _ in range(workers)] * EACH)
         given: dict[Any, tuple[Any, Shard]] = {}
         last = -1
         while True:
@@ -87,14 +89,14 @@ def relaxed_by_workers(
 
 
 class _Worker:
-    """Relaxes one shard after the other."""
+    """Worker that relaxes one shard after the other."""
 
-    def __init__(self, database: Mapping[str, Any], options: Mapping[str, Any], threads: int):
+    def __init__(self, database: Mapping[str, Any], settings: Settings, threads: int):
         torch.set_num_threads(threads)
-        self.relaxer = Relaxer.make(None, _unpacked(database), **options)
+        self.relaxer = Relaxer.make(None, _unpacked(database), settings)
 
     def relax(self, shard: Shard) -> tuple[RelaxedShard, list[str]]:
-        """The results, and what there is to warn of."""
+        """Return the relaxed shard, and the texts of warnings."""
         with warnings.catch_warnings(record=True) as caught:
             relaxed = self.relaxer.relax(shard, lambda count: None)
         self.relaxer = replace(self.relaxer, batch_atoms=relaxed.batch_atoms)
@@ -116,8 +118,8 @@ def _given_up(shard: Shard, relaxer: Relaxer) -> RelaxedShard:
 
 @contextmanager
 def _ray(address: str | None) -> Iterator[Any]:
-    """Ray, connected to a cluster: one that is there, or one of this machine's own."""
-    # Ray tells its makers of its use, and users what is meant for its makers, unless told not to.
+    """Connect to a cluster of Ray: one that is there, or one of this machine's own."""
+    # By default Ray reports its use to its makers, and shows users messages meant for these.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
@@ -143,7 +145,7 @@ def _ray(address: str | None) -> Iterator[Any]:
 
 
 def _share(there: Mapping[str, float], device: str, workers: int) -> dict[str, float]:
-    """What each worker has of the cluster."""
+    """Return the resources of each worker of the cluster."""
     cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
     if device != "cpu" and gpus < workers:
         raise InputError(f"{workers} workers need a GPU each, and there are {gpus:.0f}")
@@ -152,14 +154,14 @@ def _share(there: Mapping[str, float], device: str, workers: int) -> dict[str, f
     return {"num_cpus": share, "num_gpus": 0 if device == "cpu" else 1}
 
 
-def _for_a_worker(relaxer: Relaxer) -> dict[str, Any]:
-    """Its arguments; the one GPU that it sees is the first there."""
-    device = relaxer.work.device.type
-    return {**relaxer.options, "batch_atoms": relaxer.batch_atoms, "device": device}
+def _for_a_worker(relaxer: Relaxer) -> Settings:
+    """Return the settings of a worker; the one GPU that it sees is the first there."""
+    device = relaxer.evaluator.device.type
+    return replace(relaxer.settings, batch_atoms=relaxer.batch_atoms, device=device)
 
 
-def _packed(database: EnvironmentDatabase) -> dict[str, Any]:
-    """A database with its tensors as arrays, which the processes of a node share."""
+def _packed(database: DatabaseRecord) -> dict[str, Any]:
+    """Return a database with its tensors as arrays, which the processes of a node share."""
     database = database.to("cpu")
     environments = {
         number: {name: tensor.numpy() for name, tensor in part.tensors().items()}

@@ -14,18 +14,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from inspect import signature
 from itertools import chain
-from typing import Any
+from operator import attrgetter
+from typing import Any, Unpack
 
 import torch
 
 from losiko_torch.batching.shards import by_number
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.io.stream import Files, structures_of
+from losiko_torch.loss.targets.interface import Target
+from losiko_torch.loss.terms.interface import Term
+from losiko_torch.optimizers.interface import DirectSearch, Optimizer
+from losiko_torch.relaxation.execute import Workers, execute
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.relaxation.schedule import Stage
-from losiko_torch.relaxation.settings import START_NOISE
+from losiko_torch.relaxation.settings import RelaxOptions, Settings
 from losiko_torch.results import Result
 from losiko_torch.systems.pymatgen import AnyStructure
 
@@ -34,12 +38,13 @@ def relax(
     structures: AnyStructure | Files | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
     *,
-    optimizer: str = "lbfgs",
-    targets: str = "locally-linear",
+    optimizer: str | Optimizer | DirectSearch = "lbfgs",
+    targets: str | Target = "locally-linear",
     n_neighbors: int | None = None,
     reg: float | None = None,
     degree: float = 1.0,
     weights: Mapping[str, float] | None = None,
+    terms: Sequence[Term] = (),
     max_steps: int | None = None,
     fmax: float | None = None,
     movable: Any = None,
@@ -51,7 +56,7 @@ def relax(
     schedule: Sequence[Stage] = (),
     noise: Sequence[float] | None = None,
     n_starts: int = 1,
-    start_noise: float = START_NOISE,
+    start_noise: float = 0.1,
     seed: int = 0,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
@@ -67,53 +72,59 @@ def relax(
             ``FixCartesian`` are honoured. pymatgen's ``Structure`` and ``Molecule`` count as such;
             results hold ``ase.Atoms``. Or the name of a file or folder, or several, of what
             ``read_structures`` reads.
-        database: References; None takes the embedded one (organic molecules of H, C, N, O, F, S
+        database: References; None takes the built-in ones (organic molecules of H, C, N, O, F, S
             and Cl).
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
-            SciPy's, one structure at a time, a yardstick.
-        targets: "locally-linear" or "nearest" (see ``losiko_torch.loss.targets``).
+            SciPy's, one structure at a time, a yardstick. Or an object such as
+            ``LBFGS(max_step=0.1)``, one of your own too (see
+            ``losiko_torch.optimizers.interface``).
+        targets: "locally-linear" or "nearest", or an object such as ``LocallyLinear(64, 1e-3)``,
+            one of your own too (see ``losiko_torch.loss.targets.interface``).
         n_neighbors, reg: References an atom's target combines (64; 32 with a database of crystals)
-            and its ridge (1e-3; 0.3).
-        degree: Exponent of the similarity kernel (see ``losiko_torch.loss.settings``); 1 is the
+            and its ridge (1e-3; 0.3), where the target is given by name.
+        degree: Exponent of the similarity kernel (see ``losiko_torch.loss.kernel``); 1 is the
             squared distance itself.
-        weights: What the terms of an element's atoms in the loss are multiplied by, for example
+        weights: Factors of the distances of an element's atoms in the loss, for example
             {"H": 0.5}; 1 for elements not named. A structure's own array ``losiko_weight``, one
             number an atom, multiplies too. ``fmax`` is that of the weighted loss.
+        terms: Terms added to the loss, such as ``Density(2.8)``, ``Repulsion()``, ``Tether(0.1)``,
+            ``Property(module, target)``, or your own (see ``losiko_torch.loss.terms.interface``).
+            ``fmax`` is that of the whole loss; ``Result.terms`` holds the value of each.
         max_steps: Evaluations of the loss granted to each structure: 200; 20,000 for Nelder-Mead.
         fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom (0.02,
             less where SOAP's sigma is below 0.3; 0.003 with a database of crystals). See
             ``losiko_torch.database.defaults``.
-        movable: Which atoms may move, constraints permitting; None: all. A mask (n,) or (n, 3) for
-            every structure, a list of such arrays, one for each, a function from ``Atoms`` to a
+        movable: Atoms that may move, constraints permitting. None means all. A mask (n,) or (n, 3)
+            for every structure, a list of such arrays, one for each, a function from ``Atoms`` to a
             mask, such as ``within(5.0, of=[0, 7])`` or ``near_plane(5.0, "z", 12.5)``, the text of
             one, such as "within 5 of z=12.5", or the name of a per-atom array.
         cell: Whether to relax the cells of periodic structures too, along their periodic
-            directions; ``fmax`` then holds for the strain as well (see ``coordinates``), and fixed
-            atoms keep their place within the cell.
-        strain_mask, hydrostatic_strain, constant_volume: Which strains a cell may take, as in
-            ASE's cell filters (see ``coordinates.StrainFilter``).
+            directions; ``fmax`` then holds for the strain as well (see ``relaxation.coordinates``),
+            and fixed atoms keep their place within the cell.
+        strain_mask, hydrostatic_strain, constant_volume: Strains that a cell may take, as in
+            ASE's cell filters (see ``relaxation.strain``).
         symprec: Tolerance (Angstrom) within which relaxed crystals are made symmetric, see
-            ``losiko_torch.relaxation.symmetry``; None: they are left as they are. 0.4 is what the
+            ``losiko_torch.relaxation.symmetry``. None leaves them as they are. 0.4 is what the
             benchmarks use. It takes ``cell``, and leaves structures alone of which a part is fixed,
             that are not periodic in three directions, or whose loss it would double.
-        schedule: Stages gone through first, see ``schedule.Stage``.
+        schedule: Stages gone through first, see ``relaxation.schedule.Stage``.
         noise: The paper's annealing, (s0^2 in Angstrom^2, alpha), or with a third number, after
             how many steps noise is added again (1): a stage with the noise of
-            ``schedule.annealed`` and these ``targets`` just before the last.
+            ``annealed`` and these ``targets`` just before the last.
         n_starts: Copies of each structure relaxed, all but the first with ``start_noise`` on every
             movable coordinate; the one of lowest loss is returned, all are in its ``starts``.
         start_noise: Standard deviation, Angstrom.
-        seed: What all random numbers follow from, 0 or larger. The same seed gives a structure the
-            same numbers, whatever other structures it is relaxed with.
-        device: Where to compute; None: where the database is.
+        seed: Number that all random numbers follow from, 0 or larger. The same seed gives a
+            structure the same numbers, whatever other structures it is relaxed with.
+        device: Place of the computation. None means where the database is.
         dtype: torch.float32 (default) or torch.float64, or their names.
-        batch_atoms: Atoms worked on at once; None: as many as memory allows. Where memory runs out
-            all the same, half as many are from then on.
+        batch_atoms: Atoms worked on at once. None means as many as memory allows. Where memory runs
+            out all the same, the number is halved.
         workers: Processes that relax, through Ray (extra [ray]), each on a GPU or on its share of
-            the processor; None: this one alone. The results are the same.
-        ray_address: Of a Ray cluster to use, "auto" for the one that this machine is part of; None:
-            Ray is started here for as long as it takes.
-        progress: Called with the number of structures that have just finished.
+            the processor. None means this one alone. The results are the same.
+        ray_address: Address of a Ray cluster to use, "auto" for the one that this machine is part
+            of. None starts Ray here for as long as it takes.
+        progress: Function that is called with the number of structures that have just finished.
 
     Returns:
         One ``Result`` for each structure, in input order. A structure that cannot be relaxed comes
@@ -122,48 +133,69 @@ def relax(
     Raises:
         InputError: For arguments that make no sense.
     """
-    return list(_stream(**locals(), in_order=True))
+    settings = Settings(
+        targets=targets,
+        n_neighbors=n_neighbors,
+        reg=reg,
+        degree=degree,
+        weights=weights,
+        terms=terms,
+        device=device,
+        dtype=dtype,
+        batch_atoms=batch_atoms,
+        optimizer=optimizer,
+        max_steps=max_steps,
+        fmax=fmax,
+        movable=movable,
+        cell=cell,
+        strain_mask=strain_mask,
+        hydrostatic_strain=hydrostatic_strain,
+        constant_volume=constant_volume,
+        symprec=symprec,
+        schedule=schedule,
+        noise=noise,
+        n_starts=n_starts,
+        start_noise=start_noise,
+        seed=seed,
+    )
+    given, by = structures_of(structures), Workers(workers, ray_address)
+    relaxer = Relaxer.make(given, database, settings)
+    results: list[Result] = []
+    for shard in execute(relaxer, given, by, progress):
+        results += shard.results
+    return sorted(results, key=attrgetter("number"))
 
 
 def relax_iter(
     structures: AnyStructure | Files | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
     in_order: bool = True,
-    **options: Any,
+    *,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    progress: Callable[[int], None] | None = None,
+    **options: Unpack[RelaxOptions],
 ) -> Iterator[Result]:
-    """``relax`` for more structures than lie in memory at once; ``options`` are its own.
+    """Relax more structures than lie in memory at once, and yield the results.
 
     Args:
         structures: As for ``relax``. Files are read ahead while others relax; other iterables are
             read in this thread.
         database: As for ``relax``.
         in_order: Whether results come in input order; else as they are made, which with several
-            ``workers`` is sooner. ``Result.number`` tells which is which.
-        options: As for ``relax``.
+            ``workers`` is sooner. ``Result.number`` tells the place of each.
+        workers, ray_address, progress: As for ``relax``.
+        options: All other options of ``relax``.
 
     Results come some batches at a time, and ``structures`` are read no faster than that: should
-    reading them fail, those read since the last results are lost. What cannot be read of a file
-    fails like a structure that cannot be relaxed.
+    reading them fail, those read since the last results are lost. A part of a file that cannot be
+    read fails like a structure that cannot be relaxed.
 
     Raises:
         InputError: At once, for arguments that make no sense.
     """
-    arguments = signature(relax).bind(structures, database, **options)
-    arguments.apply_defaults()
-    return _stream(**arguments.arguments, in_order=in_order)
-
-
-def _stream(
-    structures: AnyStructure | Files | Iterable[AnyStructure],
-    database: EnvironmentDatabase | None,
-    progress: Callable[[int], None] | None,
-    workers: int | None,
-    ray_address: str | None,
-    in_order: bool,
-    **options: Any,
-) -> Iterator[Result]:
+    settings, by = Settings(**options), Workers(workers, ray_address)
     given = structures_of(structures)
-    relaxer = Relaxer.make(given, database, **options)
-    relaxed = relaxer.run(given, workers, ray_address, progress)
+    relaxed = execute(Relaxer.make(given, database, settings), given, by, progress)
     ordered = by_number(relaxed) if in_order else relaxed
     return chain.from_iterable(shard.results for shard in ordered)

@@ -1,146 +1,134 @@
-"""What relaxes shards of structures: here, or, given the same arguments, in another process."""
+"""The relaxer: an evaluator and settings, applied to one shard of structures after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
-from losiko_torch.batching.evaluator import Workplace
+from losiko_torch.batching.evaluator import Evaluator
+from losiko_torch.batching.in_flight import Capacity
+from losiko_torch.batching.prepare import Prepared
 from losiko_torch.batching.shards import RelaxedShard, Shard, shards
-from losiko_torch.checks import whole
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.loss.settings import Similarity
-from losiko_torch.relaxation.groups import relax_group
-from losiko_torch.relaxation.queues import WINDOW
-from losiko_torch.relaxation.settings import Method
+from losiko_torch.relaxation.outcome import best_of, failure
+from losiko_torch.relaxation.queues import WINDOW, queues
+from losiko_torch.relaxation.settings import Settings
+from losiko_torch.relaxation.stages import run_stages
+from losiko_torch.results import Result
 from losiko_torch.systems.selection import Selection, selections
 
-#: Told of structures that have just finished.
+#: Function that is called with the number of structures that have just finished.
 Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Relaxer:
-    """The arguments of ``relax``, checked, with what they make.
+    """Relaxation of shards, here or, made from the same settings, in another process.
 
     Attributes:
-        options: Those that another process makes the same of, given the same database.
-        work: Where structures are judged, and how many atoms at once.
-        method: How they are relaxed.
-        select: From the number of a structure to which of its atoms may move.
-        batch_atoms: Atoms at once, fewer than ``work`` says if memory ran out. Shards are cut by
-            what that says.
+        settings: Options of the relaxation.
+        evaluator: Evaluator of the loss.
+        select: Function from the number of a structure to the selection of its movable atoms.
+        batch_atoms: Atoms of a batch, fewer than the evaluator's if memory ran out. Shards are cut
+            by the latter.
     """
 
-    options: Mapping[str, Any]
-    work: Workplace
-    method: Method
+    settings: Settings
+    evaluator: Evaluator
     select: Callable[[int], Selection]
     batch_atoms: int
 
     @classmethod
     def make(
-        cls,
-        structures: Any,
-        database: EnvironmentDatabase | None,
-        *,
-        targets: str,
-        n_neighbors: int | None,
-        reg: float | None,
-        degree: float,
-        weights: Mapping[str, float] | None,
-        movable: Any,
-        device: torch.device | str | None,
-        dtype: torch.dtype | str | None,
-        batch_atoms: int | None,
-        **how: Any,
+        cls, structures: Any, database: EnvironmentDatabase | None, settings: Settings
     ) -> Relaxer:
-        """From the arguments of ``relax``.
+        """Return a relaxer; ``structures`` are only counted, where they can be.
 
-        ``structures`` are only counted, where they can be. ``InputError`` for arguments that make
-        no sense.
+        Raises:
+            InputError: For a database, device or masks that do not go with the settings.
         """
-        similarity, method = checked(targets, n_neighbors, reg, degree, weights, **how)
-        work = Workplace.make(database, similarity, device, dtype, batch_atoms)
-        options = {
-            "targets": targets,
-            "n_neighbors": n_neighbors,
-            "reg": reg,
-            "degree": degree,
-            "weights": weights,
-            "movable": movable,
-            "device": device,
-            "dtype": dtype,
-            "batch_atoms": work.batch_atoms,
-            **how,
-        }
-        select = selections(movable, structures)
-        return cls(options, work, method, select, work.batch_atoms)
+        evaluator = Evaluator.make(database, settings)
+        select = selections(settings.movable, structures)
+        return cls(settings, evaluator, select, evaluator.batch_atoms)
 
     def shards(self, structures: Any) -> Iterator[Shard]:
-        """Structures in shards of some batches, in input order."""
-        return shards(structures, WINDOW * self.work.batch_atoms, self.method.n_starts)
+        """Return structures in shards of some batches, in input order."""
+        most = WINDOW * self.evaluator.batch_atoms
+        return shards(structures, most, self.settings.n_starts)
 
     def relax(self, shard: Shard, progress: Progress) -> RelaxedShard:
-        """One shard; ``progress`` counts copies, where there are several of a structure."""
+        """Relax one shard; ``progress`` counts copies, where there are several of a structure."""
+        n_starts, capacity = self.settings.n_starts, Capacity(self.batch_atoms)
+        copies = self._copies(shard)
+        results = {
+            place: failure(item.atoms, item.problem)
+            for place, item in enumerate(copies)
+            if item.problem is not None
+        }
+        progress(len(results))
+        good = [place for place in range(len(copies)) if place not in results]
+        _warn_of_sharp_cutoff([copies[place] for place in good], self.evaluator)
+        numbers = [copies[place].atoms.numbers for place in good]
+        # Like structures side by side.
+        for queue in queues(numbers, self.batch_atoms):
+            places = [good[number] for number in queue]
+            items = [copies[place] for place in places]
+            once = _Once(len(items), progress)
+            evaluator = self.evaluator.restricted(items)
+            relaxed = run_stages(items, evaluator, self.settings, capacity, once)
+            once(len(items))
+            results.update(zip(places, relaxed, strict=True))
+        starts = [results[place] for place in range(len(copies))]
+        found = [
+            _numbered(starts[k * n_starts : (k + 1) * n_starts], shard.first + k)
+            for k in range(len(shard.structures))
+        ]
+        return RelaxedShard(shard.number, shard.first, found, capacity.atoms)
+
+    def _copies(self, shard: Shard) -> list[Prepared]:
+        """Return the structures of a shard, prepared, each with its noisy copies behind it."""
+        settings = self.settings
         group = [
-            self.work.prepare(given, self.select(number))
+            self.evaluator.prepare(given, number, self.select(number))
             for number, given in enumerate(shard.structures, shard.first)
         ]
-        relaxed = relax_group(group, self.work, self.method, self.batch_atoms, progress)
-        results = [replace(each, number=k) for k, each in enumerate(relaxed.results, shard.first)]
-        return RelaxedShard(shard.number, shard.first, results, relaxed.batch_atoms)
-
-    def run(
-        self,
-        structures: Any,
-        workers: int | None = None,
-        ray_address: str | None = None,
-        progress: Progress | None = None,
-        done: Container[int] = (),
-    ) -> Iterator[RelaxedShard]:
-        """All shards but those whose numbers are ``done``, as they are relaxed."""
-        waiting = (shard for shard in self.shards(structures) if shard.number not in done)
-        if workers is not None or ray_address is not None:
-            from losiko_torch.relaxation.ray_workers import relaxed_by_workers
-
-            count = 1 if workers is None else whole("workers", workers)
-            return relaxed_by_workers(self, waiting, count, ray_address, progress)
-        return self._relaxed_here(waiting, _in_inputs(progress, self.method.n_starts))
-
-    def _relaxed_here(self, waiting: Iterator[Shard], progress: Progress) -> Iterator[RelaxedShard]:
-        relaxer = self
-        for shard in waiting:
-            relaxed = relaxer.relax(shard, progress)
-            relaxer = replace(relaxer, batch_atoms=relaxed.batch_atoms)
-            yield relaxed
+        copies = [
+            item if copy == 0 else item.shaken(copy, settings.start_noise, settings.seed)
+            for item in group
+            for copy in range(settings.n_starts)
+        ]
+        return self.evaluator.with_terms_checked(copies)
 
 
-def checked(
-    targets: str,
-    n_neighbors: int | None,
-    reg: float | None,
-    degree: float,
-    weights: Mapping[str, float] | None,
-    **how: Any,
-) -> tuple[Similarity, Method]:
-    """Arguments of ``relax`` that no database is needed for; ``InputError`` if they are wrong."""
-    similarity = Similarity.make(targets, n_neighbors, reg, degree, weights)
-    return similarity, Method.make(targets=targets, n_neighbors=n_neighbors, reg=reg, **how)
+def _numbered(copies: Sequence[Result], number: int) -> Result:
+    """Return the best of the copies of structure ``number`` of all."""
+    return replace(copies[0] if len(copies) == 1 else best_of(copies), number=number)
 
 
-def _in_inputs(progress: Progress | None, n_starts: int) -> Progress:
-    """Counts finished copies, and tells of as many inputs as they make."""
-    done = 0
+@dataclass
+class _Once:
+    """Progress of structures of which some finish twice: no more are counted than there are."""
 
-    def finished(count: int) -> None:
-        nonlocal done
-        inputs = (done + count) // n_starts - done // n_starts
-        done += count
-        if progress is not None and inputs:
-            progress(inputs)
+    uncounted: int
+    progress: Progress
 
-    return finished
+    def __call__(self, count: int) -> None:
+        counted = min(count, self.uncounted)
+        self.uncounted -= counted
+        if counted:
+            self.progress(counted)
+
+
+def _warn_of_sharp_cutoff(items: list[Prepared], evaluator: Evaluator) -> None:
+    """Warn of jumps in the loss of periodic structures."""
+    sharp = getattr(evaluator.objective.database.descriptor, "smooth_width", None) == 0
+    if sharp and any(item.atoms.pbc.any() for item in items):
+        # Python shows a repeated warning from one place once.
+        warnings.warn(
+            "the database's descriptor cuts neighbours off sharply, so that the loss of periodic "
+            "structures jumps where an atom crosses the cutoff: better build it with a "
+            "smooth_width, of 0.5 A for example",
+            stacklevel=2,
+        )

@@ -1,4 +1,4 @@
-"""What a relaxation goes through before its last stage, as data that can be printed and changed.
+"""Stages of a relaxation before its last one, as data that can be printed and changed.
 
 >>> from losiko_torch import Stage, annealed
 >>> sigmas = annealed(s0_squared=0.2, alpha=0.05)
@@ -16,43 +16,38 @@ from dataclasses import dataclass
 from numbers import Real
 
 from losiko_torch.checks import positive, whole
-from losiko_torch.database.defaults import Defaults
 from losiko_torch.errors import InputError
-from losiko_torch.loss.targets import Target, make_target
+from losiko_torch.loss.settings import TargetSettings
+from losiko_torch.options import option
 
-#: Noise ends where its standard deviation falls below this (Angstrom): the structures that it then
-#: still tells apart relax to the same.
+#: Standard deviation (Angstrom) below which noise ends: structures that differ by less relax to the
+#: same.
 LEAST_NOISE = 0.01
 #: Steps of noise beyond which a mistake is assumed.
 MOST_STEPS = 100_000
-#: Steps of a stage that names none.
+#: Steps of a stage where no number is given.
 STAGE_STEPS = 50
 
 
 @dataclass(frozen=True, repr=False)
-class Stage:
-    """A part of a relaxation.
+class Stage(TargetSettings):
+    """Part of a relaxation: ``targets``, ``n_neighbors`` and ``reg`` as for ``relax``, and more.
 
     Attributes:
-        targets, n_neighbors, reg: As for ``relax``.
         max_steps: Evaluations granted to each structure; it goes on earlier once converged.
-        noise: Standard deviations (Angstrom) of what is added to every movable coordinate before
-            each step after the first. If there are any the stage takes all of these steps and no
+        noise: Standard deviations (Angstrom) of the noise that is added to every movable coordinate
+            before each step after the first. With any, the stage takes all of these steps and no
             more, and the structure goes on from the lowest loss that it had.
 
     Raises:
         InputError: For numbers out of range.
     """
 
-    targets: str = "locally-linear"
-    n_neighbors: int | None = None
-    reg: float | None = None
-    max_steps: int = STAGE_STEPS
-    noise: tuple[float, ...] = ()
+    max_steps: int = option(STAGE_STEPS, "Evaluations granted to each structure.", check=whole)
+    noise: tuple[float, ...] = option((), "Standard deviations of the noise.")
 
     def __post_init__(self) -> None:
-        make_target(self.targets, self.n_neighbors, self.reg)
-        whole("max_steps", self.max_steps)
+        super().__post_init__()
         listed = isinstance(self.noise, (tuple, list))
         if not listed or not all(isinstance(s, Real) and 0 <= s < math.inf for s in self.noise):
             raise InputError(
@@ -65,9 +60,9 @@ class Stage:
         """Evaluations at most."""
         return len(self.noise) + 1 if self.noise else self.max_steps
 
-    def target(self, defaults: Defaults) -> Target:
-        """The target, with what was left out."""
-        return make_target(self.targets, self.n_neighbors, self.reg, defaults)
+    def identity(self) -> str:
+        """Return the stage in words, all that tells it from others."""
+        return repr(self) + (f", sigmas {[*self.noise]}" if self.noise else "")
 
     def __repr__(self) -> str:
         neighbors = "" if self.n_neighbors is None else f" of {self.n_neighbors}"
@@ -75,19 +70,20 @@ class Stage:
         steps = f"{self.max_steps} steps"
         if self.noise:
             steps = f"noise {max(self.noise):.3g} to {min(self.noise):.3g} A, {self.n_steps} steps"
-        return f"{self.targets}{neighbors}{ridge}, {steps}"
+        targets = self.targets if isinstance(self.targets, str) else repr(self.targets)
+        return f"{targets}{neighbors}{ridge}, {steps}"
 
 
 def annealed(s0_squared: float, alpha: float, every: int = 1) -> tuple[float, ...]:
-    """Standard deviations of the paper's noise, N(0, s0^2 exp(-alpha iter)) (its eq. 9).
+    """Return the standard deviations of the paper's noise, N(0, s0^2 exp(-alpha iter)) (its eq. 9).
 
     Args:
         s0_squared: Variance before the first step, Angstrom^2.
-        alpha: Its decay from one addition of noise to the next.
-        every: Noise is added after every so many steps; the optimizer works in between.
+        alpha: Decay of the variance from one addition of noise to the next.
+        every: Steps from one addition of noise to the next; the optimizer works in between.
 
     Returns:
-        One number for each step, as long as they are ``LEAST_NOISE`` or more.
+        Number for each step, as long as they are ``LEAST_NOISE`` or more.
 
     Raises:
         InputError: For numbers that are not positive.
@@ -104,7 +100,7 @@ def annealed(s0_squared: float, alpha: float, every: int = 1) -> tuple[float, ..
 
 
 def parse_schedule(text: str) -> list[Stage]:
-    """Stages from text such as ``nearest:30,locally-linear/8:20``: TARGETS[/NEIGHBORS]:STEPS."""
+    """Return stages for TARGETS[/NEIGHBORS]:STEPS,..., as in ``nearest:30,locally-linear/8:20``."""
     stages = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*([a-z-]+)(?:/(\d+))?:(\d+)\s*", part)

@@ -1,134 +1,268 @@
-"""How structures are relaxed: the arguments of ``relax`` that say so, checked, in one record."""
+"""Settings of a relaxation: every option of ``relax`` declared once.
+
+``relax`` has an explicit signature of them; all that lies behind it, the command line's options,
+the identity of a run and the arguments of workers come from this record.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 
 from losiko_torch.checks import positive, whole
 from losiko_torch.errors import InputError
-from losiko_torch.optimizers.registry import NELDER_MEAD, check_optimizer
-from losiko_torch.relaxation.coordinates import ANY_STRAIN, Coordinates, StrainFilter
-from losiko_torch.relaxation.schedule import Stage, annealed
+from losiko_torch.loss.settings import LossOptions, LossSettings, identity_of
+from losiko_torch.optimizers.interface import DirectSearch, Optimizer
+from losiko_torch.optimizers.registry import OPTIMIZERS, make_optimizer
+from losiko_torch.options import MOVES, NOISE, option
+from losiko_torch.relaxation.coordinates import Coordinates
+from losiko_torch.relaxation.schedule import Stage, annealed, parse_schedule
+from losiko_torch.relaxation.strain import ANY_STRAIN, StrainFilter
 from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.selection import selection
 
-#: Default evaluations of the last stage.
-MAX_STEPS, NELDER_MEAD_STEPS = 200, 20_000
-#: Default noise (Angstrom) that tells the copies of ``n_starts`` apart.
-START_NOISE = 0.1
+#: Evaluations of the last stage where no number is given.
+MAX_STEPS = 200
+
+
+def numbers_from_text(text: str) -> list[float]:
+    """Return the numbers of a text, separated by commas or spaces; whole ones as integers."""
+    try:
+        values = [float(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise InputError(f"'{text}' is no list of numbers such as 0.2,0.05") from None
+    return [int(value) if value.is_integer() else value for value in values]
+
+
+def mask_from_text(text: str) -> list[float]:
+    """Return the six numbers of a strain mask, with or without commas between them."""
+    return numbers_from_text(" ".join(text) if text.isdecimal() else text)
+
+
+def _movable(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        selection(value)
+    return value
+
+
+def _from_zero(name: str, value: Any) -> int:
+    return whole(name, value, 0)
+
+
+def _stages(name: str, value: Any) -> tuple[Stage, ...]:
+    stages = [value] if isinstance(value, Stage) else value
+    if not isinstance(stages, Sequence):
+        raise InputError(f"the schedule is a {type(stages).__name__}: give a list of Stages")
+    for stage in stages:
+        if not isinstance(stage, Stage):
+            raise InputError(f"the schedule holds a {type(stage).__name__}: give Stages")
+    return tuple(stages)
+
+
+def _noise(name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, (tuple, list, np.ndarray)) or len(value) not in (2, 3):
+        raise InputError(
+            f"noise is (s0^2 in A^2, alpha), or with a third number, every; not {value!r}"
+        )
+    annealed(*value)
+    return tuple(value)
 
 
 @dataclass(frozen=True)
-class Method:
-    """How structures are relaxed.
+class Settings(LossSettings):
+    """Options of a relaxation; see ``relax`` for their meaning.
 
-    Attributes:
-        optimizer: Its name.
-        stages: What structures go through, in order; the last decides whether they converged.
-        fmax: Largest gradient at which a structure has converged, 1/Angstrom; None: the
-            database's default.
-        strain: What cells may do; None keeps them as they are.
-        symprec: Tolerance of the symmetry given to relaxed crystals, Angstrom; None: none is.
-        n_starts: Copies of each structure. start_noise: What tells them apart, Angstrom.
-        seed: What random numbers follow from.
+    Raises:
+        InputError: For values that make no sense, alone or together.
     """
 
-    optimizer: str
-    stages: tuple[Stage, ...]
-    fmax: float | None
-    strain: StrainFilter | None
-    symprec: float | None
-    n_starts: int
-    start_noise: float
-    seed: int
+    optimizer: str | Optimizer | DirectSearch = option(
+        "lbfgs",
+        "All work on many structures at once but Nelder-Mead, a slow yardstick.",
+        metavar="|".join(OPTIMIZERS.choices),
+        text=str,
+    )
+    max_steps: int | None = option(
+        None,
+        "Evaluations of the loss granted to each structure.",
+        check=whole,
+        metavar="N",
+        shown="200; 20,000 for nelder-mead",
+        text=int,
+    )
+    fmax: float | None = option(
+        None,
+        "Converged once the loss changes by less than this per Angstrom on every atom (1/A).",
+        check=positive,
+        metavar="F",
+        shown="0.02; 0.003 for crystals",
+        text=float,
+    )
+    movable: Any = option(
+        None,
+        'Atoms that may move, constraints permitting: "within 5 of 0,4,7" (A; atoms), '
+        '"within 5 of Li", "within 5 of z=12.5" (a plane), "within 5 of c=0.5", or the name of a '
+        "per-atom array of the structures.",
+        check=_movable,
+        panel=MOVES,
+        metavar="SELECTION",
+        shown="all atoms",
+        text=str,
+    )
+    cell: bool = option(
+        False,
+        "Relax the cells of periodic structures too, along their periodic directions.",
+        panel=MOVES,
+        text=bool,
+    )
+    strain_mask: Sequence | None = option(
+        None,
+        "Strains that a cell may take, 1 or 0 each: 1,1,0,0,0,1 relaxes the xy plane only.",
+        panel=MOVES,
+        metavar="XX,YY,ZZ,YZ,XZ,XY",
+        shown="all",
+        text=str,
+        parse=mask_from_text,
+    )
+    hydrostatic_strain: bool = option(
+        False, "Scale cells without shape change.", panel=MOVES, text=bool
+    )
+    constant_volume: bool = option(False, "Keep the volume of cells.", panel=MOVES, text=bool)
+    symprec: float | None = option(
+        None,
+        "Make relaxed crystals as symmetric as they are within this tolerance, for example "
+        "0.4 (needs --cell).",
+        panel=MOVES,
+        metavar="A",
+        shown="none",
+        text=float,
+    )
+    schedule: Sequence[Stage] = option(
+        (),
+        "Stages gone through first, TARGETS:STEPS or TARGETS/NEIGHBORS:STEPS, for example "
+        "nearest:30,locally-linear/8:20.",
+        check=_stages,
+        panel=NOISE,
+        metavar="STAGES",
+        shown="none",
+        text=str,
+        parse=parse_schedule,
+    )
+    noise: Sequence[float] | None = option(
+        None,
+        "A stage of annealed noise just before the last: N(0, s0^2 exp(-alpha k)) in A^2 is "
+        "added after every step, or, with a third number, after so many steps.",
+        check=_noise,
+        panel=NOISE,
+        metavar="S0SQUARED,ALPHA",
+        shown="none",
+        text=str,
+        parse=numbers_from_text,
+    )
+    n_starts: int = option(
+        1,
+        "Relax N copies of each structure, all but one with noise, and keep the best.",
+        check=whole,
+        panel=NOISE,
+        metavar="N",
+        text=int,
+    )
+    start_noise: float = option(
+        0.1, "Their noise in Angstrom.", check=positive, panel=NOISE, metavar="A", text=float
+    )
+    seed: int = option(
+        0,
+        "Number that random numbers follow from: the same seed, the same result.",
+        check=_from_zero,
+        panel=NOISE,
+        metavar="S",
+        text=int,
+    )
 
-    @classmethod
-    def make(
-        cls,
-        optimizer: str,
-        targets: str,
-        n_neighbors: int | None,
-        reg: float | None,
-        max_steps: int | None,
-        fmax: float | None,
-        cell: bool,
-        strain_mask: Sequence | None,
-        hydrostatic_strain: bool,
-        constant_volume: bool,
-        symprec: float | None,
-        schedule: Sequence[Stage],
-        noise: Sequence[float] | None,
-        n_starts: int,
-        start_noise: float,
-        seed: int,
-    ) -> Method:
-        """From the arguments of ``relax``; ``InputError`` where they make no sense."""
-        check_optimizer(optimizer)
-        if optimizer == NELDER_MEAD and fmax is not None:
-            raise InputError("nelder-mead uses no gradient: fmax does not apply to it")
-        if max_steps is None:
-            max_steps = NELDER_MEAD_STEPS if optimizer == NELDER_MEAD else MAX_STEPS
-        strain = _strain(cell, strain_mask, hydrostatic_strain, constant_volume)
-        last = Stage(targets, n_neighbors, reg, max_steps)
-        return cls(
-            optimizer,
-            (*_stages(schedule), *_annealing(noise, last), last),
-            None if fmax is None else positive("fmax", fmax),
-            strain,
-            _symprec(symprec, strain),
-            whole("n_starts", n_starts),
-            positive("start_noise", start_noise),
-            whole("seed", seed, 0),
-        )
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.stepping, DirectSearch) and self.fmax is not None:
+            name = self.optimizer if isinstance(self.optimizer, str) else repr(self.optimizer)
+            raise InputError(f"{name} uses no gradient: fmax does not apply to it")
+        self._check_cells()
+
+    def _check_cells(self) -> None:
+        if self.symprec is not None and self.strain is None:
+            raise InputError("symprec makes cells symmetric too: it needs cell=True (--cell)")
+        if self.symprec is not None and self.strain != ANY_STRAIN:
+            raise InputError(
+                "symprec makes whole cells symmetric: it goes with no choice of strains"
+            )
+        if self.symprec is not None:
+            positive("symprec", self.symprec)
+        for term in self.terms:
+            if getattr(term, "needs_cell", False) and self.strain is None:
+                raise InputError(
+                    f"term '{term.name}' acts on cells alone: it needs cell=True (--cell)"
+                )
+
+    @cached_property
+    def stepping(self) -> Optimizer | DirectSearch:
+        """Optimizer itself."""
+        return make_optimizer(self.optimizer)
+
+    @cached_property
+    def strain(self) -> StrainFilter | None:
+        """Strains that cells may take; None keeps cells as they are."""
+        if self.cell:
+            return StrainFilter.make(
+                self.strain_mask, self.hydrostatic_strain, self.constant_volume
+            )
+        if self.strain_mask is not None or self.hydrostatic_strain or self.constant_volume:
+            raise InputError(
+                "a choice of strains is for cells that relax: it needs cell=True (--cell)"
+            )
+        return None
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Stages in order; the last one decides whether a structure converged."""
+        most = self.max_steps
+        if most is None:
+            most = getattr(self.stepping, "max_steps", MAX_STEPS)
+        last = Stage(self.targets, self.n_neighbors, self.reg, most)
+        sigmas: tuple[float, ...] = ()
+        if self.noise is not None:
+            s0_squared, alpha, *every = self.noise
+            sigmas = annealed(s0_squared, alpha, *map(int, every))
+        noisy = Stage(last.targets, last.n_neighbors, last.reg, noise=sigmas)
+        return (*self.schedule, *([noisy] if sigmas else []), last)
 
     def coordinates(self, batch: Batch, movable: torch.Tensor) -> Coordinates:
-        """What moves of a batch, with ``movable`` (N, 3) 1 where a position may."""
+        """Return the coordinates of a batch; ``movable`` (N, 3) is 1 where a position may move."""
         if self.strain is None:
             return Coordinates.fixed_cell(batch, movable)
         return Coordinates.moving_cell(batch, movable, self.strain)
 
-
-def _stages(schedule: Sequence[Stage]) -> Sequence[Stage]:
-    if isinstance(schedule, Stage):
-        return [schedule]
-    if not isinstance(schedule, Sequence):
-        raise InputError(f"the schedule is a {type(schedule).__name__}: give a list of Stages")
-    for stage in schedule:
-        if not isinstance(stage, Stage):
-            raise InputError(f"the schedule holds a {type(stage).__name__}: give Stages")
-    return schedule
+    def identity(self) -> dict[str, Any]:
+        """Return all that results follow from, by the options' names, ready for JSON."""
+        return {each.name: identity_of(getattr(self, each.name)) for each in fields(self)}
 
 
-def _annealing(noise: Sequence[float] | None, last: Stage) -> list[Stage]:
-    """The stage of the paper's noise, with the targets of the last one."""
-    if noise is None:
-        return []
-    if not isinstance(noise, (tuple, list, np.ndarray)) or len(noise) not in (2, 3):
-        raise InputError(
-            f"noise is (s0^2 in A^2, alpha), or with a third number, every; not {noise!r}"
-        )
-    sigmas = annealed(*noise)
-    return [Stage(last.targets, last.n_neighbors, last.reg, noise=sigmas)] if sigmas else []
+class RelaxOptions(LossOptions, total=False):
+    """Keyword arguments that make ``Settings``, for signatures."""
 
-
-def _strain(
-    cell: bool, mask: Sequence | None, hydrostatic_strain: bool, constant_volume: bool
-) -> StrainFilter | None:
-    if cell:
-        return StrainFilter.make(mask, hydrostatic_strain, constant_volume)
-    if mask is not None or hydrostatic_strain or constant_volume:
-        raise InputError("a choice of strains is for cells that relax: it needs cell=True (--cell)")
-    return None
-
-
-def _symprec(symprec: float | None, strain: StrainFilter | None) -> float | None:
-    if symprec is None:
-        return None
-    if strain is None:
-        raise InputError("symprec makes cells symmetric too: it needs cell=True (--cell)")
-    if strain != ANY_STRAIN:
-        raise InputError("symprec makes whole cells symmetric: it goes with no choice of strains")
-    return positive("symprec", symprec)
+    optimizer: str | Optimizer | DirectSearch
+    max_steps: int | None
+    fmax: float | None
+    movable: Any
+    cell: bool
+    strain_mask: Sequence | None
+    hydrostatic_strain: bool
+    constant_volume: bool
+    symprec: float | None
+    schedule: Sequence[Stage]
+    noise: Sequence[float] | None
+    n_starts: int
+    start_noise: float
+    seed: int

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from losiko_torch.batching.evaluator import Workplace
+from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.loss.settings import Similarity
+from losiko_torch.loss.settings import LossSettings
 from losiko_torch.systems.names import known_as
 from losiko_torch.systems.pymatgen import AnyStructure
 
@@ -123,7 +123,8 @@ def environment_map(
     """
     if isinstance(database, EnvironmentDatabase):
         database = database.weighted(None)
-    work = Workplace.make(database, Similarity("nearest"), device, dtype, batch_atoms)
+    settings = LossSettings(targets="nearest", device=device, dtype=dtype, batch_atoms=batch_atoms)
+    work = Evaluator.make(database, settings)
     known = work.objective.database
     planes: dict[int, _Plane] = {}
     found: dict[int, list[tuple[np.ndarray, ...]]] = {}
@@ -164,7 +165,7 @@ def environment_map(
 
 @torch.no_grad()
 def _place(
-    work: Workplace,
+    work: Evaluator,
     items: list[tuple[int, Prepared]],
     planes: dict[int, _Plane],
     found: dict[int, list[tuple[np.ndarray, ...]]],

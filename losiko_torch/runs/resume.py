@@ -15,6 +15,7 @@ from ase import Atoms
 
 from losiko_torch.batching.shards import WAITING, RelaxedShard
 from losiko_torch.io.overlap import Behind
+from losiko_torch.relaxation.execute import Workers, execute
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.runs.folder import RECORD, RunFolder
 from losiko_torch.runs.identity import check_same
@@ -57,8 +58,7 @@ def go_on(
     folder: RunFolder,
     structures: Callable[[], Iterable[Atoms]],
     relaxer: Callable[[int | None], Relaxer],
-    workers: int | None,
-    ray_address: str | None,
+    workers: Workers,
     progress: Callable[[int], None],
 ) -> RunFolder:
     """Relax what is not done yet, join the results, and return the finished run.
@@ -67,7 +67,7 @@ def go_on(
         folder: The run.
         structures: Returns a new stream of all its structures.
         relaxer: Returns a relaxer for batches of so many atoms. None means as many as fit.
-        workers, ray_address: See ``losiko_torch.relax``.
+        workers: Processes that relax.
         progress: Called with the number of structures just done.
     """
     if folder.finished:
@@ -77,7 +77,7 @@ def go_on(
     torch.set_num_threads(folder.record.get("threads", torch.get_num_threads()))
     made = relaxer(folder.record.get("first_batch_atoms"))
     if "first_batch_atoms" not in folder.record:
-        size = made.work.batch_atoms
+        size = made.evaluator.batch_atoms
         threads = torch.get_num_threads()
         folder = folder.updated(first_batch_atoms=size, batch_atoms=size, threads=threads)
     made = replace(made, batch_atoms=folder.record["batch_atoms"])
@@ -94,7 +94,7 @@ def go_on(
 
     done = set(folder.done())
     with Behind(nullcontext(keep), WAITING) as writer:
-        for shard in made.run(structures(), workers, ray_address, progress, done):
+        for shard in execute(made, structures(), workers, progress, done):
             writer.put(shard)
     return folder.finish(ended=_now())
 

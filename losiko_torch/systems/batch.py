@@ -1,4 +1,4 @@
-"""Many structures as one flat set of tensors, and back.
+"""Many structures as one flat set of tensors.
 
 A ``Batch`` holds the atoms of all its structures behind each other, with ``system_idx`` telling
 which structure each atom belongs to. There is no padding, so structures of any size mix freely.
@@ -6,7 +6,7 @@ which structure each atom belongs to. There is no padding, so structures of any 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +14,11 @@ import torch
 from ase import Atoms
 from ase.geometry import complete_cell
 
+from losiko_torch.systems.record import ATOM, SYSTEM, Masks, Record, Sizes, per
+
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Record):
     """``N`` atoms of ``B`` structures.
 
     Attributes:
@@ -25,15 +27,18 @@ class Batch:
         cells: Cell vectors as rows, as in ASE, shape (B, 3, 3).
         pbc: Periodic directions, shape (B, 3), bool.
         system_idx: Structure of each atom, ascending, shape (N,).
-        weights: What each atom's term in the loss is multiplied by, shape (N,); None: 1.
+        weights: Factor of each atom's distance in the loss, shape (N,). None means 1.
+        arrays: Further numbers of each atom that terms of the loss work with, by name, shape
+            (N, ...).
     """
 
-    positions: torch.Tensor
-    numbers: torch.Tensor
-    cells: torch.Tensor
-    pbc: torch.Tensor
-    system_idx: torch.Tensor
-    weights: torch.Tensor | None = None
+    positions: torch.Tensor = per(ATOM)
+    numbers: torch.Tensor = per(ATOM)
+    cells: torch.Tensor = per(SYSTEM)
+    pbc: torch.Tensor = per(SYSTEM)
+    system_idx: torch.Tensor = per(ATOM, numbers=SYSTEM)
+    weights: torch.Tensor | None = per(ATOM, default=None)
+    arrays: Mapping[str, torch.Tensor] = per(ATOM, default_factory=dict)
 
     @classmethod
     def from_atoms(
@@ -48,7 +53,7 @@ class Batch:
         counts = [len(atoms) for atoms in structures]
         positions = [atoms.get_positions() for atoms in structures]
         numbers = [atoms.get_atomic_numbers() for atoms in structures]
-        cells = [_regular_cell(atoms) for atoms in structures]
+        cells = [regular_cell(atoms) for atoms in structures]
         pbc = [atoms.get_pbc() for atoms in structures]
         return cls(
             positions=torch.as_tensor(
@@ -74,60 +79,47 @@ class Batch:
 
     @property
     def counts(self) -> torch.Tensor:
-        """Atoms in each structure, shape (B,)."""
+        """Number of atoms of each structure, shape (B,)."""
         return torch.bincount(self.system_idx, minlength=self.n_systems)
 
     def with_positions(self, positions: torch.Tensor) -> Batch:
+        """Batch with its atoms at other positions (N, 3)."""
         return replace(self, positions=positions)
 
     def copy(self) -> Batch:
-        """One whose positions and cells can be written to."""
+        """Copy whose positions and cells can be written to."""
         return replace(self, positions=self.positions.clone(), cells=self.cells.clone())
 
-    def swapped(self, other: Batch, systems: torch.Tensor) -> Batch:
-        """The structures of the mask (B,) as they are in another batch of the same ones."""
-        atoms = systems[self.system_idx, None]
-        return replace(
-            self,
-            positions=torch.where(atoms, other.positions, self.positions),
-            cells=torch.where(systems[:, None, None], other.cells, self.cells),
-        )
+    def masks(self, systems: torch.Tensor) -> Masks:
+        """Masks of the structures of the mask (B,) and of their atoms."""
+        return {SYSTEM: systems, ATOM: systems[self.system_idx]}
+
+    @property
+    def sizes(self) -> Sizes:
+        """Numbers of structures and atoms."""
+        return {SYSTEM: self.n_systems, ATOM: self.n_atoms}
 
     def keep(self, systems: torch.Tensor) -> Batch:
-        """The structures where the bool mask ``systems``, shape (B,), is true."""
-        atoms = systems[self.system_idx]
-        new_idx = torch.cumsum(systems, 0) - 1
-        return Batch(
-            positions=self.positions[atoms],
-            numbers=self.numbers[atoms],
-            cells=self.cells[systems],
-            pbc=self.pbc[systems],
-            system_idx=new_idx[self.system_idx[atoms]],
-            weights=None if self.weights is None else self.weights[atoms],
-        )
+        """Batch of the structures where the bool mask ``systems``, shape (B,), is true."""
+        return self.select(self.masks(systems))
+
+    def joined(self, other: Batch) -> Batch:
+        """Batch with the structures of another behind; either both have weights or none has."""
+        return self.join(other, self.sizes, other.sizes)
+
+    def swapped(self, other: Batch, systems: torch.Tensor) -> Batch:
+        """Batch with the structures of the mask (B,) as another batch of the same ones has them."""
+        return self.where(self.masks(systems), other)
 
     def mask(self, systems: Sequence[int]) -> torch.Tensor:
-        """The mask (B,) of the structures with these numbers."""
+        """Mask (B,) of the structures with these numbers."""
         mask = torch.zeros(self.n_systems, dtype=torch.bool)
         mask[list(systems)] = True
         return mask.to(self.positions.device)
 
-    def joined(self, other: Batch) -> Batch:
-        """With the structures of another behind; either both have weights or none."""
-        return Batch(
-            positions=torch.cat([self.positions, other.positions]),
-            numbers=torch.cat([self.numbers, other.numbers]),
-            cells=torch.cat([self.cells, other.cells]),
-            pbc=torch.cat([self.pbc, other.pbc]),
-            system_idx=torch.cat([self.system_idx, other.system_idx + self.n_systems]),
-            weights=None
-            if self.weights is None or other.weights is None
-            else torch.cat([self.weights, other.weights]),
-        )
 
-
-def _regular_cell(atoms: Atoms) -> np.ndarray:
-    """The cell with missing vectors completed, and useless ones in open directions replaced."""
+def regular_cell(atoms: Atoms) -> np.ndarray:
+    """Return the cell vectors (3, 3), missing or useless ones in open directions replaced."""
     cell = complete_cell(atoms.cell)
     lengths = np.linalg.norm(cell, axis=1)
     if abs(np.linalg.det(cell)) < 1e-6 * lengths.prod():

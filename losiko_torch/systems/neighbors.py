@@ -1,4 +1,4 @@
-"""All pairs of points within a cutoff, for a whole batch.
+"""Pairs of points within a cutoff, for a whole batch.
 
 Molecules are small and come by the thousand: all their pairs are listed at once on the device and
 the distant ones dropped. Periodic and large structures go one by one to vesin, which handles cells
@@ -7,7 +7,7 @@ of any shape, also ones smaller than the cutoff, and mixed periodicity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,25 +16,27 @@ from ase import Atoms
 from ase.geometry import complete_cell
 
 from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.record import ATOM, PAIR, Record, Sizes, per
 
 #: Above this many atoms a cell list beats listing all pairs of a molecule.
 ALL_PAIRS_LIMIT = 200
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Record):
     """``E`` directed pairs: point ``center`` sees point ``neighbor`` in cell ``shift``.
 
     Every point sees itself (shift 0), as SOAP counts the central atom.
 
     Attributes:
         center, neighbor: Indices into the batch's points, shape (E,).
-        shift: Integer multiples of the cell vectors, shape (E, 3); None if no pair crosses a cell.
+        shift: Integer multiples of the cell vectors, shape (E, 3). None means that no pair crosses
+            a cell.
     """
 
-    center: torch.Tensor
-    neighbor: torch.Tensor
-    shift: torch.Tensor | None
+    center: torch.Tensor = per(PAIR, numbers=ATOM)
+    neighbor: torch.Tensor = per(PAIR, numbers=ATOM)
+    shift: torch.Tensor | None = per(PAIR)
 
     def vectors(self, batch: Batch) -> torch.Tensor:
         """Vectors from center to neighbor in Angstrom, shape (E, 3), differentiable."""
@@ -47,11 +49,16 @@ class Pairs:
         return vectors
 
     def keep(self, mask: torch.Tensor) -> Pairs:
-        shift = None if self.shift is None else self.shift[mask]
-        return Pairs(self.center[mask], self.neighbor[mask], shift)
+        """Pairs where the mask (E,) is true."""
+        return self.select({PAIR: mask})
 
-    def joined(self, *others: Pairs) -> Pairs:
-        """All pairs together, sorted by center; those of one center in the order given."""
+    def join(self, other: Pairs, mine: Sizes, others: Sizes) -> Pairs:
+        """Pairs of both batches, sorted by center."""
+        n = mine[ATOM]
+        return self.merged(replace(other, center=other.center + n, neighbor=other.neighbor + n))
+
+    def merged(self, *others: Pairs) -> Pairs:
+        """Pairs of the same points together, sorted by center; those of one center as they come."""
         every = [self, *others]
         center = torch.cat([pairs.center for pairs in every])
         neighbor = torch.cat([pairs.neighbor for pairs in every])
@@ -83,7 +90,7 @@ def find_pairs(batch: Batch, cutoff: float, periodic: bool) -> Pairs:
     for system in by_cell_list.nonzero().squeeze(1).tolist():
         start, count = int(starts[system]), int(counts[system])
         found.append(_cell_list_pairs(batch, system, start, count, cutoff, periodic))
-    pairs = found[0] if len(found) == 1 else found[0].joined(*found[1:])
+    pairs = found[0] if len(found) == 1 else found[0].merged(*found[1:])
     return pairs.keep(batch.numbers[pairs.neighbor] > 0)
 
 
@@ -98,7 +105,7 @@ def close_pairs(atoms: Atoms, distance: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _all_pairs(batch: Batch, starts: torch.Tensor, counts: torch.Tensor, cutoff: float) -> Pairs:
-    """Every pair within each structure of ``counts`` atoms, then those within the cutoff."""
+    """Return the pairs within the cutoff in structures of ``counts`` atoms, of all their pairs."""
     squared = counts * counts
     system = torch.repeat_interleave(squared)
     local = torch.arange(system.shape[0], device=system.device)
@@ -113,6 +120,7 @@ def _all_pairs(batch: Batch, starts: torch.Tensor, counts: torch.Tensor, cutoff:
 def _cell_list_pairs(
     batch: Batch, system: int, start: int, count: int, cutoff: float, periodic: bool
 ) -> Pairs:
+    """Pairs within the cutoff in one structure, found by vesin's cell list."""
     device = batch.positions.device
     positions = batch.positions[start : start + count].detach().double().cpu().numpy()
     cell = batch.cells[system].detach().double().cpu().numpy()

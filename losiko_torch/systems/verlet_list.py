@@ -1,4 +1,4 @@
-r"""Pairs that stay good while atoms move little, and the atoms whose surroundings change at all.
+r"""Verlet lists: pairs that stay good while atoms move little, and the atoms that can change.
 
 A list is made with a skin: all pairs within cutoff + skin. Let a structure since then have deformed
 by F (of its cell vectors, as rows: cells = cells_then F), and its atoms have moved by at most d
@@ -16,83 +16,59 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from losiko_torch.systems.active import ActiveAtoms
 from losiko_torch.systems.batch import Batch, max_by_system
 from losiko_torch.systems.neighbors import Pairs, find_pairs
+from losiko_torch.systems.record import ATOM, PAIR, Masks, Record, part, per
 
 #: Distance in Angstrom by which lists reach beyond the cutoff.
 SKIN = 0.5
 
 
 @dataclass(frozen=True)
-class Sight:
-    """Which atoms of a batch are looked at, and what they see.
+class VerletList(Record):
+    """Pairs of a batch, within ``cutoff`` + ``SKIN`` as it was at ``made_at``.
 
     Attributes:
-        centers: Their indices, ascending, (n,); None: all.
-        pairs: Their pairs within the descriptor's cutoff; None: to be found.
-    """
-
-    centers: torch.Tensor | None = None
-    pairs: Pairs | None = None
-
-    def of(self, values: torch.Tensor) -> torch.Tensor:
-        """The rows of these atoms, of per-atom values (N, ...)."""
-        return values if self.centers is None else values[self.centers]
-
-    def put(self, values: torch.Tensor, newer: torch.Tensor) -> torch.Tensor:
-        """Per-atom values (N, ...) with the rows of these atoms replaced."""
-        return newer if self.centers is None else values.index_copy(0, self.centers, newer)
-
-
-EVERYTHING = Sight()
-
-
-@dataclass(frozen=True)
-class NeighborList:
-    """The pairs of a batch, within ``cutoff`` + ``SKIN`` as it was at ``made_at``.
-
-    Attributes:
-        pairs: Sorted by center.
-        made_at: The batch they were found for.
-        moving: Atoms that may move or whose cell may, (N,), bool.
-        changing: Those that move or may see a moving one, or once might have, (N,), bool: what an
-            atom adds to the loss is known only as of the last time that it was looked at.
+        pairs: Pairs, sorted by center.
+        made_at: Batch that they were found for.
+        moving: Atoms that may move or whose cell may, shape (N,), bool.
+        changing: Atoms that move or may see a moving one, or once might have, shape (N,), bool:
+            the distance of an atom is known only as of its last evaluation.
         cutoff: Distance (Angstrom) beyond which no pair counts.
-        periodic: Whether images count.
+        periodic: Whether periodic images count.
     """
 
-    pairs: Pairs
-    made_at: Batch
-    moving: torch.Tensor
-    changing: torch.Tensor
-    cutoff: float
-    periodic: bool
+    pairs: Pairs = part()
+    made_at: Batch = part()
+    moving: torch.Tensor = per(ATOM)
+    changing: torch.Tensor = per(ATOM)
+    cutoff: float = part()
+    periodic: bool = part()
 
     @classmethod
-    def make(
-        cls, batch: Batch, moving: torch.Tensor, cutoff: float, periodic: bool
-    ) -> NeighborList:
-        """All pairs of a batch."""
+    def make(cls, batch: Batch, moving: torch.Tensor, cutoff: float, periodic: bool) -> VerletList:
+        """Find the pairs of a batch, of whose atoms those of the mask ``moving`` (N,) may move."""
         pairs = find_pairs(batch, cutoff + SKIN, periodic)
         changing = moving | atoms_that_see(pairs, moving)
         return cls(pairs, batch, moving, changing, cutoff, periodic)
 
     @property
     def centers(self) -> torch.Tensor | None:
-        """Indices of the changing atoms, (C,); None if that is all."""
+        """Indices of the changing atoms, shape (C,); None if all change."""
         return None if self.changing.all() else self.changing.nonzero().squeeze(1)
 
-    def sight(self, batch: Batch) -> Sight:
-        """The atoms that can change, and their pairs within the cutoff of each other now."""
+    def active(self, batch: Batch) -> ActiveAtoms:
+        """Atoms that can have changed, and their pairs within the cutoff of each other now."""
         pairs, centers = self.pairs, self.centers
         if centers is not None:
             pairs = pairs.keep(self.changing[pairs.center])
         with torch.no_grad():
             near = pairs.vectors(batch).square().sum(1) <= self.cutoff**2
-        return Sight(centers, pairs.keep(near))
+        return ActiveAtoms(centers, pairs.keep(near))
 
-    def at(self, batch: Batch) -> NeighborList:
-        """One that is good for the structures of the batch as they are now; often itself."""
+    def at(self, batch: Batch) -> VerletList:
+        """List that is good for the structures of the batch as they are now; often itself."""
         stale = self._stale(batch)
         if not stale.any():
             return self
@@ -100,41 +76,25 @@ class NeighborList:
         number = atoms.nonzero().squeeze(1)
         newer = find_pairs(batch.keep(stale), self.cutoff + SKIN, self.periodic)
         newer = replace(newer, center=number[newer.center], neighbor=number[newer.neighbor])
-        pairs = self.pairs.keep(~atoms[self.pairs.center]).joined(newer)
+        pairs = self.pairs.keep(~atoms[self.pairs.center]).merged(newer)
         made_at = self.made_at.swapped(batch, stale)
         changing = self.changing | atoms_that_see(pairs, self.moving)
         return replace(self, pairs=pairs, made_at=made_at, changing=changing)
 
-    def keep(self, systems: torch.Tensor) -> NeighborList:
-        """That of the structures of the mask (B,)."""
-        atoms = systems[self.made_at.system_idx]
-        pairs = self.pairs.keep(atoms[self.pairs.center])
-        number = torch.cumsum(atoms, 0) - 1
-        pairs = replace(pairs, center=number[pairs.center], neighbor=number[pairs.neighbor])
-        return replace(
-            self,
-            pairs=pairs,
-            made_at=self.made_at.keep(systems),
-            moving=self.moving[atoms],
-            changing=self.changing[atoms],
-        )
+    def select(self, masks: Masks) -> VerletList:
+        """List of the atoms and structures of the masks."""
+        return super().select({**masks, PAIR: masks[ATOM][self.pairs.center]})
 
-    def joined(self, other: NeighborList) -> NeighborList:
-        """With the structures of another behind."""
-        n = self.made_at.n_atoms
-        behind = replace(
-            other.pairs, center=other.pairs.center + n, neighbor=other.pairs.neighbor + n
-        )
-        return replace(
-            self,
-            pairs=self.pairs.joined(behind),
-            made_at=self.made_at.joined(other.made_at),
-            moving=torch.cat([self.moving, other.moving]),
-            changing=torch.cat([self.changing, other.changing]),
-        )
+    def keep(self, systems: torch.Tensor) -> VerletList:
+        """List of the structures of the mask (B,)."""
+        return self.select(self.made_at.masks(systems))
+
+    def joined(self, other: VerletList) -> VerletList:
+        """List with the structures of another behind."""
+        return self.join(other, self.made_at.sizes, other.made_at.sizes)
 
     def _stale(self, batch: Batch) -> torch.Tensor:
-        """Structures (B,) whose pairs may be missing some."""
+        """Mask (B,) of the structures whose list may lack a pair within the cutoff."""
         then, idx = self.made_at, batch.system_idx
         if torch.equal(then.cells, batch.cells):
             carried, smallest = then.positions, 1.0
@@ -150,7 +110,7 @@ class NeighborList:
 
 
 def atoms_that_see(pairs: Pairs, some: torch.Tensor) -> torch.Tensor:
-    """Atoms (N,) that have one of ``some`` (N,) among their pairs."""
+    """Mask (N,) of the atoms that have one of the mask ``some`` (N,) among their neighbours."""
     seeing = torch.zeros_like(some)
     seeing[pairs.center[some[pairs.neighbor]]] = True
     return seeing

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from types import ModuleType
 from typing import Any
 
 import torch
 from losiko_kernels.radial_table import RadialTable, make_radial_table
 
+from losiko_torch.accelerators import kernels_for
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.soap import SOAP
+from losiko_torch.systems.active import ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
 from losiko_torch.systems.neighbors import find_pairs
-from losiko_torch.systems.verlet_list import Sight
 
 
 def serves(descriptor: Any, like: torch.Tensor) -> bool:
     """Whether the kernels know this descriptor, in the precision and on the device of a tensor."""
     return (
-        type(descriptor) is SOAP
+        kernels_for(like.device) is not None
+        and type(descriptor) is SOAP
         and descriptor.average == "off"
         and descriptor.compression["mode"] in ("off", "mu2")
         and table_of(descriptor, like) is not None
@@ -45,10 +46,12 @@ def bytes_per_atom(soap: SOAP, item: int) -> int:
 class CompiledSoap:
     """See ``surroundings.Surroundings``."""
 
-    def __init__(self, soap: SOAP, batch: Batch, sight: Sight, kernels: ModuleType):
+    def __init__(self, soap: Any, batch: Batch, active: ActiveAtoms):
         soap.check_batch(batch)
+        kernels = kernels_for(batch.positions.device)
+        assert kernels is not None
         self.batch, self.kernels, self.n_max = batch, kernels, soap.n_max
-        pairs, centers = sight.pairs, sight.centers
+        pairs, centers = active.pairs, active.centers
         if pairs is None:
             pairs = find_pairs(batch, soap.cutoff, soap.periodic)
         row = pairs.center

@@ -1,1 +1,1 @@
-"""Formats of files of results: each module declares one, a ``io.writers.Format``, as ``FORMAT``."""
+"""Formats of files of results: each module declares one as ``FORMAT``, see ``interface``."""

@@ -19,8 +19,8 @@ from ase.db.core import bytes_to_object, object_to_bytes
 from ase.db.core import check as check_pairs
 
 from losiko_torch.io.atomic import replacement
+from losiko_torch.io.formats.interface import Add, Format
 from losiko_torch.io.labels import labelled
-from losiko_torch.io.writers import Add, Format
 from losiko_torch.results import Result
 
 

@@ -21,8 +21,8 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
 
 from losiko_torch.io.atomic import replacing
+from losiko_torch.io.formats.interface import Add, Format
 from losiko_torch.io.labels import labelled
-from losiko_torch.io.writers import Add, Format
 from losiko_torch.results import Result
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from losiko_torch.io.atomic import replacement
+from losiko_torch.io.formats.interface import Add, Format
 from losiko_torch.io.table import SCHEMA, table_of
-from losiko_torch.io.writers import Add, Format
 
 
 @contextmanager

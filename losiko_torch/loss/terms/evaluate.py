@@ -1,0 +1,90 @@
+r"""Values of the terms of a batch, with their gradients by positions and strain.
+
+A strain e deforms a structure, r -> r (1 + e) for row vectors r, atoms and cell vectors alike;
+autograd goes through it, so that a term needs to know nothing of strains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+
+from losiko_torch.errors import InputError
+from losiko_torch.loss.terms.interface import Term
+from losiko_torch.systems.batch import Batch
+
+
+class TermValues(NamedTuple):
+    """Terms of B structures, N atoms.
+
+    Attributes:
+        values: Value of each of T terms, shape (T, B).
+        gradient: Gradient of their sum by the positions, 1/Angstrom, shape (N, 3).
+        virial: Gradient of their sum by the strain, shape (B, 3, 3).
+    """
+
+    values: torch.Tensor
+    gradient: torch.Tensor
+    virial: torch.Tensor
+
+
+def term_values(terms: Sequence[Term], batch: Batch) -> torch.Tensor:
+    """Return the values of the terms, shape (T, B), without gradients."""
+    if not terms:
+        return batch.cells.new_zeros((0, batch.n_systems))
+    with torch.no_grad():
+        return torch.stack([_value(term, batch) for term in terms])
+
+
+def evaluate_terms(terms: Sequence[Term], batch: Batch) -> TermValues:
+    """Return the values of the terms and their gradients.
+
+    Raises:
+        InputError: For a term that gives no number a structure, or numbers that torch cannot
+            differentiate.
+    """
+    with torch.enable_grad():
+        positions = batch.positions.detach().requires_grad_()
+        strain = torch.zeros_like(batch.cells).requires_grad_()
+        deformation = torch.eye(3).to(strain) + strain
+        here = replace(
+            batch,
+            positions=(positions[:, None, :] @ deformation[batch.system_idx]).squeeze(1),
+            cells=batch.cells.detach() @ deformation,
+        )
+        values = [_differentiable(term, here) for term in terms]
+        stacked = torch.stack(values)
+        gradient, virial = torch.autograd.grad(
+            stacked.sum(), (positions, strain), materialize_grads=True
+        )
+    return TermValues(stacked.detach(), gradient, virial)
+
+
+def _value(term: Term, batch: Batch) -> torch.Tensor:
+    """Return the value of a term, shape (B,), in the precision of the batch."""
+    found = term(batch)
+    if not isinstance(found, torch.Tensor) or found.shape != (batch.n_systems,):
+        given = list(getattr(found, "shape", [])) or type(found).__name__
+        raise InputError(
+            f"term '{term.name}' gives {given} for {batch.n_systems} structures: one number a "
+            "structure is needed"
+        )
+    if found.device != batch.positions.device:
+        raise InputError(
+            f"term '{term.name}' gives numbers on {found.device}, and the relaxation is on "
+            f"{batch.positions.device}: move it there"
+        )
+    return found.to(batch.positions.dtype)
+
+
+def _differentiable(term: Term, batch: Batch) -> torch.Tensor:
+    found = _value(term, batch)
+    if not found.requires_grad:
+        raise InputError(
+            f"term '{term.name}' gives numbers that torch cannot differentiate by positions or "
+            "cells"
+        )
+    return found

@@ -1,0 +1,126 @@
+"""Interface of the terms: what is added to the loss beside the atoms' distances.
+
+    L = sum_i c_i F_i + sum_t term_t(structure)
+
+A term is a callable object from a ``Batch`` to one number a structure, shape (B,), which torch can
+differentiate by the positions and the cells; the number of a structure depends on nothing else in
+the batch. Another package brings its own as an object, ``relax(terms=[Mine()])``:
+
+>>> import torch
+>>> from ase.build import molecule
+>>> from losiko_torch import SOAP, EnvironmentDatabase, relax
+>>> class Height:
+...     name = "height"
+...     def __call__(self, batch):
+...         zero = batch.positions.new_zeros(batch.n_systems)
+...         return 1e-3 * zero.index_add(0, batch.system_idx, batch.positions[:, 2] ** 2)
+...     def identity(self):
+...         return {"name": self.name}
+>>> soap = SOAP(species=["H", "O"], r_cut=3.0, n_max=6, l_max=4, sigma=0.3)
+>>> database = EnvironmentDatabase.build([molecule("H2O")], soap)
+>>> result = relax(molecule("H2O"), database, terms=[Height()])[0]
+>>> result.loss == result.distances.sum() + result.terms["height"]
+True
+
+A term may also have:
+
+- ``for_database(database)``: the term as it is used with a database, or ``InputError``.
+- ``prepare(atoms, number)``: per-atom arrays by name, shape (n, ...), of a structure (an
+  ``ase.Atoms``, ``number`` of all) as its relaxation begins; they travel in ``batch.arrays``. It
+  raises ``StructureError`` for a structure to which the term does not apply.
+- ``needs_cell``: True for a term that acts on cells alone.
+- ``needs_start``: True for a term that compares with the start of a relaxation, which calculators
+  do not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from losiko_torch.database.record import DatabaseRecord
+from losiko_torch.errors import InputError
+from losiko_torch.systems.batch import Batch
+
+
+@runtime_checkable
+class Term(Protocol):
+    """Addition to the loss of a structure; see the module's text.
+
+    Attributes:
+        name: Name under which results tell its value.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """Return the value for each structure, shape (B,)."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this term from others, ready for JSON."""
+        ...
+
+
+def checked_terms(option: str, terms: Any) -> tuple[Term, ...]:
+    """Return the terms as a tuple; ``InputError`` for what is no term and for equal names."""
+    if isinstance(terms, Term):
+        terms = [terms]
+    if not isinstance(terms, Sequence) or isinstance(terms, str):
+        raise InputError(
+            f"{option} are a {type(terms).__name__}: give a list, such as [Repulsion()]"
+        )
+    for term in terms:
+        if isinstance(term, type) or not isinstance(term, Term):
+            name = term.__name__ if isinstance(term, type) else type(term).__name__
+            raise InputError(
+                f"{option} hold {name}, which is no term: a term is an object with a name and an "
+                "identity() that is called with a Batch, such as Repulsion()"
+            )
+    names = [term.name for term in terms]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two terms have the name '{name}': give each a name of its own")
+    return tuple(terms)
+
+
+def for_database(terms: Sequence[Term], database: DatabaseRecord) -> tuple[Term, ...]:
+    """Return the terms as they are used with a database."""
+    return tuple(
+        term.for_database(database) if hasattr(term, "for_database") else term for term in terms
+    )
+
+
+def arrays_of(terms: Sequence[Term], atoms: Atoms, number: int) -> dict[str, np.ndarray]:
+    """Return the per-atom arrays that terms keep of a structure, by name, shape (n, ...).
+
+    Raises:
+        StructureError: For a structure to which a term does not apply.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for term in terms:
+        prepare = getattr(term, "prepare", None)
+        own: Mapping[str, np.ndarray] = {} if prepare is None else prepare(atoms, number)
+        for name, values in own.items():
+            if name in arrays or len(values) != len(atoms):
+                raise InputError(
+                    f"term '{term.name}': its array '{name}' needs a name of its own, and a row "
+                    "for each atom"
+                )
+            arrays[name] = values
+    return arrays
+
+
+def check_no_start(terms: Sequence[Term], where: str) -> None:
+    """Raise ``InputError`` for a term that compares with a start, which ``where`` has none of."""
+    for term in terms:
+        if getattr(term, "needs_start", False):
+            raise InputError(
+                f"term '{term.name}' compares with the start of a relaxation, which {where} does "
+                "not have: give it positions"
+            )

@@ -1,0 +1,99 @@
+r"""A property that a module predicts, aimed at a target value or made small.
+
+    w (y - y_0)^2    or, without a target,    w y
+
+with y the module's number for a structure.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from losiko_torch.checks import finite
+from losiko_torch.database.record import DatabaseRecord
+from losiko_torch.errors import InputError
+from losiko_torch.systems.batch import Batch
+
+
+@dataclass(frozen=True, eq=False)
+class Property:
+    """Penalty on a property of a structure.
+
+    The term keeps a copy of the module in evaluation mode: training it further changes nothing.
+
+    Attributes:
+        module: ``torch.nn.Module`` from a ``Batch`` to one number a structure, shape (B,), which
+            torch can differentiate by positions or cells. It computes in the precision of its
+            parameters.
+        target: Value y_0 aimed at. None makes the property itself the term.
+        weight: Factor w; a negative one without a target makes the property large.
+        name: Name under which results tell the term's value.
+
+    Raises:
+        InputError: For what is no module, numbers that are not finite, a weight that is not
+            positive where there is a target, and a module on another device than the database.
+    """
+
+    module: nn.Module
+    target: float | None = None
+    weight: float = 1.0
+    name: str = "property"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.module, nn.Module):
+            raise InputError(
+                f"term '{self.name}' needs a torch.nn.Module, not {type(self.module).__name__}"
+            )
+        finite(f"the weight of term '{self.name}'", self.weight)
+        if self.target is not None:
+            finite(f"the target of term '{self.name}'", self.target)
+            if self.weight < 0:
+                raise InputError(
+                    f"the weight of term '{self.name}' must be positive, not {self.weight}: it "
+                    "has a target"
+                )
+        own = copy.deepcopy(self.module).eval().requires_grad_(False)
+        object.__setattr__(self, "module", own)
+
+    def for_database(self, database: DatabaseRecord) -> Self:
+        """Return the term; ``InputError`` for a module on another device than the database."""
+        tensors = chain(self.module.parameters(), self.module.buffers())
+        for tensor in tensors:
+            if tensor.device != database.device:
+                raise InputError(
+                    f"the module of term '{self.name}' is on {tensor.device}, and the relaxation "
+                    f"on {database.device}: move it with module.to('{database.device}')"
+                )
+        return self
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        wanted = batch.positions.dtype
+        floating = (p.dtype for p in self.module.parameters() if p.is_floating_point())
+        own = next(floating, wanted)
+        if own != wanted:
+            batch = replace(batch, positions=batch.positions.to(own), cells=batch.cells.to(own))
+        found = self.module(batch)
+        if self.target is None:
+            return self.weight * found
+        return self.weight * (found - self.target) ** 2
+
+    def identity(self) -> dict[str, Any]:
+        digest = hashlib.blake2b(digest_size=16)
+        for key, tensor in sorted(self.module.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        kind = type(self.module)
+        return {
+            "name": self.name,
+            "module": f"{kind.__module__}.{kind.__qualname__}",
+            "state": digest.hexdigest(),
+            "target": self.target,
+            "weight": self.weight,
+        }

@@ -177,7 +177,7 @@ def test_maps(kind):
     drawn = environment_map([molecule("CH3OH"), molecule("NH3")], made(kind), dtype="float64")
     assert list(drawn.failures) == [1]
     for element in drawn.elements:
-        assert element.distance.max() < 1e-3
+        assert element.separation.max() < 1e-3
 
 
 @pytest.mark.parametrize("kind", DESCRIPTORS)

@@ -470,7 +470,7 @@ def test_the_map_shows_references_as_they_lie():
     one = environment_map(atoms, database(), dtype="float64")
     other = environment_map(atoms, database().weighted(some()), dtype="float64")
     for plain, weighted in zip(one.elements, other.elements, strict=True):
-        np.testing.assert_array_equal(plain.distance, weighted.distance)
+        np.testing.assert_array_equal(plain.separation, weighted.separation)
         np.testing.assert_array_equal(plain.nearest, weighted.nearest)
 
 

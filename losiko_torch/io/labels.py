@@ -2,7 +2,8 @@
 
 A structure keeps its own ``info`` and arrays. It gains ``losiko_loss``, ``losiko_start_loss``,
 ``losiko_converged``, ``losiko_steps`` and ``losiko_reason`` in ``info``, and the per-atom array
-``losiko_distance``. A structure that carries a reference geometry (see
+``losiko_distance``; with terms in the loss also ``losiko_term_NAME`` for each. A structure that
+carries a reference geometry (see
 ``losiko_torch.systems.reference_geometry``) also gains ``losiko_rmsd``. A structure read from a
 file has its origin, "file@frame", in ``losiko_source``.
 """
@@ -32,6 +33,8 @@ LABELS = (
     *("losiko_loss", "losiko_start_loss", "losiko_converged", "losiko_steps", "losiko_reason"),
     "losiko_rmsd",
 )
+#: Beginning of the entry of ``info`` that holds the value of a term.
+TERM = "losiko_term_"
 #: Results read at once.
 CHUNK = 512
 
@@ -59,6 +62,7 @@ def labelled(result: Result) -> Atoms:
         "losiko_steps": int(result.n_steps),
         "losiko_reason": result.reason,
     }
+    atoms.info |= {f"{TERM}{name}": value for name, value in result.terms.items()}
     deviates = None if result.failed else deviation(atoms)
     if deviates is not None:
         atoms.info["losiko_rmsd"] = deviates
@@ -70,7 +74,7 @@ def results_of(structures: Path, table: Path) -> Iterator[list[Result]]:
     """Yield the results of a finished run, a few at once.
 
     A run keeps only the nearest reference of each atom, and neither its weight in the target nor
-    its distance: these are NaN in ``matches``. It keeps no ``terms`` and no ``starts``.
+    its distance: these are NaN in ``matches``. It keeps no ``starts``.
 
     Args:
         structures: Labelled structures in extended xyz.
@@ -93,8 +97,10 @@ def results_of(structures: Path, table: Path) -> Iterator[list[Result]]:
 
 
 def _result(atoms: Atoms, row: dict[str, Any]) -> Result:
-    """The result of labelled atoms and their row; the labels are removed."""
-    for key in LABELS:
+    """Return the result of labelled atoms and their row; the labels are removed."""
+    # A table of an earlier version has no column of terms.
+    terms = dict(row.get("terms") or [])
+    for key in (*LABELS, *(f"{TERM}{name}" for name in terms)):
         atoms.info.pop(key, None)
     distances = atoms.arrays.pop(DISTANCE, np.zeros(0))
     matches = None
@@ -115,4 +121,5 @@ def _result(atoms: Atoms, row: dict[str, Any]) -> Result:
         distances,
         matches,
         row["number"],
+        terms=terms,
     )

@@ -26,6 +26,8 @@ SCHEMA = pa.schema(
         ("n_steps", pa.int32()),
         ("start_loss", pa.float64()),
         ("loss", pa.float64()),
+        # Terms of the loss beside the atoms' distances, by name.
+        ("terms", pa.map_(pa.string(), pa.float64())),
         # The atom that adds most to the loss: what it adds, its index, its symbol.
         ("largest_distance", pa.float64()),
         ("worst_atom", pa.int32()),
@@ -65,6 +67,7 @@ def _row(result: Result, offset: int | None) -> dict:
         "n_steps": int(result.n_steps),
         "start_loss": _finite(result.start_loss),
         "loss": _finite(result.loss),
+        "terms": list(result.terms.items()),
         "rmsd": None if result.failed else deviation(atoms),
         "offset": offset,
     }
@@ -74,9 +77,11 @@ def _row(result: Result, offset: int | None) -> dict:
             "largest_distance": float(distances[worst]),
             "worst_atom": worst,
             "worst_element": atoms.symbols[worst],
-            "nearest_structure": result.matches.structure[:, 0],
-            "nearest_atom": result.matches.atom[:, 0],
         }
+        # A target may use no references.
+        if result.matches.structure.shape[1]:
+            row["nearest_structure"] = result.matches.structure[:, 0]
+            row["nearest_atom"] = result.matches.atom[:, 0]
     return row
 
 

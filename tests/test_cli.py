@@ -292,7 +292,7 @@ def test_interrupt(losiko, tiny_database, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("losiko_torch.relaxation.relaxer.relax_group", interrupted)
+    monkeypatch.setattr("losiko_torch.relaxation.relaxer.run_stages", interrupted)
     assert losiko("relax", "in.xyz", "-d", tiny_database, "-o", "out.xyz") == 130
     assert losiko.err == "losiko: error: interrupted\n"
     assert contents(losiko.folder) == before
@@ -505,9 +505,9 @@ def test_embedded_database_says_what_takes_time(losiko, tiny_database, monkeypat
     monkeypatch.setattr("losiko_torch.cli.inputs.cache_file", lambda: absent)
     ase.io.write("in.xyz", distorted("H2O"))
     assert losiko("score", "in.xyz") == 0
-    assert losiko.err.startswith("losiko: first use of the embedded database")
+    assert losiko.err.startswith("losiko: first use of the built-in database")
     assert len(losiko.err.splitlines()) == 1
-    assert "against the embedded database" in losiko.out
+    assert "against the built-in database" in losiko.out
     assert losiko("info") == 0
     assert "built-in database" in losiko.out
     monkeypatch.setattr("losiko_torch.cli.inputs.cache_file", lambda: tiny_database)

@@ -292,7 +292,7 @@ def test_interrupt(losiko, tiny_database, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("losiko_torch.relaxation.relaxer.relax_group", interrupted)
+    monkeypatch.setattr("losiko_torch.relaxation.relaxer.run_stages", interrupted)
     assert losiko("relax", "in.xyz", "-d", tiny_database, "-o", "out.xyz") == 130
     assert losiko.err == "losiko: error: interrupted\n"
     assert contents(losiko.folder) == before

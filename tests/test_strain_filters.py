@@ -6,6 +6,7 @@ import torch
 from ase.build import bulk, fcc111, molecule
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from gradient_optimizers import GRADIENT_OPTIMIZERS
 
 from losiko_torch import (
     SOAP,
@@ -16,8 +17,9 @@ from losiko_torch import (
     annealed,
     relax,
 )
-from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS, OPTIMIZERS
-from losiko_torch.relaxation.coordinates import Coordinates, StrainFilter
+from losiko_torch.optimizers.registry import OPTIMIZERS
+from losiko_torch.relaxation.coordinates import Coordinates
+from losiko_torch.relaxation.strain import StrainFilter
 
 EXACT = {"dtype": "float64", "cell": True, "targets": "nearest", "fmax": 1e-5}
 

@@ -36,7 +36,8 @@ soap = SOAP(species=elements, r_cut=3.0, n_max=8, l_max=6, sigma=0.3)
 molecules = [g2[name] for name in g2.names if set(g2[name].symbols) <= elements]
 database = EnvironmentDatabase.build(molecules, soap)
 molecules = [atoms for atoms in molecules if len(atoms) >= 10]
-alike = Objective(database, LocallyLinear()).restricted(torch.tensor([1, 6, 7, 8]))
+objective = Objective(database, LocallyLinear())
+alike = objective.restricted(torch.tensor([1, 6, 7, 8]))
 
 def memory(name):
     # Not ru_maxrss: that starts from the peak of the parent.
@@ -64,7 +65,7 @@ for wanted in (800, 1600):
     before = memory("VmRSS")
     n_atoms = run(wanted)
     growth = memory("VmHWM") - before
-    print(growth / (n_atoms * bytes_per_atom(Objective(database, LocallyLinear(64)), torch.float32)))
+    print(growth / (n_atoms * bytes_per_atom(objective, torch.float32)))
 """
 
 

@@ -192,6 +192,7 @@ def test_one_that_breaks_among_those_that_join_fails_alone(monkeypatch):
         found = evaluate(self, batch, *arguments)
         at = (batch.positions - torch.as_tensor(spoiled.positions[0])).norm(dim=1) == 0
         found.distances[at] = torch.nan
+        found.loss[batch.system_idx[at]] = torch.nan
         return found
 
     monkeypatch.setattr(Objective, "evaluate", breaks)

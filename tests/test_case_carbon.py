@@ -1,4 +1,4 @@
-"""What the carbon case computes on its own: cells, densities, recognition, the density penalty."""
+"""The carbon case by itself: cells, densities, recognition, a target of density."""
 
 import os
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.fd import calculate_numerical_stress
 from ase.geometry import get_distances
 from ase.lattice.hexagonal import Graphite
 
@@ -14,6 +13,8 @@ for needed in ("chgnet", "pymatgen", "tblite", "rdkit"):
     pytest.importorskip(needed)
 
 from cases import carbon, polymorphs  # noqa: E402
+
+from losiko_torch import Batch, Density, EnvironmentDatabase, score  # noqa: E402
 
 with_data = pytest.mark.skipif("LOSIKO_DATA" not in os.environ, reason="LOSIKO_DATA is not set")
 
@@ -41,20 +42,21 @@ def test_random_cells_do_not_depend_on_how_many():
     assert all(np.array_equal(a.positions, b.positions) for a, b in zip(few, more, strict=False))
 
 
-def test_penalty_stress_is_the_derivative_of_its_energy():
+def test_the_term_has_the_density_that_the_case_measures():
     atoms = carbon.random_cells(1)[0]
-    atoms.calc = carbon.DensityPenalty(target=3.0)
-    numerical = calculate_numerical_stress(atoms, eps=1e-5)
-    np.testing.assert_allclose(atoms.get_stress(), numerical, rtol=1e-6, atol=1e-8)
-    assert atoms.get_stress()[0] < 0  # too dense: it is to expand
+    term = Density(3.0, carbon.STIFFNESS)
+    expected = carbon.STIFFNESS * (carbon.density(atoms) - 3.0) ** 2
+    assert float(term(Batch.from_atoms(atoms))[0]) == pytest.approx(expected, rel=1e-12)
 
 
 @with_data
 def test_target_density_is_reached():
     """A stiff penalty on a loss that the target's density leaves nearly as it is."""
-    database = polymorphs.EnvironmentDatabase.build(diamond(), polymorphs.descriptor())
-    moved = carbon.with_density(diamond() * (2, 2, 1), database, target=3.4, steps=60)
-    assert carbon.density(moved) == pytest.approx(3.4, abs=0.05)
+    database = EnvironmentDatabase.build(diamond(), polymorphs.descriptor())
+    starts = [diamond() * (2, 2, 1), diamond()]
+    moved = carbon.with_density(starts, database, target=3.4, steps=60)
+    for result in moved:
+        assert carbon.density(result.atoms) == pytest.approx(3.4, abs=0.05)
 
 
 @with_data
@@ -78,13 +80,11 @@ def test_favoured_with_no_weight_for_others_is_a_database_of_that_one():
     known = polymorphs.known_carbon()
     soap = polymorphs.descriptor()
     both = [polymorphs.named(known, name) for name in ("graphite", "diamond")]
-    everything = polymorphs.EnvironmentDatabase.build(both, soap)
-    alone = polymorphs.EnvironmentDatabase.build(both[:1], soap)
+    everything = EnvironmentDatabase.build(both, soap)
+    alone = EnvironmentDatabase.build(both[:1], soap)
     atoms = carbon.random_cells(1)[0]
     favoured = everything.weighted(carbon.favour("graphite", 0.0))
-    losses = [
-        carbon.score(atoms, database, targets="nearest")[0].loss for database in (favoured, alone)
-    ]
+    losses = [score(atoms, database, targets="nearest")[0].loss for database in (favoured, alone)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 

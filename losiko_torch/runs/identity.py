@@ -15,6 +15,8 @@ from losiko_torch.database.builtin import cache_file
 from losiko_torch.errors import InputError
 from losiko_torch.io.read import split_source
 
+#: Entry of a configuration that tells the version of the package.
+VERSION = "losiko_torch"
 #: Bytes read at once.
 BLOCK = 2**20
 
@@ -32,13 +34,19 @@ def configuration(
         "structures": _files(sources),
         "reference": _files(references),
         "database": cache_file().stem if database is None else _files([str(database)]),
-        "losiko_torch": __version__,
+        VERSION: __version__,
     }
     return json.loads(json.dumps({**named, **options}, default=str))
 
 
 def check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise ``InputError`` where a run's folder was made for another configuration."""
+    versions = [each.get(VERSION) for each in (before, now)]
+    if versions[0] != versions[1]:
+        raise InputError(
+            f"{path}: the run in it was begun by losiko {versions[0]}, and this is losiko "
+            f"{versions[1]}: go on with that version, or choose another folder"
+        )
     differences = [
         _difference(name, before.get(name), now.get(name))
         for name in dict.fromkeys([*before, *now])

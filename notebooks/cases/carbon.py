@@ -9,12 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
-from ase.calculators.mixing import SumCalculator
-from ase.filters import FrechetCellFilter
 from ase.geometry import cellpar_to_cell
 from ase.neighborlist import neighbor_list
-from ase.optimize import FIRE
 from ase.units import _amu
 
 from cases import data
@@ -29,7 +25,7 @@ from cases.polymorphs import (
     name_of,
     named,
 )
-from losiko_torch import EnvironmentDatabase, LosikoCalculator, Result, relax, score
+from losiko_torch import Density, EnvironmentDatabase, Result, relax
 
 #: What multiplies amu/A^3 to make g/cm3.
 GRAMS = _amu * 1e27
@@ -181,41 +177,21 @@ def upright(atoms: Atoms) -> Atoms:
     return turned
 
 
-class DensityPenalty(Calculator):
-    """ASE calculator of k (rho - target)^2, in the units of the loss; it acts on the cell alone."""
-
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
-
-    def __init__(self, target: float, stiffness: float = STIFFNESS) -> None:
-        super().__init__()
-        self.target, self.stiffness = target, stiffness
-
-    def calculate(
-        self, atoms: Atoms, properties: list[str], system_changes: list[str] = all_changes
-    ) -> None:
-        super().calculate(atoms, properties, system_changes)
-        rho = density(atoms)
-        energy = self.stiffness * (rho - self.target) ** 2
-        # A strain e changes the volume by trace(e), the density by -rho trace(e).
-        pressure = 2 * self.stiffness * (rho - self.target) * rho / atoms.get_volume()
-        self.results = {
-            "energy": energy,
-            "free_energy": energy,
-            "forces": np.zeros((len(atoms), 3)),
-            "stress": np.array([-pressure] * 3 + [0.0] * 3),
-        }
-
-
 def with_density(
-    start: Atoms, database: EnvironmentDatabase, target: float, steps: int = 300
-) -> Atoms:
-    """Relaxed by ASE's FIRE, positions and cell, on the loss and the penalty together."""
-    atoms = start.copy()
-    loss = LosikoCalculator(database, targets="nearest")
-    atoms.calc = SumCalculator([loss, DensityPenalty(target)])
-    FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=0.01, steps=steps)
-    atoms.calc = None
-    return atoms
+    starts: Sequence[Atoms], database: EnvironmentDatabase, target: float, steps: int = 300
+) -> list[Result]:
+    """Relax positions and cells in batches on the loss with a penalty on the density."""
+    penalty = Density(target, STIFFNESS)
+    return relax(
+        starts,
+        database,
+        targets="nearest",
+        cell=True,
+        terms=[penalty],
+        optimizer="fire",
+        fmax=0.01,
+        max_steps=steps,
+    )
 
 
 def shares(findings: Sequence[Finding]) -> dict[str, float]:
@@ -310,9 +286,8 @@ def table() -> str:
 def _aimed(
     results: Sequence[Result], database: EnvironmentDatabase, target: float
 ) -> tuple[str, str, str]:
-    moved = [with_density(result.atoms, database, target) for result in results]
-    judged = score(moved, database, targets="nearest")
-    reached = np.mean([density(atoms) for atoms in moved])
-    loss = np.mean([s.loss / len(s.atoms) for s in judged])
+    moved = with_density([result.atoms for result in results], database, target)
+    reached = np.mean([density(each.atoms) for each in moved])
+    loss = np.mean([each.distances.sum() / len(each.atoms) for each in moved])
     before = np.mean([result.loss / len(result.atoms) for result in results])
     return f"{reached:.2f}", f"{loss:.4f}", f"{before:.4f}"

@@ -109,8 +109,8 @@ def arrays_of(terms: Sequence[Term], atoms: Atoms, number: int) -> dict[str, np.
         for name, values in own.items():
             if name in arrays or len(values) != len(atoms):
                 raise InputError(
-                    f"term '{term.name}': its array '{name}' needs a name of its own, and a row for "
-                    "each atom"
+                    f"term '{term.name}': its array '{name}' needs a name of its own, and a row "
+                    "for each atom"
                 )
             arrays[name] = values
     return arrays

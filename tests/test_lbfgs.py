@@ -8,6 +8,7 @@ import torch
 
 from losiko_torch.optimizers.interface import hold
 from losiko_torch.optimizers.lbfgs import LBFGS
+from losiko_torch.systems.record import ROW, SYSTEM
 
 WIDE = LBFGS(max_step=10.0)
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from small_database import NAMES, database, rattled, soap
 from test_calculator import crystalline, crystals, relative_error  # noqa: F401
-from test_index import scattered, unit, with_duplicates, with_near_duplicates
+from test_exact_search import scattered, unit, with_duplicates, with_near_duplicates
 from test_targets import problem, values
 
 from losiko_torch import EnvironmentDatabase, InputError, LosikoCalculator, relax, score

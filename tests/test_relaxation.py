@@ -355,7 +355,7 @@ def test_nelder_mead_is_a_yardstick():
         return judge(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("losiko_torch.relaxation.nelder_mead.judge", counted)
+        patch.setattr("losiko_torch.relaxation.one_by_one.judge", counted)
         (theirs,) = relax(start, water_database(), dtype="float64", optimizer="nelder-mead")
     assert theirs.converged
     assert theirs.n_steps == len(calls)

@@ -1,4 +1,4 @@
-"""The embedded database: sane molecules, and a cache that helps where it can and never harms."""
+"""The built-in database: sane molecules, and a cache that helps where it can and never harms."""
 
 import json
 from collections import defaultdict
@@ -10,7 +10,7 @@ from ase.build import molecule
 from ase.data import atomic_numbers, covalent_radii
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
-from losiko_torch.database import builtin as embedded
+from losiko_torch.database import builtin
 from losiko_torch.systems.geometry import bond_errors, rmsd
 
 
@@ -27,20 +27,18 @@ def tiny(tmp_path, monkeypatch):
         smiles=np.frombuffer(b"O\nC\nN", dtype=np.uint8),
         metadata=np.frombuffer(json.dumps({"title": "tiny"}).encode(), dtype=np.uint8),
     )
-    monkeypatch.setattr(embedded, "_archive", lambda: archive)
-    monkeypatch.setattr(
-        embedded, "PARAMETERS", {"r_cut": 3.0, "n_max": 3, "l_max": 2, "sigma": 0.3}
-    )
+    monkeypatch.setattr(builtin, "_archive", lambda: archive)
+    monkeypatch.setattr(builtin, "PARAMETERS", {"r_cut": 3.0, "n_max": 3, "l_max": 2, "sigma": 0.3})
     monkeypatch.setenv("LOSIKO_CACHE", str(tmp_path / "cache"))
-    embedded.default_database.cache_clear()
+    builtin.default_database.cache_clear()
     yield tmp_path / "cache"
-    embedded.default_database.cache_clear()
+    builtin.default_database.cache_clear()
 
 
 def fresh():
     """As at the start of another program."""
-    embedded.default_database.cache_clear()
-    return embedded.default_database()
+    builtin.default_database.cache_clear()
+    return builtin.default_database()
 
 
 def no_building(*arguments, **options):
@@ -59,7 +57,7 @@ def equal(one, other):
 
 
 def test_the_molecules_are_many_and_sane():
-    structures = list(embedded.embedded_structures())
+    structures = list(builtin.embedded_structures())
     assert len(structures) >= 5000
     assert all(atoms.info["smiles"] for atoms in structures)
     elements = set()
@@ -74,22 +72,22 @@ def test_the_molecules_are_many_and_sane():
         radii = covalent_radii[atoms.numbers]
         np.fill_diagonal(distances, np.inf)
         assert (distances / (radii[:, None] + radii)).min(axis=1).max() < 1.3
-    assert elements == set(embedded.ELEMENTS)
+    assert elements == set(builtin.ELEMENTS)
 
 
 def test_the_file_is_small():
-    assert embedded._archive().stat().st_size < 3_000_000
+    assert builtin._archive().stat().st_size < 3_000_000
 
 
 @pytest.mark.parametrize("start", [0, 200, 1000, 3000])
 def test_any_part_has_all_elements(start):
-    part = list(embedded.embedded_structures())[start : start + 200]
-    assert {symbol for atoms in part for symbol in atoms.symbols} == set(embedded.ELEMENTS)
+    part = list(builtin.embedded_structures())[start : start + 200]
+    assert {symbol for atoms in part for symbol in atoms.symbols} == set(builtin.ELEMENTS)
 
 
 def test_no_molecule_is_in_it_twice():
     seen = defaultdict(list)
-    for atoms in embedded.embedded_structures():
+    for atoms in builtin.embedded_structures():
         distances = np.sort(atoms.get_all_distances()[np.triu_indices(len(atoms), 1)])
         for other in seen[atoms.info["smiles"]]:
             assert np.sqrt(np.mean((distances - other) ** 2)) > 0.01
@@ -116,7 +114,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def without_the_kinds():
-    """Hydrocarbons and molecules of S and Cl of the embedded database, but for those to relax."""
+    """Hydrocarbons and molecules of S and Cl of the built-in database, but for those to relax."""
 
     def is_like(atoms):
         symbols = set(atoms.symbols)
@@ -126,7 +124,7 @@ def without_the_kinds():
 
     like = [
         atoms
-        for atoms in filter(is_like, embedded.embedded_structures())
+        for atoms in filter(is_like, builtin.embedded_structures())
         if atoms.info["smiles"] not in KINDS.values()
     ]
     soap = SOAP(species=["H", "C", "N", "O", "S", "Cl"], r_cut=3.0, n_max=4, l_max=4, sigma=0.3)
@@ -136,7 +134,7 @@ def without_the_kinds():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_of_molecule_relaxes_back_by_what_others_say_of_it(kind, without_the_kinds):
     (reference, *_) = (
-        atoms for atoms in embedded.embedded_structures() if atoms.info["smiles"] == KINDS[kind]
+        atoms for atoms in builtin.embedded_structures() if atoms.info["smiles"] == KINDS[kind]
     )
     distorted = reference.copy()
     distorted.rattle(0.1, seed=3)
@@ -147,7 +145,7 @@ def test_a_kind_of_molecule_relaxes_back_by_what_others_say_of_it(kind, without_
 
 
 def test_metadata_say_what_it_is():
-    metadata = embedded.embedded_metadata()
+    metadata = builtin.embedded_metadata()
     text = json.dumps(metadata).lower()
     for word in ("title", "licen"):
         assert word in text
@@ -161,7 +159,7 @@ def test_the_cache_is_written_once_and_used(tiny, monkeypatch):
     monkeypatch.setattr(EnvironmentDatabase, "build", no_building)
     assert equal(fresh(), made)
     assert path.stat().st_mtime_ns == written
-    assert embedded.default_database() is embedded.default_database()
+    assert builtin.default_database() is builtin.default_database()
 
 
 def test_it_serves_where_no_database_is_given(tiny):
@@ -201,23 +199,23 @@ def test_something_odd_in_place_of_the_cache_is_no_error(tiny):
 
 
 def test_whatever_changes_the_descriptors_changes_the_name(tiny, monkeypatch):
-    names = {embedded._fingerprint()}
-    monkeypatch.setitem(embedded.PARAMETERS, "sigma", 0.31)
-    names.add(embedded._fingerprint())
-    monkeypatch.setattr(embedded, "ELEMENTS", ("H", "C", "N", "O"))
-    names.add(embedded._fingerprint())
-    monkeypatch.setattr(embedded, "COMPONENTS", 100)
-    names.add(embedded._fingerprint())
-    monkeypatch.setattr(embedded.storage, "VERSION", embedded.storage.VERSION + 1)
-    names.add(embedded._fingerprint())
-    archive = embedded._archive()
+    names = {builtin._fingerprint()}
+    monkeypatch.setitem(builtin.PARAMETERS, "sigma", 0.31)
+    names.add(builtin._fingerprint())
+    monkeypatch.setattr(builtin, "ELEMENTS", ("H", "C", "N", "O"))
+    names.add(builtin._fingerprint())
+    monkeypatch.setattr(builtin, "COMPONENTS", 100)
+    names.add(builtin._fingerprint())
+    monkeypatch.setattr(builtin.storage, "VERSION", builtin.storage.VERSION + 1)
+    names.add(builtin._fingerprint())
+    archive = builtin._archive()
     archive.write_bytes(archive.read_bytes() + b"\0")
-    names.add(embedded._fingerprint())
+    names.add(builtin._fingerprint())
     assert len(names) == 6
 
 
 def test_elements_are_those_of_the_descriptor(tiny):
     made = fresh()
-    assert made.descriptor.species == tuple(atomic_numbers[s] for s in embedded.ELEMENTS)
+    assert made.descriptor.species == tuple(atomic_numbers[s] for s in builtin.ELEMENTS)
     assert made.metadata == {"title": "tiny"}
     assert [record["smiles"] for record in made.structures] == ["O", "C", "N"]

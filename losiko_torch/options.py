@@ -50,7 +50,9 @@ def options_of(record: Any) -> dict[str, Option]:
 
 def check_options(record: Any) -> None:
     """Check the values of a frozen settings record, and keep what the checks return."""
-    for name, declared in options_of(record).items():
-        value = getattr(record, name)
-        if declared.check is not None and value is not None:
-            object.__setattr__(record, name, declared.check(name, value))
+    for each in fields(record):
+        check, value = each.metadata["option"].check, getattr(record, each.name)
+        # None leaves an option out where it is the default; elsewhere it is a value like others.
+        left_out = value is None and each.default is None
+        if check is not None and not left_out:
+            object.__setattr__(record, each.name, check(each.name, value))

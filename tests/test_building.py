@@ -15,7 +15,7 @@ from ase.build import molecule
 from ase.collections import g2
 from safetensors import safe_open
 from small_database import NAMES, rattled, soap
-from test_protocol import Learned
+from test_descriptor_interface import Learned
 
 from losiko_torch import EnvironmentDatabase, InputError
 from losiko_torch.cli.app import main

@@ -10,13 +10,13 @@ from ase.build import bulk, fcc111, molecule
 from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from gradient_optimizers import GRADIENT_OPTIMIZERS
 from scipy.spatial.transform import Rotation
 
 from losiko_torch import SOAP, Batch, EnvironmentDatabase, LosikoCalculator, relax, score
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.targets.locally_linear import LocallyLinear
 from losiko_torch.loss.targets.nearest import Nearest
-from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS
 from losiko_torch.relaxation.coordinates import Coordinates
 
 SIZE = {"r_cut": 3.2, "n_max": 5, "l_max": 4, "sigma": 0.4, "smooth_width": 0.5, "periodic": True}
@@ -56,7 +56,7 @@ def test_gradient_by_rows_is_that_of_the_loss(database, target):
         [strained(crystals()["SiC"]), strained(slab, 0.02), strained(crystals()["Si cubic"])]
     )
     coordinates = Coordinates.moving_cell(batch, torch.ones_like(batch.positions))
-    matching = objective.match(objective.features(batch), batch.numbers)
+    matching = objective.search_at(batch).matching
     generator = torch.Generator().manual_seed(0)
     rows = coordinates.rows()
     strain = 0.05 * torch.randn(3, 9, 1, generator=generator).double()

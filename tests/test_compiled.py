@@ -19,7 +19,7 @@ from losiko_torch import (
     relax_iter,
 )
 from losiko_torch.accelerators import kernels_for
-from losiko_torch.descriptors.evaluation import Plain, look
+from losiko_torch.descriptors.evaluation import Plain, evaluation_of
 from losiko_torch.descriptors.soap.compiled import CompiledSoap
 from losiko_torch.loss import matching
 from losiko_torch.loss.objective import Objective
@@ -64,6 +64,10 @@ def described(structures, **changes):
     return SOAP(species=species, **parameters), Batch.from_atoms(structures)
 
 
+def surroundings(descriptor, batch, active=ALL_ATOMS):
+    return evaluation_of(descriptor, batch)(descriptor, batch, active)
+
+
 MOLECULES = [rattled(name) for name in ("CH3CONH2", "H2O", "C6H6", "N2")]
 CASES = {
     "molecules": (MOLECULES, {}),
@@ -88,9 +92,9 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_surroundings_are_those_of_autograd(name, centers):
     descriptor, batch = described(*CASES[name][:1], **CASES[name][1])
-    sight = ALL_ATOMS if centers is None else ActiveAtoms(torch.tensor(centers))
-    plain = [Plain(descriptor, batch, sight) for _ in range(2)]
-    ours = look(descriptor, batch, sight)
+    active = ALL_ATOMS if centers is None else ActiveAtoms(torch.tensor(centers))
+    plain = [Plain(descriptor, batch, active) for _ in range(2)]
+    ours = surroundings(descriptor, batch, active)
     assert isinstance(ours, CompiledSoap)
     p = plain[0].features()
     torch.testing.assert_close(ours.features(), p, rtol=0, atol=1e-11)
@@ -123,7 +127,7 @@ def test_a_broken_structure_stays_alone(broken):
     descriptor, batch = described(MOLECULES)
     spoiled = batch.copy()
     spoiled.positions[0, 0] = broken
-    one, other = (look(descriptor, each).features() for each in (batch, spoiled))
+    one, other = (surroundings(descriptor, each).features() for each in (batch, spoiled))
     others = batch.system_idx > 0
     assert torch.equal(one[others], other[others])
 
@@ -135,7 +139,7 @@ def test_threads_change_nothing():
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         try:
-            ours = look(descriptor, batch)
+            ours = surroundings(descriptor, batch)
             found.append([ours.features(), *ours.trace_back(ours.features().roll(1, 0))])
         finally:
             torch.set_num_threads(1)
@@ -242,11 +246,11 @@ def test_references_searched_again_are_those_of_a_new_search(target, weighed):
     batch = Batch.from_atoms([rattled("CH3CONH2"), rattled("C6H6")])
     there = batch.with_positions(batch.positions + 0.05 * torch.randn(batch.positions.shape))
     objective = Objective(made, target)
-    known = objective.match(objective.features(batch), batch.numbers)
+    known = objective.search_at(batch).matching
     stale = torch.arange(batch.n_atoms) % 3 > 0
     untouched = known.copy()
     found = objective.evaluate(there, known, stale=stale)
-    anew = objective.match(objective.features(there), there.numbers)
+    anew = objective.search_at(there).matching
     assert torch.equal(known.indices[stale].sort(1).values, anew.indices[stale].sort(1).values)
     assert torch.equal(known.indices[~stale], untouched.indices[~stale])
     everywhere = objective.evaluate(there, anew)
@@ -355,7 +359,7 @@ def test_functions_too_narrow_for_a_table_are_left_to_autograd(sigma):
     """Or the table is as good as they are."""
     made = {"rbf": "polynomial", "r_cut": 5.0, "sigma": sigma, "n_max": 6, "l_max": 3}
     descriptor, batch = described([rattled("H2O")], **made)
-    ours = look(descriptor, batch)
+    ours = surroundings(descriptor, batch)
     assert isinstance(ours, Plain) == (sigma == 0.03)
     plain = Plain(descriptor, batch, ALL_ATOMS).features()
     torch.testing.assert_close(ours.features(), plain, rtol=0, atol=1e-9)

@@ -20,6 +20,8 @@ from losiko_torch import (
     score,
 )
 from losiko_torch.batching import memory
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
 from losiko_torch.report.environment_map import environment_map
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -162,7 +164,7 @@ def test_map():
 
 def test_batches_that_fit(kernels):
     made = database().to("cuda")
-    assert memory.atoms_that_fit(made, 64, torch.float32) > 1000
+    assert memory.atoms_that_fit(Objective(made, LocallyLinear(64)), torch.float32) > 1000
     whole = relax(many(), made, dtype="float64")
     parts = relax(many(), made, dtype="float64", batch_atoms=20)
     assert_alike((whole, parts))

@@ -8,6 +8,7 @@ import torch
 
 from losiko_torch.optimizers.interface import hold
 from losiko_torch.optimizers.lbfgs import LBFGS
+from losiko_torch.systems.record import ROW, SYSTEM
 
 WIDE = LBFGS(max_step=10.0)
 
@@ -155,7 +156,7 @@ def test_kept_structures_go_on_unchanged():
     keep = torch.tensor([True, False, True, True, False])
     idx = torch.repeat_interleave(torch.arange(len(found)), sizes)
     state, _ = history[9]
-    kept = state.keep(keep, keep[idx])
+    kept = state.select({SYSTEM: keep, ROW: keep[idx]})
     new_idx = torch.repeat_interleave(torch.arange(3), sizes[keep])
     chosen = [problem for problem, stays in zip(found, keep, strict=True) if stays]
     for wanted, _ in history[10:]:

@@ -10,6 +10,9 @@ from small_database import database, rattled, soap
 from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax
 from losiko_torch.batching import memory as estimates
 from losiko_torch.batching.memory import atoms_that_fit, bytes_per_atom, check_neighbors
+from losiko_torch.database.element import Environments
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
 
 #: Peak of the process, in a fresh one: tools inside Python do not see what torch allocates.
 MEASURE = """
@@ -18,8 +21,9 @@ from pathlib import Path
 import torch
 from ase.collections import g2
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.relaxation.batch_loop import Finished, advance, begin
+from losiko_torch.relaxation.batch_loop import advance, begin
 from losiko_torch.relaxation.coordinates import Coordinates
+from losiko_torch.relaxation.finished import Finished
 from losiko_torch.batching.memory import bytes_per_atom
 from losiko_torch.loss.objective import Objective
 from losiko_torch.optimizers.lbfgs import LBFGS
@@ -32,7 +36,8 @@ soap = SOAP(species=elements, r_cut=3.0, n_max=8, l_max=6, sigma=0.3)
 molecules = [g2[name] for name in g2.names if set(g2[name].symbols) <= elements]
 database = EnvironmentDatabase.build(molecules, soap)
 molecules = [atoms for atoms in molecules if len(atoms) >= 10]
-alike = Objective(database, LocallyLinear()).restricted(torch.tensor([1, 6, 7, 8]))
+objective = Objective(database, LocallyLinear())
+alike = objective.restricted(torch.tensor([1, 6, 7, 8]))
 
 def memory(name):
     # Not ru_maxrss: that starts from the peak of the parent.
@@ -46,10 +51,10 @@ def run(n_atoms):
         structures[-1].rattle(0.05, seed=len(structures))
     batch = Batch.from_atoms(structures, torch.float32)
     rows = Coordinates.fixed_cell(batch, torch.ones_like(batch.positions))
-    ended, everyone = Finished.at_start(batch), torch.ones(batch.n_systems, dtype=torch.bool)
-    progress = begin(alike, rows, everyone, LBFGS())
-    while progress is not None:
-        progress, _ = advance(alike, progress, LBFGS(), 3, 0.02, ended)
+    finished, everyone = Finished.at_start(batch), torch.ones(batch.n_systems, dtype=torch.bool)
+    state = begin(alike, rows, everyone, LBFGS())
+    while state is not None:
+        state, _ = advance(alike, LBFGS(), state, 3, 0.02, finished)
     return batch.n_atoms
 
 run(10)
@@ -60,7 +65,7 @@ for wanted in (800, 1600):
     before = memory("VmRSS")
     n_atoms = run(wanted)
     growth = memory("VmHWM") - before
-    print(growth / (n_atoms * bytes_per_atom(database, 64, torch.float32)))
+    print(growth / (n_atoms * bytes_per_atom(objective, torch.float32)))
 """
 
 
@@ -74,10 +79,10 @@ def test_the_estimate_is_near_the_measured_peak():
 
 
 def need(n_neighbors=64, dtype=torch.float32, **changes):
-    made = EnvironmentDatabase.build(
-        rattled("CH3NO2"), SOAP(**{**soap().parameters_dict(), **changes})
-    )
-    return bytes_per_atom(made, n_neighbors, dtype)
+    # Of hydrogen there are more references than any neighbours asked for.
+    structures = [rattled("isobutane", seed) for seed in range(13)]
+    made = EnvironmentDatabase.build(structures, SOAP(**{**soap().parameters_dict(), **changes}))
+    return bytes_per_atom(Objective(made, LocallyLinear(n_neighbors)), dtype)
 
 
 def test_the_estimate_grows_with_everything_that_takes_memory():
@@ -91,13 +96,14 @@ def test_the_estimate_grows_with_everything_that_takes_memory():
 
 
 def test_a_batch_takes_a_share_of_the_memory_but_at_least_one_atom(monkeypatch):
-    each = bytes_per_atom(database(), 64, torch.float32)
+    objective = Objective(database(), LocallyLinear(64))
+    each = bytes_per_atom(objective, torch.float32)
     monkeypatch.setattr(estimates, "_free_memory", lambda: 400.0 * each)
-    assert atoms_that_fit(database(), 64, torch.float32) == int(400 * estimates.SHARE)
+    assert atoms_that_fit(objective, torch.float32) == int(400 * estimates.SHARE)
     monkeypatch.setattr(estimates, "_free_memory", lambda: 2.0**50)
-    assert atoms_that_fit(database(), 64, torch.float32) == int(estimates.CPU_LIMIT / each)
+    assert atoms_that_fit(objective, torch.float32) == int(estimates.CPU_LIMIT / each)
     monkeypatch.setattr(estimates, "_free_memory", lambda: 0.0)
-    assert atoms_that_fit(database(), 64, torch.float32) == 1
+    assert atoms_that_fit(objective, torch.float32) == 1
 
 
 def test_one_atom_at_a_time_is_enough_to_relax():
@@ -121,7 +127,9 @@ class _Nowhere:
 
 def test_more_references_than_fit_are_refused_beforehand(monkeypatch):
     monkeypatch.setattr(estimates, "_free_memory", lambda: 2.0**30)
-    cpu = torch.device("cpu")
-    check_neighbors(256, torch.float32, cpu)
+    number = torch.arange(12_000)
+    many = Environments(torch.ones(12_000, 1), torch.ones(1, 1), number, number)
+    database = EnvironmentDatabase(soap(), {1: many}, [])
+    check_neighbors(Objective(database, LocallyLinear(256)), torch.float32)
     with pytest.raises(InputError, match=r"12,000 references an atom take .* GiB"):
-        check_neighbors(12_000, torch.float32, cpu)
+        check_neighbors(Objective(database, LocallyLinear(12_000)), torch.float32)

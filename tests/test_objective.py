@@ -35,7 +35,7 @@ def crystal_database(**changes):
 def evaluated(objective, structures, matching=None):
     batch = Batch.from_atoms(structures)
     if matching is None:
-        matching = objective.match(objective.features(batch), batch.numbers)
+        matching = objective.search_at(batch).matching
     return batch, matching, objective.evaluate(batch, matching)
 
 
@@ -121,9 +121,10 @@ def test_restriction_to_the_elements_at_hand_changes_nothing():
 def test_fewer_references_than_neighbors():
     """Water alone has two hydrogens and one oxygen: the rest is filled up and weighs nothing."""
     objective = Objective(water_database(), LocallyLinear(5))
-    _, matching, found = evaluated(objective, [rattled("H2O"), rattled("H2O", 1)])
-    assert (matching.indices >= 0).sum(1).tolist() == [1, 2, 2] * 2
-    assert (found.weights[matching.indices < 0] == 0).all()
+    found = objective.search_at(Batch.from_atoms([rattled("H2O"), rattled("H2O", 1)]))
+    indices = found.matching.indices
+    assert (indices >= 0).sum(1).tolist() == [1, 2, 2] * 2
+    assert (found.weights[indices < 0] == 0).all()
     torch.testing.assert_close(found.weights.sum(1), torch.ones(6, dtype=torch.float64))
 
 
@@ -144,13 +145,13 @@ def test_projection_and_rest_make_the_whole_distance():
 def test_scoring_finds_what_evaluating_finds():
     objective = Objective(database(), LocallyLinear(8))
     batch, matching, found = evaluated(objective, [rattled("C2H6"), molecule("H2O")])
-    verdict = judge(objective, batch)
-    assert torch.equal(matching.indices, verdict.matching.indices)
-    torch.testing.assert_close(verdict.terms, found.distances)
-    torch.testing.assert_close(verdict.losses, found.loss)
-    torch.testing.assert_close(verdict.weights, found.weights)
-    assert (verdict.apart.diff(dim=1) >= 0).all()
-    matches = [each.matches for each in judgements(objective, verdict)]
+    judged = judge(objective, batch)
+    assert torch.equal(matching.indices, judged.matching.indices)
+    torch.testing.assert_close(judged.distances, found.distances)
+    torch.testing.assert_close(judged.losses, found.loss)
+    torch.testing.assert_close(judged.weights, objective.search_at(batch).weights)
+    assert (judged.apart.diff(dim=1) >= 0).all()
+    matches = [each.matches for each in judgements(objective, judged)]
     structure = np.concatenate([each.structure for each in matches])
     atom = np.concatenate([each.atom for each in matches])
     for row, number in enumerate(batch.numbers.tolist()):
@@ -160,7 +161,7 @@ def test_scoring_finds_what_evaluating_finds():
 
 
 @pytest.mark.parametrize("moved", [[], [0], [3, 20], "all", "cell"], ids=str)
-def test_a_verdict_renewed_is_the_verdict(moved):
+def test_a_renewed_judgement_is_that_made_anew(moved):
     """Only what can have changed is looked at again, and nothing is missed."""
     objective = Objective(crystal_database(smooth_width=1.0), LocallyLinear(8))
     start = Batch.from_atoms([crystal() * (2, 2, 2), rattled("CO2"), crystal(3)])
@@ -174,7 +175,7 @@ def test_a_verdict_renewed_is_the_verdict(moved):
         for row in rows:
             here.positions[row] += 0.3 * torch.randn(3, generator=generator).double()
     renewed, anew = judge(objective, here, before), judge(objective, here)
-    torch.testing.assert_close(renewed.terms, anew.terms)
+    torch.testing.assert_close(renewed.distances, anew.distances)
     torch.testing.assert_close(renewed.apart, anew.apart)
     assert torch.equal(renewed.matching.indices, anew.matching.indices)
-    assert ((renewed.terms != before.terms).sum() > 0) == (moved != [])
+    assert ((renewed.distances != before.distances).sum() > 0) == (moved != [])

@@ -8,12 +8,14 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms
 from ase.optimize import FIRE as AseFIRE
+from gradient_optimizers import GRADIENT_OPTIMIZERS
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.optimizers.fire import FIRE
 from losiko_torch.optimizers.interface import hold
-from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS
+from losiko_torch.optimizers.registry import make_optimizer
 from losiko_torch.systems.batch import sum_by_system
+from losiko_torch.systems.record import ROW, SYSTEM
 
 ORGANIC = ["CH4", "C2H6", "CH3OH", "CH3CH2OH", "H2CO", "H2O", "HCOOH", "CH3OCH3"]
 
@@ -126,7 +128,7 @@ def test_fire_steps_as_ases_does():
 
 @pytest.mark.parametrize("name", GRADIENT_OPTIMIZERS)
 def test_kept_structures_go_on_as_if_nothing_had_happened(name):
-    optimizer = GRADIENT_OPTIMIZERS[name]
+    optimizer = make_optimizer(name)
     sizes = torch.tensor([2, 3, 1, 4])
     idx = torch.repeat_interleave(torch.arange(4), sizes)
     stiffness = torch.tensor(Springs.stiffness)
@@ -143,7 +145,7 @@ def test_kept_structures_go_on_as_if_nothing_had_happened(name):
         state = advance(state, idx, 4, step == 0)
     systems = torch.tensor([False, True, False, True])
     atoms = systems[idx]
-    kept, kept_idx = state.keep(systems, atoms), torch.tensor([0] * 3 + [1] * 4)
+    kept, kept_idx = state.select({SYSTEM: systems, ROW: atoms}), torch.tensor([0] * 3 + [1] * 4)
     for _ in range(6):
         state, kept = advance(state, idx, 4, False), advance(kept, kept_idx, 2, False)
         torch.testing.assert_close(kept.trial, state.trial[atoms], rtol=0, atol=1e-13)
@@ -151,7 +153,7 @@ def test_kept_structures_go_on_as_if_nothing_had_happened(name):
 
 @pytest.mark.parametrize("name", GRADIENT_OPTIMIZERS)
 def test_held_structures_are_evaluated_where_they_are(name):
-    optimizer = GRADIENT_OPTIMIZERS[name]
+    optimizer = make_optimizer(name)
     idx = torch.tensor([0, 0, 1])
     start = torch.ones(3, 3, dtype=torch.float64)
     state = optimizer.init(start, 2)
@@ -166,7 +168,7 @@ def test_held_structures_are_evaluated_where_they_are(name):
 
 @pytest.mark.parametrize("name", GRADIENT_OPTIMIZERS)
 def test_no_atom_goes_farther_than_allowed_in_a_step(name):
-    optimizer = GRADIENT_OPTIMIZERS[name]
+    optimizer = make_optimizer(name)
     start = torch.zeros(4, 3, dtype=torch.float64)
     idx, fresh = torch.tensor([0, 0, 1, 1]), torch.ones(2, dtype=torch.bool)
     gradient = torch.full_like(start, 1e6)

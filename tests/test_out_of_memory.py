@@ -2,22 +2,19 @@
 
 import warnings
 import weakref
-from inspect import signature
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from losiko_torch.relaxation.groups import relax_group
 from small_database import database, rattled
 
 from losiko_torch import Stage, relax, score
-from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.in_flight import Capacity, InFlight, flow
 from losiko_torch.loss.judge import judge
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.settings import Similarity
-from losiko_torch.relaxation.settings import Method
-from losiko_torch.systems.selection import every_atom
+from losiko_torch.relaxation.relaxer import Relaxer
+from losiko_torch.relaxation.settings import Settings
 
 NAMES = ["CH3OH", "HCOOH", "H2CO", "CH3CHO", "CH3CH2OH", "HCOOCH3", "CH3OCH3", "CH3COOH"]
 EXACT = {"dtype": "float64"}
@@ -77,20 +74,18 @@ def test_the_batch_is_halved_until_it_fits(error, scarce):
 
 def test_what_was_found_is_reported_and_kept(scarce):
     tried = scarce(20)
-    how = signature(relax).parameters
-    method = Method.make(**{name: how[name].default for name in signature(Method.make).parameters})
-    similarity = Similarity.make("locally-linear", None, None, 1.0, None)
-    work = Evaluator.make(database(), similarity, None, "float64", 40)
-    items = [work.prepare(atoms, every_atom) for atoms in molecules()]
+    relaxer = Relaxer.make(molecules(), database(), Settings(batch_atoms=40, **EXACT))
+    (shard,) = relaxer.shards(molecules())
     told = []
     with pytest.warns(UserWarning, match="going on with"):
-        relaxed = relax_group(items, work, method, 40, told.append)
+        relaxed = relaxer.relax(shard, told.append)
     assert relaxed.batch_atoms < 20
-    assert sum(told) == len(items)
+    assert sum(told) == len(NAMES)
     tried.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        again = relax_group(items, work, method, relaxed.batch_atoms, told.append)
+        smaller = replace(relaxer, batch_atoms=relaxed.batch_atoms)
+        again = smaller.relax(shard, told.append)
     assert max(tried) <= relaxed.batch_atoms
     assert_same(relaxed.results, again.results)
 
@@ -177,7 +172,7 @@ def test_scores_too(monkeypatch):
             raise MemoryError
         return judge(objective, batch, since)
 
-    monkeypatch.setattr("losiko_torch.batching.evaluator.judge", bounded)
+    monkeypatch.setattr("losiko_torch.batching.score.judge", bounded)
     with pytest.warns(UserWarning, match="out of memory"):
         scores = score(molecules(), database(), **EXACT)
     assert [found.problem is None for found in scores] == [len(a) <= 8 for a in molecules()]

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from small_database import NAMES, database, rattled, soap
 from test_calculator import crystalline, crystals, relative_error  # noqa: F401
-from test_index import scattered, unit, with_duplicates, with_near_duplicates
-from test_targets import prepare, problem, values
+from test_exact_search import scattered, unit, with_duplicates, with_near_duplicates
+from test_targets import problem, values
 
 from losiko_torch import EnvironmentDatabase, InputError, LosikoCalculator, relax, score
 from losiko_torch.cli import main
@@ -144,8 +144,9 @@ def minimum(p, z, inverse, reg):
 @pytest.mark.parametrize("reg", [1e-3, 0.1])
 def test_locally_linear_is_the_minimum_of_its_definition(k, reg):
     p, references, indices = problem(k=k)
-    inverse = 1 / (0.1 + 3 * torch.rand(indices.shape, dtype=p.dtype))
-    found = values(LocallyLinear(k, reg), p, references, indices, inverse)
+    weight = 0.1 + 3 * torch.rand(len(references), dtype=p.dtype)
+    found = values(LocallyLinear(k, reg), p, references, indices, weight)
+    inverse = 1 / weight[indices]
     for row in range(len(p)):
         loss, weights = minimum(
             p[row].numpy(), references[indices[row]].numpy(), inverse[row].numpy(), reg
@@ -158,7 +159,7 @@ def test_locally_linear_is_the_minimum_of_its_definition(k, reg):
 def test_weights_of_one_change_nothing(target):
     p, references, indices = problem(k=target.n_neighbors)
     plain = values(target, p, references, indices)
-    found = values(target, p, references, indices, torch.ones_like(indices, dtype=p.dtype))
+    found = values(target, p, references, indices, torch.ones(len(references)))
     for one, other in zip(plain, found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
 
@@ -166,28 +167,31 @@ def test_weights_of_one_change_nothing(target):
 @pytest.mark.parametrize("target", [LocallyLinear(5), LocallyLinear(5, 0.3), LocallyLinear(30)])
 def test_gradient_is_the_derivative(target):
     p, references, indices = problem(k=target.n_neighbors)
-    inverse = 1 / (0.1 + 3 * torch.rand(indices.shape, dtype=p.dtype))
-    prepared, rows = prepare(target, references, indices, p.dtype)
+    weight = 0.1 + 3 * torch.rand(len(references), dtype=p.dtype)
 
     def at(p):
-        return target.evaluate(p, references, indices, prepared, rows, inverse)
+        return values(target, p, references, indices, weight)
 
     found, step = at(p), 1e-5
     way = torch.randn_like(p)
     slope = (at(p + step * way).loss - at(p - step * way).loss) / (2 * step)
-    torch.testing.assert_close((found.gradient * way).sum(1), slope, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close((found.slope * way).sum(1), slope, rtol=1e-6, atol=1e-8)
 
 
 def test_a_heavier_reference_enters_more_strongly():
     """The sign is free: an affine combination may lean away from a reference."""
     p, references, indices = problem(k=8)
-    inverse = torch.ones_like(indices, dtype=p.dtype)
-    before = values(LocallyLinear(8, 0.1), p, references, indices, inverse)
-    inverse[:, 3] = 1e-3
-    after = values(LocallyLinear(8, 0.1), p, references, indices, inverse)
-    assert (after.weights[:, 3].abs() > before.weights[:, 3].abs()).all()
-    assert (after.weights[:, 3] * before.weights[:, 3] > 0).all()
-    assert (after.loss <= before.loss).all()
+    target, even = LocallyLinear(8, 0.1), torch.ones(len(references), dtype=p.dtype)
+    for atom in range(len(p)):
+        weight = even.clone()
+        weight[indices[atom, 3]] = 1e3
+        before, after = (
+            values(target, p[atom, None], references, indices[atom, None], each)
+            for each in (even, weight)
+        )
+        assert after.weights[0, 3].abs() > before.weights[0, 3].abs()
+        assert after.weights[0, 3] * before.weights[0, 3] > 0
+        assert after.loss <= before.loss
 
 
 # --- databases
@@ -478,13 +482,12 @@ def test_a_batch_is_its_structures():
     made = Objective(database().weighted(np.arange(len(NAMES)) % 3), LocallyLinear(40))
     structures = [rattled(name, seed) for seed, name in enumerate(NAMES[:12])]
     batch = Batch.from_atoms(structures)
-    matching = made.match(made.features(batch), batch.numbers)
-    together = made.evaluate(batch, matching)
+    together = made.evaluate(batch, made.search_at(batch).matching)
     parts = together.gradient.split([len(atoms) for atoms in structures])
     for place, atoms in enumerate(structures):
         alone = Batch.from_atoms(atoms)
         part = made.restricted(alone.numbers)
-        found = part.evaluate(alone, part.match(part.features(alone), alone.numbers))
+        found = part.evaluate(alone, part.search_at(alone).matching)
         torch.testing.assert_close(found.loss, together.loss[place : place + 1], rtol=1e-9, atol=0)
         torch.testing.assert_close(found.gradient, parts[place], rtol=0, atol=1e-9)
 

@@ -105,8 +105,7 @@ def test_converged_means_a_small_gradient():
     for result in results:
         assert result.converged
         batch = Batch.from_atoms(result.atoms)
-        matching = objective.match(objective.features(batch), batch.numbers)
-        gradient = objective.evaluate(batch, matching).gradient
+        gradient = objective.evaluate(batch, objective.search_at(batch).matching).gradient
         large += bool(gradient.norm(dim=1).max() > 0.005 * (1 + 1e-6))
     assert large <= 1
 
@@ -356,7 +355,7 @@ def test_nelder_mead_is_a_yardstick():
         return judge(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("losiko_torch.relaxation.nelder_mead.judge", counted)
+        patch.setattr("losiko_torch.relaxation.one_by_one.judge", counted)
         (theirs,) = relax(start, water_database(), dtype="float64", optimizer="nelder-mead")
     assert theirs.converged
     assert theirs.n_steps == len(calls)

@@ -43,8 +43,8 @@ def test_loss_and_gradient_are_equal(target):
     objective = Objective(database, target)
     restricted = objective.restricted(batch.numbers)
     assert restricted.database.descriptor.species == (1, 6, 8)
-    full = objective.evaluate(batch, objective.match(objective.features(batch), batch.numbers))
-    features = restricted.features(batch)
-    part = restricted.evaluate(batch, restricted.match(features, batch.numbers))
+    full, part = (
+        each.evaluate(batch, each.search_at(batch).matching) for each in (objective, restricted)
+    )
     torch.testing.assert_close(part.loss, full.loss, rtol=0, atol=1e-12)
     torch.testing.assert_close(part.gradient, full.gradient, rtol=0, atol=1e-12)

@@ -6,6 +6,7 @@ import torch
 from ase.build import bulk, fcc111, molecule
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from gradient_optimizers import GRADIENT_OPTIMIZERS
 
 from losiko_torch import (
     SOAP,
@@ -16,8 +17,9 @@ from losiko_torch import (
     annealed,
     relax,
 )
-from losiko_torch.optimizers.registry import GRADIENT_OPTIMIZERS, OPTIMIZERS
-from losiko_torch.relaxation.coordinates import Coordinates, StrainFilter
+from losiko_torch.optimizers.registry import OPTIMIZERS
+from losiko_torch.relaxation.coordinates import Coordinates
+from losiko_torch.relaxation.strain import StrainFilter
 
 EXACT = {"dtype": "float64", "cell": True, "targets": "nearest", "fmax": 1e-5}
 
@@ -151,14 +153,18 @@ def test_ases_filter_ends_at_the_same_loss(database, here, there):
     assert result.atoms.get_volume() == pytest.approx(through_ase.get_volume(), rel=1e-4)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_every_optimizer_moves_cells_and_stands_noise(database, optimizer):
     start = bulk("Si", "diamond", a=5.6)
     start.rattle(0.03, seed=1)
     options = {"cell": True, "targets": "nearest", "dtype": "float64", "optimizer": optimizer}
-    options["fmax"] = None if optimizer == "nelder-mead" else 1e-3
-    (plain,) = relax(start, database, max_steps=1500, **options)
-    (shaken,) = relax(start, database, max_steps=1500, noise=(0.005, 0.6), **options)
+    if optimizer == "nelder-mead":
+        # Rounding, other on every processor, decides how many it takes: 1,700 on one of them.
+        options["max_steps"] = 3500
+    else:
+        options |= {"max_steps": 1500, "fmax": 1e-3}
+    (plain,) = relax(start, database, **options)
+    (shaken,) = relax(start, database, noise=(0.005, 0.6), **options)
     for result in (plain, shaken):
         assert result.converged
         assert result.loss < 0.01 * result.start_loss

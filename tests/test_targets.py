@@ -27,21 +27,22 @@ def problem(n=6, k=5, r=12, seed=0, spread=0.3):
     return units(n), references, indices
 
 
-def prepare(target, references, indices, dtype):
-    """What a target keeps of references (N, r) that are their own components, and its rows."""
+def cached(target, references, indices, dtype, weight=None):
+    """References (N, r) that are their own components, and what a target keeps of them."""
     n, k = indices.shape
-    own = Environments(
-        references, torch.eye(references.shape[1]), *2 * [torch.arange(len(references))]
-    )
-    prepared = target.room(n, k, references.shape[1], references.new_empty(0, dtype=dtype))
-    rows = torch.arange(n)
-    target.write(prepared, rows, own, indices, torch.ones_like(indices, dtype=torch.bool))
-    return prepared, rows
+    number, r = torch.arange(len(references)), references.shape[1]
+    own = Environments(references, torch.eye(r), number, number, weight)
+    cache = target.allocate(n, k, r, references.new_empty(0, dtype=dtype))
+    every = torch.ones_like(indices, dtype=torch.bool)
+    target.update(cache, torch.arange(n), own, indices, every)
+    return own, cache
 
 
-def values(target, p, references, indices, inverse=None):
-    prepared, rows = prepare(target, references, indices, p.dtype)
-    return target.evaluate(p, references.to(p.dtype), indices, prepared, rows, inverse)
+def values(target, p, references, indices, weight=None):
+    """Values of a target for references, of some ``weight`` (N,), that leave nothing over of p."""
+    own, cache = cached(target, references, indices, p.dtype, weight)
+    rows, rest = torch.arange(len(p)), p.new_zeros(len(p))
+    return target.evaluate(p, rest, own, indices, cache, rows)
 
 
 def minimum(p, z, reg):
@@ -73,7 +74,7 @@ def test_locally_linear_is_the_minimum_of_its_definition(k, reg):
 )
 def test_gradient_is_the_derivative(target):
     p, references, indices = problem(k=target.n_neighbors)
-    gradient = values(target, p, references, indices).gradient
+    gradient = values(target, p, references, indices).slope
     step = 1e-5
     for column in range(p.shape[1]):
         shift = torch.zeros_like(p)
@@ -91,16 +92,17 @@ def test_the_order_of_references_does_not_matter(target):
     one = values(target, p, references, indices)
     other = values(target, p, references, indices[:, order])
     torch.testing.assert_close(one.loss, other.loss, rtol=1e-9, atol=1e-14)
-    torch.testing.assert_close(one.gradient, other.gradient, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(one.slope, other.slope, rtol=1e-8, atol=1e-10)
     torch.testing.assert_close(one.weights[:, order], other.weights, rtol=1e-6, atol=1e-7)
 
 
 def test_one_neighbor_is_the_nearest_apart_from_the_ridge():
     p, references, indices = problem(k=1)
-    apart = p - prepare(Nearest(), references, indices, p.dtype)[0]
+    _, (points, _) = cached(Nearest(), references, indices, p.dtype)
+    apart = p - points
     linear = values(LocallyLinear(1, 1e-3), p, references, indices)
     torch.testing.assert_close(linear.loss, 1.001 * apart.square().sum(1))
-    torch.testing.assert_close(linear.gradient, 2.002 * apart)
+    torch.testing.assert_close(linear.slope, 2.002 * apart)
     torch.testing.assert_close(linear.weights, torch.ones(len(p), 1, dtype=p.dtype))
 
 
@@ -126,7 +128,7 @@ def test_all_references_equal_to_the_descriptor_leave_nothing(k, dtype):
         references = p.expand(k, -1).contiguous()
         found = values(LocallyLinear(k), p, references, torch.arange(k)[None])
         assert 0 <= float(found.loss) <= 20 * torch.finfo(dtype).eps
-        assert found.gradient.norm() <= 1e-4 if dtype == torch.float32 else 1e-10
+        assert found.slope.norm() <= 1e-4 if dtype == torch.float32 else 1e-10
         assert torch.isfinite(found.weights).all()
         assert found.weights.abs().max() <= 2
 
@@ -138,8 +140,8 @@ def test_a_descriptor_equal_to_a_reference_takes_it(dtype):
     found = values(LocallyLinear(5, 1e-6), p, references.to(dtype), indices)
     assert found.loss.max() < 1e-5
     assert found.weights.argmax(1).tolist() == [2] * len(p)
-    nearest = prepare(Nearest(), references, indices[:, 2:3], dtype)[0]
-    assert torch.equal(nearest, p)
+    _, (points, _) = cached(Nearest(), references, indices[:, 2:3], dtype)
+    assert torch.equal(points, p)
 
 
 def test_blocks_of_any_size_give_the_same(monkeypatch):

@@ -35,6 +35,8 @@ from losiko_torch.descriptors.interface import (
     species_of,
     summary_of,
 )
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.targets.locally_linear import LocallyLinear
 from losiko_torch.report.environment_map import environment_map
 from losiko_torch.systems.active import ActiveAtoms
 from losiko_torch.systems.neighbors import find_pairs
@@ -321,8 +323,9 @@ def test_memory_is_told_or_guessed(monkeypatch):
     module.cutoff = 10.0
     assert unknown < bytes_of(module, 14, 4) < bytes_of(module, 140, 4)
     for kind in DESCRIPTORS:
-        assert 0 < bytes_per_atom(made(kind), 64, torch.float32) < 2**22
-        assert atoms_that_fit(made(kind), 64, torch.float32) > 100
+        objective = Objective(made(kind), LocallyLinear(64))
+        assert 0 < bytes_per_atom(objective, torch.float32) < 2**22
+        assert atoms_that_fit(objective, torch.float32) > 100
 
 
 # --- what it may not be

@@ -1,4 +1,4 @@
-"""Laws of pairs with a skin: never stale, seldom made anew, and who can change at all."""
+"""Laws of Verlet lists: never stale, seldom made anew, and which atoms can change at all."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from ase.build import bulk, fcc111, molecule
 
 from losiko_torch import SOAP, Batch
 from losiko_torch.relaxation.coordinates import Coordinates
+from losiko_torch.systems import verlet_list
 from losiko_torch.systems.neighbors import find_pairs
 from losiko_torch.systems.verlet_list import SKIN, VerletList
 
@@ -73,8 +74,6 @@ def test_a_squeezed_cell_is_noticed_though_no_atom_moves_in_it():
 
 
 def test_made_anew_only_when_atoms_moved_enough(monkeypatch):
-    from losiko_torch.systems import verlet_list as neighbor_list
-
     batch = Batch.from_atoms(structures())
     lists = VerletList.make(batch, all_moving(batch), CUTOFF, periodic=True)
     searched = []
@@ -83,7 +82,7 @@ def test_made_anew_only_when_atoms_moved_enough(monkeypatch):
         searched.append(batch.n_systems)
         return find_pairs(batch, *arguments)
 
-    monkeypatch.setattr(neighbor_list, "find_pairs", counted)
+    monkeypatch.setattr(verlet_list, "find_pairs", counted)
     near = batch.positions.clone()
     near[:, 0] += 0.49 * SKIN
     assert lists.at(batch.with_positions(near)) is lists

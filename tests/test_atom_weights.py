@@ -65,7 +65,7 @@ def test_weights_of_one_change_nothing(targets):
 def test_the_loss_and_its_gradient_are_linear_in_the_weights():
     batch = Batch.from_atoms([rattled("CH3OH"), rattled("C2H6")])
     objective = Objective(database(), LocallyLinear(8))
-    matching = objective.match(objective.features(batch), batch.numbers)
+    matching = objective.search_at(batch).matching
     generator = torch.Generator().manual_seed(0)
     one, other = torch.rand(2, batch.n_atoms, generator=generator, dtype=torch.float64)
 

@@ -12,7 +12,8 @@ from test_calculator import relative_error
 from losiko_torch import EnvironmentDatabase, InputError, LosikoCalculator, relax, score
 from losiko_torch.cli import main
 from losiko_torch.database.defaults import CRYSTALS, MOLECULES
-from losiko_torch.loss.settings import Similarity, kernel_form
+from losiko_torch.loss.kernel import kernel_form
+from losiko_torch.loss.settings import LossSettings
 from losiko_torch.loss.targets.locally_linear import LocallyLinear
 from losiko_torch.loss.targets.nearest import Nearest
 
@@ -97,16 +98,17 @@ def test_relaxation_lowers_the_loss_of_the_degree(targets):
 @pytest.mark.parametrize("degree", [0, -1, np.nan, np.inf, "two", True, None])
 def test_other_degrees_are_refused(degree):
     with pytest.raises(InputError, match=f"degree must be positive, not {degree}"):
-        Similarity.make(degree=degree)
+        LossSettings(degree=degree)
 
 
-def test_arguments_make_a_similarity():
-    assert Similarity.make() == Similarity() == Similarity("locally-linear", None, None, 1.0, {})
-    assert Similarity().target(MOLECULES) == LocallyLinear(64, 1e-3)
-    assert Similarity().target(CRYSTALS) == LocallyLinear(32, 0.3)
-    assert Similarity(n_neighbors=5).target(CRYSTALS) == LocallyLinear(5, 0.3)
-    made = Similarity.make("nearest", degree=2, weights={"O": 3})
-    assert made == Similarity("nearest", degree=2.0, factors={8: 3.0})
+def test_arguments_make_settings_of_the_loss():
+    assert LossSettings() == LossSettings("locally-linear", None, None, 1.0, None)
+    assert LossSettings().factors == {}
+    assert LossSettings().target(MOLECULES) == LocallyLinear(64, 1e-3)
+    assert LossSettings().target(CRYSTALS) == LocallyLinear(32, 0.3)
+    assert LossSettings(n_neighbors=5).target(CRYSTALS) == LocallyLinear(5, 0.3)
+    made = LossSettings("nearest", degree=2, weights={"O": 3})
+    assert (made.degree, made.factors) == (2.0, {8: 3.0})
     assert made.target(CRYSTALS) == Nearest()
 
 
@@ -127,6 +129,6 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert back.info["losiko_loss"] == pytest.approx(wanted.loss, rel=1e-6)
     capsys.readouterr()
     assert run("score", *line, "0") == 2
-    assert "0.0 is not larger than 0" in capsys.readouterr().err
+    assert "degree must be positive, not 0.0" in capsys.readouterr().err
     assert run("score", *line, "inf") == 2
     assert "degree must be positive, not inf" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 from small_database import NAMES, PARAMETERS, database, rattled, soap
 
 from losiko_torch import ACSF, SOAP, EnvironmentDatabase, InputError, score
-from losiko_torch.database.curate import union as combining
+from losiko_torch.database.curate import union
 from losiko_torch.database.curate.union import united
 
 MOLECULES = [rattled(name, seed) for seed, name in enumerate(NAMES[:24])]
@@ -113,11 +113,11 @@ def test_a_rare_reference_is_not_lost(monkeypatch):
     rare, eye = torch.eye(41)[-1:], torch.eye(41)
     parts = [vectors[:300], rare, vectors[300:]], [eye, eye, eye.flip(1)]
     parts[0][2] = parts[0][2].flip(1)
-    found, _ = combining._in_one_basis(*parts, 20)
+    found, _ = union._in_one_basis(*parts, 20)
     assert found[300].norm() < 0.5
-    monkeypatch.setattr(combining, "SAMPLE", 30)
-    monkeypatch.setattr(combining, "AT_ONCE", 70)
-    found, basis = combining._in_one_basis(*parts, 20)
+    monkeypatch.setattr(union, "SAMPLE", 30)
+    monkeypatch.setattr(union, "AT_ONCE", 70)
+    found, basis = union._in_one_basis(*parts, 20)
     assert basis.shape == (41, 20)
     assert found[300].norm() > 0.95
     whole = torch.cat([vectors[:300], rare, vectors[300:]])

@@ -88,10 +88,11 @@ class Tether:
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         fractions = batch.arrays[self.name].to(batch.positions.dtype)
-        anchors = (fractions[:, None, :] @ batch.cells[batch.system_idx]).squeeze(1)
         tethered = ~fractions.isnan().any(1, keepdim=True)
-        # Zeros before the difference: NaN would turn its gradient into NaN too.
-        away = torch.where(tethered, batch.positions, 0) - torch.where(tethered, anchors, 0)
+        # Zeros from the first: a NaN would turn gradients into NaN too.
+        fractions = torch.where(tethered, fractions, 0)
+        anchors = (fractions[:, None, :] @ batch.cells[batch.system_idx]).squeeze(1)
+        away = torch.where(tethered, batch.positions - anchors, 0)
         values = self.stiffness / 2 * away.square().sum(1)
         return sum_by_system(values, batch.system_idx, batch.n_systems)
 

@@ -7,6 +7,7 @@ The anchors a_i keep their place within the cell: a strain of the cell moves the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -45,7 +46,8 @@ class Tether:
     to: str | np.ndarray | Sequence[np.ndarray] | None = None
 
     def __post_init__(self) -> None:
-        positive("the stiffness of the tether", self.stiffness)
+        stiffness = positive("the stiffness of the tether", self.stiffness)
+        object.__setattr__(self, "stiffness", stiffness)
         if self.to is None or isinstance(self.to, str):
             return
         if isinstance(self.to, (list, tuple)) and all(np.ndim(each) == 2 for each in self.to):
@@ -99,10 +101,16 @@ class Tether:
     def identity(self) -> dict[str, Any]:
         to: Any = self.to
         if isinstance(self.to, list):
-            to = [each.tolist() for each in self.to]
+            to = [_listed(each) for each in self.to]
         elif isinstance(self.to, np.ndarray):
-            to = self.to.tolist()
+            to = _listed(self.to)
         return {"name": self.name, "stiffness": self.stiffness, "to": to}
+
+
+def _listed(positions: np.ndarray) -> list[list[float | None]]:
+    """Return positions (n, 3) as lists, None where there is no anchor: JSON has no NaN."""
+    rows = positions.tolist()
+    return [[None if math.isnan(number) else number for number in row] for row in rows]
 
 
 def _positions(given: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -20,7 +20,9 @@ class Option:
         check: Function from the option's name and a value to the value as it is kept; it raises
             ``InputError`` for a value that makes no sense. None takes any value.
         panel: Panel of the command line's help.
-        metavar: Form of the value on the command line.
+        metavar: Form of the value on the command line. None shows the choices.
+        choices: Names to choose from, iterated over as late as the help is made: packages that
+            bring choices of their own import this one.
         shown: Default as the help shows it. None shows the default itself, "" shows none.
         flag: Name on the command line, where it is not that of the field.
         text: Type of the command line's value, and how it becomes the option's value. None leaves
@@ -32,6 +34,7 @@ class Option:
     check: Callable[[str, Any], Any] | None = None
     panel: str = HOW
     metavar: str | None = None
+    choices: Iterable[str] = ()
     shown: str | None = None
     flag: str | None = None
     text: Any = None

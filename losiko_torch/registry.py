@@ -37,7 +37,13 @@ class Registry:
     @cached_property
     def choices(self) -> dict[str, Any]:
         """Choices by name, in order."""
-        found = {choice.name: choice for choice in self._found()}
+        found: dict[str, Any] = {}
+        for choice in self._found():
+            if choice.name in found:
+                raise InputError(
+                    f"{self.kind} '{choice.name}' comes from two packages: remove one of them"
+                )
+            found[choice.name] = choice
         first = {name: found.pop(name) for name in self.order}
         return first | dict(sorted(found.items()))
 

@@ -76,7 +76,8 @@ def _parameter(name: str, declared: Option, panel: str | None = None) -> inspect
         default: Any = False
     else:
         shown = declared.shown if declared.shown is not None else False
-        option = typer.Option(flag, metavar=declared.metavar, show_default=shown, **facts)
+        metavar = declared.metavar or "|".join(declared.choices) or None
+        option = typer.Option(flag, metavar=metavar, show_default=shown, **facts)
         kind, default = Annotated[declared.text | None, option], None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 

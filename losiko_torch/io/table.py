@@ -77,12 +77,15 @@ def _row(result: Result, offset: int | None) -> dict:
             "largest_distance": float(distances[worst]),
             "worst_atom": worst,
             "worst_element": atoms.symbols[worst],
+            "nearest_structure": _nearest(result.matches.structure),
+            "nearest_atom": _nearest(result.matches.atom),
         }
-        # A target may use no references.
-        if result.matches.structure.shape[1]:
-            row["nearest_structure"] = result.matches.structure[:, 0]
-            row["nearest_atom"] = result.matches.atom[:, 0]
     return row
+
+
+def _nearest(numbers: np.ndarray) -> np.ndarray:
+    """Return the first column of numbers (n, k); -1 where a target searches no references."""
+    return numbers[:, 0] if numbers.shape[1] else np.full(len(numbers), -1)
 
 
 def _finite(value: float) -> float | None:

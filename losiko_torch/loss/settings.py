@@ -12,7 +12,7 @@ from losiko_torch.checks import positive, whole
 from losiko_torch.database.defaults import MOLECULES, Defaults
 from losiko_torch.errors import InputError
 from losiko_torch.loss.targets.interface import Target
-from losiko_torch.loss.targets.registry import make_target
+from losiko_torch.loss.targets.registry import TARGETS, make_target
 from losiko_torch.loss.terms.interface import Term, checked_terms
 from losiko_torch.options import WHERE, check_options, option
 from losiko_torch.systems.atom_weights import element_factors
@@ -55,7 +55,7 @@ class TargetSettings:
     targets: str | Target = option(
         "locally-linear",
         "Target of an atom: its nearest reference, or the best combination of the nearest ones.",
-        metavar="nearest|locally-linear",
+        choices=TARGETS,
         text=str,
     )
     n_neighbors: int | None = option(
@@ -177,4 +177,8 @@ def identity_of(value: Any) -> Any:
     if isinstance(value, Callable):  # type: ignore[arg-type]
         name = getattr(value, "__qualname__", type(value).__qualname__)
         return f"{getattr(value, '__module__', '')}.{name}"
+    kind = type(value)
+    if kind.__repr__ is object.__repr__:
+        # Its text would tell where it lies in memory.
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", **identity_of(vars(value))}
     return str(value)

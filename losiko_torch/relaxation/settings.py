@@ -84,7 +84,7 @@ class Settings(LossSettings):
     optimizer: str | Optimizer | DirectSearch = option(
         "lbfgs",
         "All work on many structures at once but Nelder-Mead, a slow yardstick.",
-        metavar="|".join(OPTIMIZERS.choices),
+        choices=OPTIMIZERS,
         text=str,
     )
     max_steps: int | None = option(

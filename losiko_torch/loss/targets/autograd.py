@@ -35,7 +35,8 @@ class AutogradTarget:
     Attributes:
         function: From descriptors p, shape (n, r), and the references of each, shape (n, k, r),
             both in the principal components of one element, to f, shape (n,). What the components
-            leave over of |p|^2, the rest, is added, so that f = |p - z_1|^2 is exact.
+            leave over of |p|^2, the rest, is added, so that f = |p - z_1|^2 is exact. Weights of
+            references decide which are nearest, and do not enter F.
         n_neighbors: References of each atom, fewer where an element has fewer.
 
     Raises:
@@ -48,7 +49,7 @@ class AutogradTarget:
     n_neighbors: int = 1
 
     def __post_init__(self) -> None:
-        whole("n_neighbors", self.n_neighbors)
+        object.__setattr__(self, "n_neighbors", whole("n_neighbors", self.n_neighbors))
         if not callable(self.function):
             raise InputError(f"a target needs a function, not {self.function!r}")
 

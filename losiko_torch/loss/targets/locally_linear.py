@@ -51,8 +51,8 @@ class LocallyLinear:
     reg: float = MOLECULES.reg
 
     def __post_init__(self) -> None:
-        whole("n_neighbors", self.n_neighbors)
-        positive("reg", self.reg)
+        object.__setattr__(self, "n_neighbors", whole("n_neighbors", self.n_neighbors))
+        object.__setattr__(self, "reg", positive("reg", self.reg))
 
     @classmethod
     def make(
@@ -60,8 +60,8 @@ class LocallyLinear:
     ) -> LocallyLinear:
         """Return the target for these arguments of ``relax``; ``InputError`` for wrong ones."""
         return cls(
-            defaults.n_neighbors if n_neighbors is None else whole("n_neighbors", n_neighbors),
-            defaults.reg if reg is None else positive("reg", reg),
+            defaults.n_neighbors if n_neighbors is None else n_neighbors,
+            defaults.reg if reg is None else reg,
         )
 
     def allocate(

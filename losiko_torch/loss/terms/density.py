@@ -55,8 +55,10 @@ class Density:
     stiffness: float = 10.0
 
     def __post_init__(self) -> None:
-        positive("the target of the density", self.target)
-        positive("the stiffness of the density", self.stiffness)
+        target = positive("the target of the density", self.target)
+        object.__setattr__(self, "target", target)
+        stiffness = positive("the stiffness of the density", self.stiffness)
+        object.__setattr__(self, "stiffness", stiffness)
 
     @classmethod
     def parse(cls, value: float) -> Self:

@@ -16,7 +16,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from losiko_torch.checks import finite
+from losiko_torch.checks import finite, positive
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.errors import InputError
 from losiko_torch.systems.batch import Batch
@@ -51,14 +51,12 @@ class Property:
             raise InputError(
                 f"term '{self.name}' needs a torch.nn.Module, not {type(self.module).__name__}"
             )
-        finite(f"the weight of term '{self.name}'", self.weight)
+        check = finite if self.target is None else positive
+        weight = check(f"the weight of term '{self.name}'", self.weight)
+        object.__setattr__(self, "weight", weight)
         if self.target is not None:
-            finite(f"the target of term '{self.name}'", self.target)
-            if self.weight < 0:
-                raise InputError(
-                    f"the weight of term '{self.name}' must be positive, not {self.weight}: it "
-                    "has a target"
-                )
+            target = finite(f"the target of term '{self.name}'", self.target)
+            object.__setattr__(self, "target", target)
         own = copy.deepcopy(self.module).eval().requires_grad_(False)
         object.__setattr__(self, "module", own)
 

@@ -51,7 +51,8 @@ class Repulsion:
     closest: Mapping[tuple[Any, Any], float] | None = None
 
     def __post_init__(self) -> None:
-        positive("the stiffness of the repulsion", self.stiffness)
+        stiffness = positive("the stiffness of the repulsion", self.stiffness)
+        object.__setattr__(self, "stiffness", stiffness)
         if self.closest is not None:
             object.__setattr__(self, "closest", _by_number(self.closest))
 

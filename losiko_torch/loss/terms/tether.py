@@ -7,6 +7,7 @@ The anchors a_i keep their place within the cell: a strain of the cell moves the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -45,7 +46,8 @@ class Tether:
     to: str | np.ndarray | Sequence[np.ndarray] | None = None
 
     def __post_init__(self) -> None:
-        positive("the stiffness of the tether", self.stiffness)
+        stiffness = positive("the stiffness of the tether", self.stiffness)
+        object.__setattr__(self, "stiffness", stiffness)
         if self.to is None or isinstance(self.to, str):
             return
         if isinstance(self.to, (list, tuple)) and all(np.ndim(each) == 2 for each in self.to):
@@ -88,20 +90,27 @@ class Tether:
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         fractions = batch.arrays[self.name].to(batch.positions.dtype)
-        anchors = (fractions[:, None, :] @ batch.cells[batch.system_idx]).squeeze(1)
         tethered = ~fractions.isnan().any(1, keepdim=True)
-        # Zeros before the difference: NaN would turn its gradient into NaN too.
-        away = torch.where(tethered, batch.positions, 0) - torch.where(tethered, anchors, 0)
+        # Zeros from the first: a NaN would turn gradients into NaN too.
+        fractions = torch.where(tethered, fractions, 0)
+        anchors = (fractions[:, None, :] @ batch.cells[batch.system_idx]).squeeze(1)
+        away = torch.where(tethered, batch.positions - anchors, 0)
         values = self.stiffness / 2 * away.square().sum(1)
         return sum_by_system(values, batch.system_idx, batch.n_systems)
 
     def identity(self) -> dict[str, Any]:
         to: Any = self.to
         if isinstance(self.to, list):
-            to = [each.tolist() for each in self.to]
+            to = [_listed(each) for each in self.to]
         elif isinstance(self.to, np.ndarray):
-            to = self.to.tolist()
+            to = _listed(self.to)
         return {"name": self.name, "stiffness": self.stiffness, "to": to}
+
+
+def _listed(positions: np.ndarray) -> list[list[float | None]]:
+    """Return positions (n, 3) as lists, None where there is no anchor: JSON has no NaN."""
+    rows = positions.tolist()
+    return [[None if math.isnan(number) else number for number in row] for row in rows]
 
 
 def _positions(given: Any) -> np.ndarray:

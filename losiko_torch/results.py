@@ -108,5 +108,5 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        """Whether the structure could not be relaxed."""
+        """Return whether the structure could not be relaxed."""
         return self.reason.startswith(FAILED)

@@ -33,7 +33,8 @@ Output = Annotated[
         "-o",
         metavar="OUT",
         show_default=False,
-        help="Relaxed structures, in input order: .extxyz, .xyz, .db (ASE) or .parquet (a table).",
+        help=f"Relaxed structures, in input order, in the form that the suffix names: "
+        f"{', '.join(suffixes())}.",
         rich_help_panel=WHAT,
     ),
 ]

@@ -149,14 +149,14 @@ class Environments:
         return probed_lists(len(self), len(self.centroids))
 
     def divided(self) -> Environments:
-        """The same references, with inverted lists if there are many and faiss is installed."""
+        """Return the same references, with inverted lists if there are many and faiss is installed."""
         if len(self) <= SEARCHED_WHOLE or self.lists is not None:
             return self
         found = divided(self.vectors)
         return self if found is None else replace(self, centroids=found[0], lists=found[1])
 
     def undivided(self) -> Environments:
-        """The same references without inverted lists: a search visits all of them."""
+        """Return the same references without inverted lists: a search visits all of them."""
         return self if self.lists is None else replace(self, centroids=None, lists=None)
 
     def nearest(
@@ -197,7 +197,7 @@ class Environments:
         )
 
     def to(self, device: torch.device | str) -> Environments:
-        """The same references with all tensors on ``device``."""
+        """Return the same references with all tensors on ``device``."""
         if self.vectors.device == full_name(device):
             return self
         return self.of_tensors({name: each.to(device) for name, each in self.tensors().items()})
@@ -210,7 +210,7 @@ class Environments:
         return {**own, **fitted}
 
     def without_fitted(self) -> Environments:
-        """The same references, and nothing that was fitted to them."""
+        """Return the same references, and nothing that was fitted to them."""
         return replace(self, fitted={}) if self.fitted else self
 
 

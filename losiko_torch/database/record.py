@@ -57,7 +57,7 @@ class DatabaseRecord:
         return bool(self.fitted) or any(part.fitted for part in self.environments.values())
 
     def to(self, device: torch.device | str) -> Self:
-        """The same database with its tensors on ``device``."""
+        """Return the same database with its tensors on ``device``."""
         if all(part.vectors.device == full_name(device) for part in self.environments.values()):
             return self
         return replace(

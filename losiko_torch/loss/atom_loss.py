@@ -53,7 +53,7 @@ class AtomLoss:
 
     @property
     def to_point(self) -> bool:
-        """Whether the target's slope is by the distance from a point of feature space."""
+        """Return whether the target's slope is by the distance from a point of feature space."""
         return self.target.slope == TO_POINT
 
     @property

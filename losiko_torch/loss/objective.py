@@ -94,7 +94,7 @@ class Objective(AtomLoss):
 
     @property
     def periodic(self) -> bool:
-        """Whether periodic images are seen."""
+        """Return whether periodic images are seen."""
         return is_periodic(self.database.descriptor)
 
     def neighbors(self, batch: Batch, moving: torch.Tensor) -> VerletList | None:

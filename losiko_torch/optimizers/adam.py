@@ -11,15 +11,18 @@ from typing import ClassVar
 
 import torch
 
+from losiko_torch.errors import InputError
 from losiko_torch.optimizers import interface
-from losiko_torch.optimizers.interface import limited
+from losiko_torch.optimizers.interface import check_positive, limited
 
 
 @dataclass(frozen=True)
 class State(interface.State):
-    """Where each structure stands: N atoms, B structures.
+    """State of each structure: N atoms, B structures.
 
-    mean, square: Running means of the gradient and its square, (N, 3). count: Steps taken, (B,).
+    Attributes:
+        mean, square: Running means of the gradient and its square, shape (N, 3).
+        count: Steps taken, shape (B,).
     """
 
     of_systems: ClassVar = ("count",)
@@ -36,7 +39,10 @@ class Adam:
     Attributes:
         learning_rate: Length of a step along one coordinate once the gradient is steady, Angstrom.
         mean_decay, square_decay: Adam's beta_1 and beta_2.
-        max_step: The longest way any atom goes in one step, Angstrom.
+        max_step: Longest way of any atom in one step, Angstrom.
+
+    Raises:
+        InputError: For numbers out of range.
     """
 
     name: ClassVar[str] = "adam"
@@ -45,6 +51,11 @@ class Adam:
     mean_decay: float = 0.9
     square_decay: float = 0.99
     max_step: float = 0.15
+
+    def __post_init__(self) -> None:
+        check_positive(self, "learning_rate", "mean_decay", "square_decay", "max_step")
+        if self.mean_decay >= 1 or self.square_decay >= 1:
+            raise InputError("mean_decay and square_decay of Adam must be below 1")
 
     def init(self, positions: torch.Tensor, n_systems: int) -> State:
         zero = torch.zeros_like(positions)

@@ -12,15 +12,18 @@ from typing import ClassVar
 import torch
 
 from losiko_torch.optimizers import interface
+from losiko_torch.optimizers.interface import check_positive
 from losiko_torch.systems.batch import sum_by_system
 
 
 @dataclass(frozen=True)
 class State(interface.State):
-    """Where each structure stands: N atoms, B structures.
+    """State of each structure: N atoms, B structures.
 
-    velocity: (N, 3). time_step, mixing: ASE's dt and a, (B,). downhill: Steps since the last
-    stop, (B,).
+    Attributes:
+        velocity: Velocity, shape (N, 3).
+        time_step, mixing: ASE's dt and a, shape (B,).
+        downhill: Steps since the last stop, shape (B,).
     """
 
     of_systems: ClassVar = ("time_step", "mixing", "downhill")
@@ -41,6 +44,9 @@ class FIRE:
         nmin: Downhill steps before the time step grows.
         finc, fdec: Growth and shrinkage of the time step.
         astart, fa: Start and decay of the mixing of velocity and force.
+
+    Raises:
+        InputError: For numbers that are not positive.
     """
 
     name: ClassVar[str] = "fire"
@@ -53,6 +59,9 @@ class FIRE:
     fdec: float = 0.5
     astart: float = 0.1
     fa: float = 0.99
+
+    def __post_init__(self) -> None:
+        check_positive(self, "dt", "maxstep", "dtmax", "nmin", "finc", "fdec", "astart", "fa")
 
     def init(self, positions: torch.Tensor, n_systems: int) -> State:
         per_system = positions.new_ones(n_systems)

@@ -11,14 +11,16 @@ from typing import ClassVar
 import torch
 
 from losiko_torch.optimizers import interface
-from losiko_torch.optimizers.interface import limited
+from losiko_torch.optimizers.interface import check_positive, limited
 
 
 @dataclass(frozen=True)
 class State(interface.State):
-    """Where each structure stands: N atoms, B structures.
+    """State of each structure: N atoms, B structures.
 
-    gradient, loss: At the position, (N, 3), (B,). rate: Step over gradient, Angstrom^2, (B,).
+    Attributes:
+        gradient, loss: Gradient (N, 3) and loss (B,) at the position.
+        rate: Step over gradient, Angstrom^2, shape (B,).
     """
 
     of_systems: ClassVar = ("loss", "rate")
@@ -33,8 +35,12 @@ class GradientDescent:
     """Steepest descent; see ``optimizers.interface.Optimizer`` for what its methods do.
 
     Attributes:
-        rate: First step over gradient, Angstrom^2. growth, shrinkage: Of the rate.
-        max_step: The longest way any atom goes in one step, Angstrom.
+        rate: First step over gradient, Angstrom^2.
+        growth, shrinkage: Factors of the rate after a step that succeeds, and one that does not.
+        max_step: Longest way of any atom in one step, Angstrom.
+
+    Raises:
+        InputError: For numbers that are not positive.
     """
 
     name: ClassVar[str] = "gradient-descent"
@@ -43,6 +49,9 @@ class GradientDescent:
     growth: float = 1.2
     shrinkage: float = 0.5
     max_step: float = 0.15
+
+    def __post_init__(self) -> None:
+        check_positive(self, "rate", "growth", "shrinkage", "max_step")
 
     def init(self, positions: torch.Tensor, n_systems: int) -> State:
         per_system = positions.new_ones(n_systems)

@@ -18,13 +18,14 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkab
 import numpy as np
 import torch
 
+from losiko_torch.checks import positive
 from losiko_torch.systems.batch import max_by_system
 from losiko_torch.systems.record import ROW, SYSTEM, Axis, Record
 
 
 @dataclass(frozen=True)
 class State(Record):
-    """Where each structure of a batch stands: N rows of coordinates, B structures.
+    """State of each structure of a batch: N rows of coordinates, B structures.
 
     An optimizer adds its memory, tensors of each row, (..., N, 3), or of each structure, (..., B):
     the latter are named in ``of_systems``.
@@ -106,6 +107,12 @@ class DirectSearch(Protocol):
         self, loss: Callable[[np.ndarray], float], first: np.ndarray, max_steps: int
     ) -> Minimum:
         """Search the minimum of a loss of d variables (Angstrom) from ``first``, shape (d,)."""
+
+
+def check_positive(optimizer: Any, *names: str) -> None:
+    """Raise ``InputError`` for a parameter of an optimizer that is no positive number."""
+    for name in names:
+        positive(f"{name} of {type(optimizer).__name__}", getattr(optimizer, name))
 
 
 AnyState = TypeVar("AnyState", bound=State)

@@ -12,8 +12,9 @@ from typing import ClassVar
 
 import torch
 
+from losiko_torch.checks import whole
 from losiko_torch.optimizers import interface
-from losiko_torch.optimizers.interface import limited
+from losiko_torch.optimizers.interface import check_positive, limited
 from losiko_torch.systems.batch import sum_by_system
 
 #: Sufficient decrease demanded of a step, as a share of what the slope promises.
@@ -26,14 +27,15 @@ SHORTEST = 1e-3
 
 @dataclass(frozen=True)
 class State(interface.State):
-    """Where each structure stands. N atoms, B structures, m remembered steps.
+    """State of each structure: N atoms, B structures, m remembered steps.
 
     Attributes:
-        loss, gradient: Of the last accepted point, (B,), (N, 3).
-        direction: Of the line search (N, 3); length: of its trial (B,); slope: gradient along the
-            direction (B,).
-        steps, changes: Differences of positions and gradients, newest first, (m, N, 3).
-        curvature: 1 / (step . change), zero where nothing is remembered, (m, B).
+        loss, gradient: Loss (B,) and gradient (N, 3) of the last accepted point.
+        direction: Direction of the line search, shape (N, 3).
+        length: Length of its trial along the direction, shape (B,).
+        slope: Slope of the loss along the direction, shape (B,).
+        steps, changes: Differences of positions and gradients, newest first, shape (m, N, 3).
+        curvature: 1 / (step . change), zero where nothing is remembered, shape (m, B).
     """
 
     of_systems: ClassVar = ("loss", "length", "slope", "curvature")
@@ -54,13 +56,20 @@ class LBFGS:
 
     Attributes:
         memory: Steps remembered.
-        max_step: The longest way any atom goes in one step, Angstrom.
+        max_step: Longest way of any atom in one step, Angstrom.
+
+    Raises:
+        InputError: For numbers out of range.
     """
 
     name: ClassVar[str] = "lbfgs"
 
     memory: int = 20
     max_step: float = 0.15
+
+    def __post_init__(self) -> None:
+        whole("memory", self.memory)
+        check_positive(self, "max_step")
 
     def init(self, positions: torch.Tensor, n_systems: int) -> State:
         per_system = positions.new_zeros(n_systems)

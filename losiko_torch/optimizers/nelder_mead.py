@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import minimize
 
-from losiko_torch.optimizers.interface import Minimum
+from losiko_torch.checks import whole
+from losiko_torch.optimizers.interface import Minimum, check_positive
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class NelderMead:
         position_spread, loss_spread: Spreads of the simplex at which it has converged, Angstrom and
             in units of the loss; both must be met.
         per_kick: Evaluations for each variable after each addition of noise.
+
+    Raises:
+        InputError: For numbers that are not positive.
     """
 
     name: ClassVar[str] = "nelder-mead"
@@ -30,6 +34,10 @@ class NelderMead:
     position_spread: float = 1e-3
     loss_spread: float = 1e-6
     per_kick: int = 2
+
+    def __post_init__(self) -> None:
+        check_positive(self, "first_step", "position_spread", "loss_spread")
+        whole("per_kick", self.per_kick)
 
     def minimum(
         self, loss: Callable[[np.ndarray], float], first: np.ndarray, max_steps: int

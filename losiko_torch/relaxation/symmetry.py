@@ -1,4 +1,4 @@
-r"""Crystals made as symmetric as they nearly are.
+r"""Symmetrizing crystals: made as symmetric as they nearly are.
 
 Relaxation by similarity leaves a crystal's equivalent atoms with slightly different surroundings,
 as it started with. spglib finds the operations {R|t} that map the structure onto itself within a
@@ -22,7 +22,7 @@ from ase import Atoms
 
 
 def symmetrized(atoms: Atoms, symprec: float) -> Atoms | None:
-    """A copy with the symmetry that it has within ``symprec`` (Angstrom), spglib's tolerance.
+    """Return a copy with the symmetry that it has within ``symprec`` (Angstrom), spglib's tolerance.
 
     None where there is none, or where spglib cannot tell. For structures periodic in three
     directions.
@@ -48,7 +48,7 @@ def symmetrized(atoms: Atoms, symprec: float) -> Atoms | None:
 
 
 def _operations(atoms: Atoms, x: np.ndarray, symprec: float) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rotations and translations in fractional coordinates; none where spglib fails."""
+    """Return rotations and translations in fractional coordinates; none where spglib fails."""
     structure: Any = (atoms.cell.array, x, atoms.numbers)
     try:
         found = spglib.get_symmetry_dataset(structure, symprec=symprec)
@@ -60,7 +60,7 @@ def _operations(atoms: Atoms, x: np.ndarray, symprec: float) -> list[tuple[np.nd
 def _shift(
     numbers: np.ndarray, x: np.ndarray, images: np.ndarray, cell: np.ndarray
 ) -> np.ndarray | None:
-    """What separates each atom (n, 3) from the image that an operation brings to it, without drift.
+    """Return vectors (n, 3) from the atoms to their images under an operation, without drift.
 
     None if the images do not meet the atoms one by one.
     """

@@ -36,7 +36,7 @@ Sizes = Mapping[str, int]
 
 
 class Axis(NamedTuple):
-    """What a dimension of a tensor runs over.
+    """Axis that a dimension of a tensor runs over.
 
     Attributes:
         name: ATOM, SYSTEM, PAIR or ROW.

@@ -58,7 +58,7 @@ class Tether:
 
     @property
     def needs_start(self) -> bool:
-        """Whether the anchors are the start of a relaxation."""
+        """Return whether the anchors are the start of a relaxation."""
         return self.to is None
 
     @classmethod

@@ -149,7 +149,7 @@ class Environments:
         return probed_lists(len(self), len(self.centroids))
 
     def divided(self) -> Environments:
-        """Return the same references, with inverted lists if there are many and faiss is installed."""
+        """Return the same references, with inverted lists if they are many and faiss is there."""
         if len(self) <= SEARCHED_WHOLE or self.lists is not None:
             return self
         found = divided(self.vectors)

@@ -22,7 +22,7 @@ from ase import Atoms
 
 
 def symmetrized(atoms: Atoms, symprec: float) -> Atoms | None:
-    """Return a copy with the symmetry that it has within ``symprec`` (Angstrom), spglib's tolerance.
+    """Return a copy with its symmetry within ``symprec`` (Angstrom), spglib's tolerance.
 
     None where there is none, or where spglib cannot tell. For structures periodic in three
     directions.

@@ -1,4 +1,4 @@
-# make demo   sets everything up, relaxes distorted molecules with the embedded database
+# make demo   sets everything up, relaxes distorted molecules with the built-in database
 # make test   sets everything up, runs linter, type checker and all tests
 # make notebooks   sets everything up, runs the notebooks of the paper's cases into notebook_output
 #

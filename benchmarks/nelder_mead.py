@@ -2,7 +2,7 @@
 
     python benchmarks/nelder_mead.py
 
-Five small molecules of ASE's g2 set with N(0, 0.1 A) noise on every coordinate, the embedded
+Five small molecules of ASE's g2 set with N(0, 0.1 A) noise on every coordinate, the built-in
 database, `nearest` targets (the paper's) and `locally-linear`.
 """
 

@@ -2,7 +2,7 @@
 
     python benchmarks/qm9_accuracy.py [--molecules 200] [--fmax 0.02 ...]
 
-The paper's 359-molecule database (or, with --embedded, the built-in one); molecules outside of it,
+The paper's 359-molecule database (or, with --builtin, the built-in one); molecules outside of it,
 from their DFT geometry and from N(0, 0.1 A) noise on every coordinate. RMSD after superposition,
 and the mean error of the bonds.
 """
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--fmax", type=float, nargs="+", default=[0.02])
     parser.add_argument("--targets", nargs="+", default=["locally-linear", "nearest"])
     parser.add_argument("--paper-soap", action="store_true", help="r_cut 4, n 6, l 6, sigma 0.5")
-    parser.add_argument("--embedded", action="store_true", help="the built-in database instead")
+    parser.add_argument("--builtin", action="store_true", help="the built-in database instead")
     parser.add_argument("--components", default="512", help="a number, or all")
     parser.add_argument("--choosing", action="store_true", help="the molecules for choosing")
     parser.add_argument("--dtype", default="float32")
@@ -49,7 +49,7 @@ def main() -> None:
     common.one_core()
     qm9 = common.QM9()
     soap = common.PAPER if arguments.paper_soap else common.SHARP
-    if arguments.embedded:
+    if arguments.builtin:
         database = default_database()
     else:
         components = None if arguments.components == "all" else int(arguments.components)

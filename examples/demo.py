@@ -1,4 +1,4 @@
-"""Distort real molecules, relax them with the embedded database, and show what happened.
+"""Distort real molecules, relax them with the built-in database, and show what happened.
 
     python examples/demo.py [OUTPUT_FOLDER]
 
@@ -28,7 +28,7 @@ SHOWN = 16
 
 
 def real_molecules():
-    """Neutral closed-shell molecules of g2 that the embedded database is about."""
+    """Neutral closed-shell molecules of g2 that the built-in database is about."""
     for name in g2.names:
         atoms = molecule(name)
         heavy = (atoms.numbers > 1).sum()
@@ -43,7 +43,7 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo_output")
     folder.mkdir(exist_ok=True)
     console = Console(width=124)
-    console.print("Loading the embedded database (its descriptors are computed at first use) ...")
+    console.print("Loading the built-in database (its descriptors are computed at first use) ...")
     began = time.perf_counter()
     database = default_database()
     console.print(f"{database}  [{time.perf_counter() - began:.1f} s]\n")

@@ -498,7 +498,7 @@ def test_build_from_an_archive(losiko):
     assert [atoms.info["id"] for atoms in ase.io.read("out.xyz", index=":")] == [1, 2]
 
 
-def test_embedded_database_says_what_takes_time(losiko, tiny_database, monkeypatch):
+def test_builtin_database_says_what_takes_time(losiko, tiny_database, monkeypatch):
     database = EnvironmentDatabase.load(tiny_database)
     absent = losiko.folder / "cache" / "organic.losiko"
     monkeypatch.setattr("losiko_torch.cli.inputs.default_database", lambda: database)

@@ -175,8 +175,8 @@ def _check(
         )
     if (minus is None) != (within is None):
         raise InputError("--minus OTHER.losiko and --within D belong together: give both")
-    for option, distance in (("--within", within), ("--thin", thin)):
-        if distance is not None:
-            positive(option, distance)
+    for option, separation in (("--within", within), ("--thin", thin)):
+        if separation is not None:
+            positive(option, separation)
     for text in where or []:
         parse_record_filter(text)

@@ -37,7 +37,7 @@ def qm9_arrays() -> dict[str, np.ndarray]:
         return _told(_archive(given / "qm9" / "qm9.npz"), "LOSIKO_DATA")
     kept = cache_folder() / "qm9.npz"
     if not kept.exists() and not _fetched(kept, fetching.qm9):
-        return _told(_embedded_as_qm9(), "the built-in database: its molecules stand in for QM9's")
+        return _told(_builtin_as_qm9(), "the built-in database: its molecules stand in for QM9's")
     return _told(_archive(kept), "figshare (kept in the cache folder)")
 
 
@@ -117,7 +117,7 @@ def _told(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _embedded_as_qm9() -> dict[str, np.ndarray]:
+def _builtin_as_qm9() -> dict[str, np.ndarray]:
     return fetching.as_arrays(
         (k + 1, atoms)
         for k, atoms in enumerate(builtin_structures())

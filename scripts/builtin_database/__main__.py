@@ -57,7 +57,7 @@ def write(molecules: list[Molecule], seed: int, path: Path) -> None:
         "n_molecules": len(molecules),
         "n_atoms": sum(sizes),
         "licence": "CC0",
-        "made_by": "scripts/embedded_database",
+        "made_by": "scripts/builtin_database",
         "seed": seed,
         "date": datetime.date.today().isoformat(),
     }

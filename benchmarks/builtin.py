@@ -1,6 +1,6 @@
 """The built-in database: how near it is to molecules made elsewhere, and how well they relax.
 
-    python benchmarks/embedded.py [--molecules 200] [--archive OLDER.npz]
+    python benchmarks/builtin.py [--molecules 200] [--archive OLDER.npz]
 
 Molecules of QM9 (B3LYP), of ASE's g2 set (MP2/6-31G(d)) and those of QM7 with sulfur (PBE0). Other
 molecules of QM9, and these of g2 and QM7, showed which groups an earlier database lacked; no

@@ -13,8 +13,11 @@ from small_database import PARAMETERS, database, rattled
 
 from losiko_torch import (
     SOAP,
+    Density,
     EnvironmentDatabase,
     LosikoCalculator,
+    Repulsion,
+    Tether,
     accelerators,
     relax,
     score,
@@ -91,6 +94,15 @@ def test_single_precision(kernels):
 def test_cells(kernels, targets):
     found = both(crystals(), crystal_database(), targets=targets, cell=True, max_steps=20)
     assert_alike(found)
+
+
+def test_terms(kernels):
+    terms = [Repulsion(closest={("C", "C"): 1.5, ("C", "H"): 1.2}), Tether(0.1)]
+    assert_alike(both(many(), database(), terms=terms, max_steps=25))
+    penalty = Density(3.3, 10.0)
+    assert_alike(
+        both(crystals(), crystal_database(), cell=True, terms=[penalty, terms[0]], max_steps=20)
+    )
 
 
 def test_noise_starts_and_fixed_atoms(kernels):

@@ -1,4 +1,4 @@
-"""The embedded database: how near it is to molecules made elsewhere, and how well they relax.
+"""The built-in database: how near it is to molecules made elsewhere, and how well they relax.
 
     python benchmarks/embedded.py [--molecules 200] [--archive OLDER.npz]
 
@@ -24,7 +24,7 @@ from ase.collections import g2
 from ase.data import atomic_numbers, chemical_symbols
 
 from losiko_torch import SOAP, EnvironmentDatabase, default_database, score
-from losiko_torch.database.builtin import PARAMETERS, embedded_metadata, embedded_structures
+from losiko_torch.database.builtin import PARAMETERS, builtin_metadata, builtin_structures
 
 SEED = 0
 #: On every coordinate, Angstrom.
@@ -38,12 +38,12 @@ LATER = {16, 17}
 
 
 def database_of(archive: Path | None) -> EnvironmentDatabase:
-    """The embedded database, or the one of another archive of the same kind."""
+    """The built-in database, or the one of another archive of the same kind."""
     if archive is None:
         return default_database()
-    metadata = embedded_metadata(archive)
+    metadata = builtin_metadata(archive)
     soap = SOAP(species=metadata["elements"], **PARAMETERS)
-    return EnvironmentDatabase.build(embedded_structures(archive), soap, metadata=metadata)
+    return EnvironmentDatabase.build(builtin_structures(archive), soap, metadata=metadata)
 
 
 def g2_molecules() -> list[Atoms]:

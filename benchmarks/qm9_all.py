@@ -32,7 +32,7 @@ import torch
 from ase import Atoms
 
 from losiko_torch import EnvironmentDatabase, Result
-from losiko_torch.io.extxyz import write_results
+from losiko_torch.io.writers import result_file
 from losiko_torch.loss.targets.registry import make_target
 
 NOISE, MAX_STEPS = 0.1, 200
@@ -151,7 +151,9 @@ def main() -> None:
     with timers.watching(parts=False) as watch, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "relaxed.extxyz"
         results = clock.relax(clock.read(arguments.molecules), database, **options)
-        write_results(tally.of(results), path)
+        with result_file(path) as add:
+            for result in tally.of(results):
+                add([result])
         total = time.perf_counter() - began
         megabytes = path.stat().st_size / 1e6
 

@@ -1,7 +1,7 @@
-"""Which compiled kernels serve a device, if any: those of ``losiko_kernels``.
+"""Choice of the compiled kernels of ``losiko_kernels`` that serve a device, if any.
 
-Without them plain torch computes the same, slower. Before kernels are used for the first time they
-solve a small problem whose answer is known; if they fail, a warning says so, and torch takes over.
+Without kernels plain torch computes the same, slower. Kernels first solve a small problem of known
+solution; if they fail, a warning is given once and torch takes over.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from types import ModuleType
 import torch
 from losiko_kernels.radial_table import LANES, TERMS, RadialTable
 
-#: For each kind of device what compiles its kernels, and where they are.
+#: Compiler of the kernels for each kind of device, and the package that holds them.
 COMPILERS = {"cpu": ("numba", "losiko_kernels.cpu"), "cuda": ("triton", "losiko_kernels.gpu")}
 
 
 def kernels_for(device: torch.device) -> ModuleType | None:
-    """``losiko_kernels.cpu`` or ``losiko_kernels.gpu``, where what compiles them is installed."""
+    """Return ``losiko_kernels.cpu`` or ``losiko_kernels.gpu``. None if they cannot be used."""
     return _kernels(device.type)
 
 
@@ -47,9 +47,9 @@ def _kernels(device: str) -> ModuleType | None:
 
 
 def _solve(kernels: ModuleType, device: str) -> bool:
-    """Whether they find what is known of a center with a neighbour at distance 1 above it.
+    """Return whether kernels solve the case of a center with one neighbour 1 Angstrom above it.
 
-    With the radial function 1 up to degree 1, c is the sum of the harmonics: 2 Y_00 and Y_10.
+    The radial function is 1 up to degree 1, so c is the sum of the harmonics: 2 Y_00 and Y_10.
     """
     coefficients = torch.zeros(1, TERMS, 2, LANES, device=device)
     coefficients[:, 0, :, 0] = 1

@@ -83,7 +83,7 @@ def write(path: Path, rows: list[dict], structures: list[Atoms], **record) -> Ru
         (path / "shards").mkdir()
     with text.open("w") as file:
         for frame in frames:
-            numbers.append(file.step())
+            numbers.append(file.tell())
             write_xyz(file, frame)
     places = [each | {"offset": place} for each, place in zip(rows, numbers, strict=True)]
     pq.write_table(table(places), path / (names[1] if running else "results.parquet"))

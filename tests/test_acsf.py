@@ -145,7 +145,7 @@ def test_behlers_equations(name):
 
 
 def test_straight_triples_that_dscribe_gets_wrong_are_known():
-    """If a DScribe release mends these, parity can be asked for here too."""
+    """A DScribe release that mends these lets parity be tested here too."""
     atoms = bulk("Mg")
     options = {"species": ["Mg"], "r_cut": 6.0, "periodic": True, **FRACTIONAL}
     assert np.isnan(dscribe.descriptors.ACSF(**options).create(atoms)).any()

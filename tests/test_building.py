@@ -69,7 +69,7 @@ def assert_equal(one, other):
 
 
 def test_vectors_are_the_features_in_their_principal_components(monkeypatch):
-    """As if all features were there at once."""
+    """Return what a build gives if all features are there at once."""
     monkeypatch.setattr(components, "SAMPLE", 40)
     structures = molecules()
     made = EnvironmentDatabase.build(structures, soap(**SMALL), components=20)
@@ -87,7 +87,7 @@ def test_vectors_are_the_features_in_their_principal_components(monkeypatch):
 
 @pytest.mark.parametrize("make", [lambda: soap(**SMALL), Learned])
 def test_parts_of_any_size_give_the_same(in_parts, make):
-    """Of SOAP, which is restricted to a block's elements, and of a module that cannot be."""
+    """SOAP, which is restricted to a block's elements, and a module that cannot be."""
     found = EnvironmentDatabase.build(molecules(), make(), components=20)
     assert len(layout.Layout.of(molecules()).parts()) > 4
     layout.ATOMS_AT_ONCE, layout.ATOMS_A_PART = 10_000, 100_000  # the fixture sets them back
@@ -95,7 +95,7 @@ def test_parts_of_any_size_give_the_same(in_parts, make):
 
 
 def test_rare_environments_join_the_sample(in_parts, monkeypatch):
-    """Those that lose too much of their length: they are projected again with the others."""
+    """Environments that lose too much of their length are projected again with the others."""
     monkeypatch.setattr(components, "SAMPLE", 10)
     structures = [*[rattled("CH4", k, 0.02) for k in range(40)], g2["H2"]]
     structures += [rattled("CH4", 50 + k, 0.02) for k in range(40)]

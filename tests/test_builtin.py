@@ -11,6 +11,7 @@ from ase.data import atomic_numbers, covalent_radii
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.database import builtin
+from losiko_torch.database.building.closest import closest_pairs
 from losiko_torch.systems.geometry import bond_errors, rmsd
 
 
@@ -36,7 +37,7 @@ def tiny(tmp_path, monkeypatch):
 
 
 def fresh():
-    """As at the start of another program."""
+    """The built-in database as another program gets it at its start."""
     builtin.default_database.cache_clear()
     return builtin.default_database()
 
@@ -57,7 +58,7 @@ def equal(one, other):
 
 
 def test_the_molecules_are_many_and_sane():
-    structures = list(builtin.embedded_structures())
+    structures = list(builtin.builtin_structures())
     assert len(structures) >= 5000
     assert all(atoms.info["smiles"] for atoms in structures)
     elements = set()
@@ -81,20 +82,20 @@ def test_the_file_is_small():
 
 @pytest.mark.parametrize("start", [0, 200, 1000, 3000])
 def test_any_part_has_all_elements(start):
-    part = list(builtin.embedded_structures())[start : start + 200]
+    part = list(builtin.builtin_structures())[start : start + 200]
     assert {symbol for atoms in part for symbol in atoms.symbols} == set(builtin.ELEMENTS)
 
 
 def test_no_molecule_is_in_it_twice():
     seen = defaultdict(list)
-    for atoms in builtin.embedded_structures():
+    for atoms in builtin.builtin_structures():
         distances = np.sort(atoms.get_all_distances()[np.triu_indices(len(atoms), 1)])
         for other in seen[atoms.info["smiles"]]:
             assert np.sqrt(np.mean((distances - other) ** 2)) > 0.01
         seen[atoms.info["smiles"]].append(distances)
 
 
-#: One molecule of each kind that came later, by SMILES.
+#: SMILES of a molecule of each kind that came later.
 KINDS = {
     "thiol": "CCS",
     "thioether": "CCSC",
@@ -124,7 +125,7 @@ def without_the_kinds():
 
     like = [
         atoms
-        for atoms in filter(is_like, builtin.embedded_structures())
+        for atoms in filter(is_like, builtin.builtin_structures())
         if atoms.info["smiles"] not in KINDS.values()
     ]
     soap = SOAP(species=["H", "C", "N", "O", "S", "Cl"], r_cut=3.0, n_max=4, l_max=4, sigma=0.3)
@@ -134,7 +135,7 @@ def without_the_kinds():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_of_molecule_relaxes_back_by_what_others_say_of_it(kind, without_the_kinds):
     (reference, *_) = (
-        atoms for atoms in builtin.embedded_structures() if atoms.info["smiles"] == KINDS[kind]
+        atoms for atoms in builtin.builtin_structures() if atoms.info["smiles"] == KINDS[kind]
     )
     distorted = reference.copy()
     distorted.rattle(0.1, seed=3)
@@ -145,7 +146,7 @@ def test_a_kind_of_molecule_relaxes_back_by_what_others_say_of_it(kind, without_
 
 
 def test_metadata_say_what_it_is():
-    metadata = builtin.embedded_metadata()
+    metadata = builtin.builtin_metadata()
     text = json.dumps(metadata).lower()
     for word in ("title", "licen"):
         assert word in text
@@ -212,6 +213,11 @@ def test_whatever_changes_the_descriptors_changes_the_name(tiny, monkeypatch):
     archive.write_bytes(archive.read_bytes() + b"\0")
     names.add(builtin._fingerprint())
     assert len(names) == 6
+
+
+def test_the_cached_one_tells_its_shortest_distances(tiny):
+    fresh()
+    assert fresh().closest == closest_pairs(builtin.builtin_structures())
 
 
 def test_elements_are_those_of_the_descriptor(tiny):

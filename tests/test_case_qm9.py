@@ -13,7 +13,7 @@ from cases.energies import perceive
 from cases.fetching import as_arrays
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
-from losiko_torch.database.builtin import embedded_structures
+from losiko_torch.database.builtin import builtin_structures
 from losiko_torch.report.environment_map import environment_map
 from losiko_torch.systems.geometry import rmsd
 
@@ -23,7 +23,7 @@ SMALL = {"r_cut": 3.0, "n_max": 4, "l_max": 3, "sigma": 0.3}
 @pytest.fixture(scope="module")
 def organic():
     """Molecules of the built-in database of QM9's elements, none of two atoms."""
-    like = (atoms for atoms in embedded_structures() if set(atoms.symbols) <= {"H", "C", "N", "O"})
+    like = (atoms for atoms in builtin_structures() if set(atoms.symbols) <= {"H", "C", "N", "O"})
     return [atoms for atoms in like if len(atoms) > 2][:400]
 
 

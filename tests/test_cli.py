@@ -505,11 +505,11 @@ def test_embedded_database_says_what_takes_time(losiko, tiny_database, monkeypat
     monkeypatch.setattr("losiko_torch.cli.inputs.cache_file", lambda: absent)
     ase.io.write("in.xyz", distorted("H2O"))
     assert losiko("score", "in.xyz") == 0
-    assert losiko.err.startswith("losiko: first use of the embedded database")
+    assert losiko.err.startswith("losiko: first use of the built-in database")
     assert len(losiko.err.splitlines()) == 1
-    assert "against the embedded database" in losiko.out
+    assert "against the built-in database" in losiko.out
     assert losiko("info") == 0
-    assert "embedded database" in losiko.out
+    assert "built-in database" in losiko.out
     monkeypatch.setattr("losiko_torch.cli.inputs.cache_file", lambda: tiny_database)
     assert losiko("score", "in.xyz") == 0
     assert losiko.err == ""

@@ -158,7 +158,7 @@ def test_map():
     one, other = (environment_map(many(), database(), device=d) for d in ("cpu", "cuda"))
     assert not other.failures
     for ours, theirs in zip(one.elements, other.elements, strict=True):
-        np.testing.assert_allclose(theirs.distance, ours.distance, atol=1e-4)
+        np.testing.assert_allclose(theirs.separation, ours.separation, atol=1e-4)
         np.testing.assert_array_equal(theirs.nearest, ours.nearest)
 
 

@@ -15,7 +15,7 @@ from losiko_torch.database.curate import spacing as crowding
 from losiko_torch.database.curate.select import chosen, farthest, minus, thinned, trimmed
 from losiko_torch.database.curate.spacing import Points, farthest_points, near_others, thinned_out
 
-DISTANCES = (1e-4, 0.05, 0.2, 0.6, 3.0)
+SEPARATIONS = (1e-4, 0.05, 0.2, 0.6, 3.0)
 
 
 def clustered(n, n_features, seed=0, spread=0.1):
@@ -30,7 +30,7 @@ def clustered(n, n_features, seed=0, spread=0.1):
     return vectors / vectors.norm(dim=1, keepdim=True)
 
 
-def distances(one, other):
+def separations(one, other):
     return (one.double()[:, None] - other.double()[None]).norm(dim=2)
 
 
@@ -63,14 +63,14 @@ def test_thinning_is_the_plain_greedy_one(n_features, blocks, monkeypatch):
     if blocks == "small":
         small_blocks(monkeypatch)
     vectors = clustered(200, n_features)
-    apart = distances(vectors, vectors)
+    apart = separations(vectors, vectors)
     sizes = []
-    for distance in (1e-4, 0.02, 0.05, 0.1, 3.0):
+    for separation in (1e-4, 0.02, 0.05, 0.1, 3.0):
         kept = []
         for row in range(len(vectors)):
-            if not kept or apart[row, kept].min() >= distance:
+            if not kept or apart[row, kept].min() >= separation:
                 kept.append(row)
-        assert thinned_out(vectors, distance).nonzero().squeeze(1).tolist() == kept
+        assert thinned_out(vectors, separation).nonzero().squeeze(1).tolist() == kept
         sizes.append(len(kept))
     assert sizes[0] == 199
     assert sizes[-1] == 1
@@ -79,14 +79,14 @@ def test_thinning_is_the_plain_greedy_one(n_features, blocks, monkeypatch):
 
 @given(st.integers(0, 10**6), st.floats(0.005, 0.2), st.integers(2, 70))
 @settings(max_examples=30, deadline=None)
-def test_no_two_are_near_and_none_is_lost(seed, distance, n_features):
+def test_no_two_are_near_and_none_is_lost(seed, separation, n_features):
     vectors = clustered(80, n_features, seed)
-    stays = thinned_out(vectors, distance)
+    stays = thinned_out(vectors, separation)
     left = vectors[stays]
-    among = distances(left, left).fill_diagonal_(torch.inf)
-    assert len(left) == 1 or among.min() >= distance
-    assert (distances(vectors[~stays], left) < distance).any(1).all()
-    assert thinned_out(left, distance).all()
+    among = separations(left, left).fill_diagonal_(torch.inf)
+    assert len(left) == 1 or among.min() >= separation
+    assert (separations(vectors[~stays], left) < separation).any(1).all()
+    assert thinned_out(left, separation).all()
 
 
 def test_thinned_databases_keep_what_they_do_not_drop():
@@ -98,9 +98,9 @@ def test_thinned_databases_keep_what_they_do_not_drop():
     assert made.structures == whole.structures
     for number, part in made.environments.items():
         left = references(made, number)
-        among = distances(left, left).fill_diagonal_(torch.inf)
+        among = separations(left, left).fill_diagonal_(torch.inf)
         assert len(part) == 1 or among.min() >= 0.1 - 1e-6
-        assert (distances(references(whole, number), left).min(1).values < 0.1 + 1e-6).all()
+        assert (separations(references(whole, number), left).min(1).values < 0.1 + 1e-6).all()
         assert torch.equal(part.basis, whole.environments[number].basis)
 
 
@@ -137,7 +137,7 @@ def test_always_the_farthest_is_next(blocks, monkeypatch):
         small_blocks(monkeypatch)
     vectors = clustered(150, 40)
     rows, radii = farthest_points(vectors, 100)
-    apart = distances(vectors, vectors)
+    apart = separations(vectors, vectors)
     mean = vectors.double().mean(0)
     assert rows[0] == (vectors.double() - mean).norm(dim=1).argmin()
     nearest = apart[rows[0]]
@@ -193,32 +193,32 @@ def test_others_that_are_near_are_found(blocks, monkeypatch):
     if blocks == "small":
         small_blocks(monkeypatch)
     points, others = clustered(120, 50, 1), clustered(90, 50, 1, spread=0.2)
-    apart = distances(points, others).min(1).values
-    for distance in (0.02, 0.05, 0.1, 0.2):
-        near = near_others(Points.of(points), Points.of(others), distance)
-        assert torch.equal(near, apart < distance)
+    apart = separations(points, others).min(1).values
+    for separation in (0.02, 0.05, 0.1, 0.2):
+        near = near_others(Points.of(points), Points.of(others), separation)
+        assert torch.equal(near, apart < separation)
     assert 0.1 < (apart < 0.05).float().mean() < 0.9
     assert not near_others(Points.of(points), Points.of(others[:0]), 9.0).any()
 
 
 def test_minus_takes_away_what_the_other_knows():
-    """With different components on both sides, and different elements in the descriptors."""
+    """Components differ on both sides, and so do the elements of the descriptors."""
     whole = database()
     wider = SOAP(**{**PARAMETERS, "species": ["H", "C", "N", "O", "F"]})
     known = EnvironmentDatabase.build([rattled(name, 3, 0.02) for name in NAMES[:12]], wider)
     counts = []
-    for distance in DISTANCES:
-        if distance > 2:
+    for separation in SEPARATIONS:
+        if separation > 2:
             with pytest.raises(InputError, match=r"no environment is left .* nearer than 3"):
-                whole.minus(known, distance)
+                whole.minus(known, separation)
             continue
-        left = whole.minus(known, distance)
+        left = whole.minus(known, separation)
         expected = []
         alike = EnvironmentDatabase.build([rattled(n, 3, 0.02) for n in NAMES[:12]], soap())
         for number, part in whole.environments.items():
-            apart = distances(references(whole, number), references(alike, number)).min(1).values
-            assert ((apart - distance).abs() > 1e-5).all()
-            rows = (apart >= distance).nonzero().squeeze(1)
+            apart = separations(references(whole, number), references(alike, number)).min(1).values
+            assert ((apart - separation).abs() > 1e-5).all()
+            rows = (apart >= separation).nonzero().squeeze(1)
             expected += [(number, int(part.structure[r]), int(part.atom[r])) for r in rows]
         assert places(left) == expected
         counts.append(len(left))
@@ -265,7 +265,9 @@ def test_every_step_is_told(tmp_path):
     assert {"title": "six", "licence": "CC0"}.items() <= made.metadata.items()
     first, second = made.metadata["curation"]
     middle = len(whole.thinned(0.2))
-    assert first.startswith(f"thinned to a distance of 0.2: {middle} of {len(whole)} environments")
+    assert first.startswith(
+        f"thinned to a separation of 0.2: {middle} of {len(whole)} environments"
+    )
     assert f"{len(made)} of {middle} environments left" in second
     assert f"(H 3 of {len(whole.thinned(0.2).environments[1])}," in second
     assert "curation" not in whole.metadata
@@ -286,10 +288,10 @@ def test_a_database_that_is_curated_relaxes():
 def test_unusable_input_is_refused():
     made = database()
     for call, sentence in [
-        (lambda: made.thinned(0.0), "distance must be positive, not 0"),
-        (lambda: made.thinned(-0.1), "distance must be positive"),
-        (lambda: made.thinned(np.nan), "distance must be positive"),
-        (lambda: made.minus(made, -1), "distance must be positive"),
+        (lambda: made.thinned(0.0), "separation must be positive, not 0"),
+        (lambda: made.thinned(-0.1), "separation must be positive"),
+        (lambda: made.thinned(np.nan), "separation must be positive"),
+        (lambda: made.minus(made, -1), "separation must be positive"),
         (lambda: made.farthest(0), "per_element must be an integer from 1 on"),
         (lambda: made.farthest(2.5), "per_element must be an integer"),
         (lambda: made.minus(made, 0.1), "no environment is left"),

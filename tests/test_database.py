@@ -30,7 +30,7 @@ def features(atoms, descriptor=None):
 
 
 def test_every_environment_knows_where_it_came_from():
-    """With structures filtered and skipped in between, and the vectors those of that very atom."""
+    """Structures are filtered and skipped in between; the vectors are those of that very atom."""
     molecules = [rattled(name, seed) for seed, name in enumerate(NAMES[:12])]
     for place, atoms in enumerate(molecules):
         atoms.info["place"] = place
@@ -252,7 +252,7 @@ def test_every_descriptor_survives(tmp_path):
 
 
 def test_files_of_the_first_version_are_soap(small, saved):
-    """They tell no kind of descriptor."""
+    """Files of version 1 name no kind of descriptor."""
     tensors, header = contents(saved)
     del header["kind"]
     save_file(tensors, saved, metadata={**header, "version": "1"})
@@ -323,7 +323,7 @@ def descriptor_entry(name, value):
     [
         (lambda t, h: h.clear(), "not a LOSIKO database"),
         (header_entry("format", "something else"), "not a LOSIKO database"),
-        (header_entry("version", "4"), "newer than this program"),
+        (header_entry("version", "5"), "newer than this program"),
         (header_entry("version", "two"), "damaged"),
         (header_entry("kind", "LMBTR"), "its descriptor 'LMBTR' is none that this program knows"),
         (header_entry("kind", "ACSF"), "damaged"),

@@ -60,7 +60,7 @@ class Bare(nn.Module):
 
 
 class Learned(nn.Module):
-    """A network on symmetry functions, with some of what a descriptor may tell."""
+    """A network on symmetry functions, with some of the optional attributes."""
 
     def __init__(self, width=24, seed=0):
         super().__init__()
@@ -83,7 +83,7 @@ class Learned(nn.Module):
 
 
 class Scripted(nn.Module):
-    """Gives what it was told to give."""
+    """Descriptor that returns a fixed result."""
 
     def __init__(self, give):
         super().__init__()
@@ -179,7 +179,7 @@ def test_maps(kind):
     drawn = environment_map([molecule("CH3OH"), molecule("NH3")], made(kind), dtype="float64")
     assert list(drawn.failures) == [1]
     for element in drawn.elements:
-        assert element.distance.max() < 1e-3
+        assert element.separation.max() < 1e-3
 
 
 @pytest.mark.parametrize("kind", DESCRIPTORS)
@@ -472,7 +472,7 @@ def test_describing_in_parts_gives_the_same(monkeypatch):
 
 
 class TwoLayers(torch.nn.Module):
-    """What each atom sees of its neighbours, and they of theirs: twice as far as one layer."""
+    """Two layers, in which neighbours of neighbours count: twice as far as one layer reaches."""
 
     def __init__(self, cutoff):
         super().__init__()

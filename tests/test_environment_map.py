@@ -41,7 +41,7 @@ def coordinates(drawn):
     return {
         (structure, atom): (*xy, distance)
         for each in drawn.elements
-        for xy, structure, atom, distance in zip(*each.atoms, each.distance, strict=True)
+        for xy, structure, atom, distance in zip(*each.atoms, each.separation, strict=True)
     }
 
 
@@ -58,14 +58,14 @@ def test_structures_of_the_database_lie_on_their_references():
     names = ["C6H6", "CH3CONH2", "CH3NO2", "H2O"]
     drawn = mapped([g2[name] for name in names])
     assert not drawn.failures
-    assert sum(len(each.distance) for each in drawn.elements) == sum(len(g2[n]) for n in names)
+    assert sum(len(each.separation) for each in drawn.elements) == sum(len(g2[n]) for n in names)
     for each in drawn.elements:
         own = {(structure, atom): xy for xy, structure, atom in zip(*each.references, strict=True)}
         for xy, structure, atom in zip(*each.atoms, strict=True):
             origin = small_database.NAMES.index(names[structure])
             np.testing.assert_allclose(xy, own[origin, atom], atol=1e-5)
         # The root of the rounding of float32 vectors of unit length.
-        assert each.distance.max() < 3e-4
+        assert each.separation.max() < 3e-4
         np.testing.assert_allclose(each.references.xy[each.nearest], each.atoms.xy, atol=1e-4)
 
 
@@ -126,7 +126,7 @@ def test_few_references_span_what_they_can():
         assert not each.axes.any()
         assert not each.share.any()
         assert np.isfinite(each.atoms.xy).all()
-        assert (each.distance > 0).all()
+        assert (each.separation > 0).all()
 
 
 def test_elements_and_names():

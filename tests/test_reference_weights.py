@@ -100,7 +100,7 @@ def test_weights_so_small_that_float32_overflows():
 
 
 def test_a_proven_answer_is_not_searched_again(monkeypatch):
-    """In float64 the vectors would be converted in blocks of a size that there is not."""
+    """Conversion of the vectors to float64, in blocks, would fail with this size."""
     monkeypatch.setattr(weighted_index, "BLOCK", None)
     search = weighted_search(scattered(), 1 + few())
     search(unit(20, 6), torch.zeros(20, dtype=torch.float64), 5)
@@ -122,7 +122,7 @@ def test_blocks_of_any_size_give_the_same(monkeypatch):
 
 
 def test_more_than_have_a_weight_is_refused():
-    with pytest.raises(ValueError, match="301 references asked for, but only 300"):
+    with pytest.raises(ValueError, match="301 references wanted, but only 300"):
         weighted_search(scattered(), even())(unit(1, 0), torch.zeros(1), 301)
 
 
@@ -179,7 +179,7 @@ def test_gradient_is_the_derivative(target):
 
 
 def test_a_heavier_reference_enters_more_strongly():
-    """In either direction: an affine combination may lean away from a reference."""
+    """The sign is free: an affine combination may lean away from a reference."""
     p, references, indices = problem(k=8)
     target, even = LocallyLinear(8, 0.1), torch.ones(len(references), dtype=p.dtype)
     for atom in range(len(p)):
@@ -474,7 +474,7 @@ def test_the_map_shows_references_as_they_lie():
     one = environment_map(atoms, database(), dtype="float64")
     other = environment_map(atoms, database().weighted(some()), dtype="float64")
     for plain, weighted in zip(one.elements, other.elements, strict=True):
-        np.testing.assert_array_equal(plain.distance, weighted.distance)
+        np.testing.assert_array_equal(plain.separation, weighted.separation)
         np.testing.assert_array_equal(plain.nearest, weighted.nearest)
 
 

@@ -11,8 +11,9 @@ from losiko_torch.report import names as references
 from losiko_torch.report.failures import grouped, left_out
 from losiko_torch.report.histograms import BINS, histograms
 from losiko_torch.report.names import References, references_of
-from losiko_torch.report.summary import as_number, summarize
+from losiko_torch.report.summary import Counts, summarize, worst_first
 from losiko_torch.report.usage import usage
+from losiko_torch.report.wording import as_number
 
 # --- numbers
 
@@ -55,6 +56,32 @@ def test_worst_and_best():
     assert summarize(table(rows), worst=9).best == []
 
 
+def mixed_rows():
+    """Rows of all fates, with distances that are equal, and missing."""
+    rows = [row(k, largest_distance=d, n_steps=k) for k, d in enumerate([0.3, 0.1, 0.5, 0.5])]
+    rows[1] |= {"reason": "max_steps", "converged": False}
+    rows += [failed(k, f"atom {k} is bad") for k in (4, 5)]
+    return [*rows, row(6, largest_distance=None)]
+
+
+def test_worst_first_are_failures_then_what_did_not_converge():
+    order = worst_first(table(mixed_rows()))
+    assert order.tolist() == [4, 5, 1, 2, 3, 0, 6]
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_counts_do_not_depend_on_the_pieces(size):
+    whole = summarize(table(mixed_rows()))
+    counts = Counts()
+    for batch in table(mixed_rows()).to_batches(max_chunksize=size):
+        counts.add(batch)
+    assert counts.summary(whole.worst, whole.best) == whole
+    assert whole.line == "4 converged, 1 at the step limit, 2 failed"
+    (group,) = whole.failures
+    assert group.line == "in.xyz@4, in.xyz@5: atom … is bad"
+    assert list(Counts(["rmsd"]).summary().spreads) == []
+
+
 def test_nothing_and_failures_only():
     for rows in ([], [failed(0, "it has no atoms")]):
         summary = summarize(table(rows))
@@ -89,6 +116,10 @@ def test_failures_that_differ_in_numbers_are_one_group():
     assert left_out(groups, 5) == ""
     (many,) = grouped((str(k), f"atom {k} is bad") for k in range(100))
     assert (many.count, len(many.sources)) == (100, 5)
+    assert many.line == "0, 1, 2, 3, 4 and 95 more: atom … is bad"
+    # A reason may have the sign that stands for numbers.
+    (group,) = grouped([("a", "frame … of 2"), ("b", "frame 7 of 2")])
+    assert group.reason == "frame … of 2"
 
 
 @pytest.mark.parametrize(

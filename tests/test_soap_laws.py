@@ -1,4 +1,4 @@
-"""What holds for SOAP whoever computes it: symmetries, batches, gradients, the smooth cutoff."""
+"""Laws of SOAP, whatever computes it: symmetries, batches, gradients, the smooth cutoff."""
 
 import numpy as np
 import pytest

@@ -169,7 +169,7 @@ def test_degrees(rbf, l_max):
 @pytest.mark.parametrize("n_max", [1, 2, 8])
 @pytest.mark.parametrize("rbf", ["gto", "polynomial"])
 def test_number_of_radial_functions(n_max, rbf):
-    """From n_max = 9 on the gto basis is so ill-conditioned that rounding alone makes 1e-8."""
+    """The gto basis from n_max = 9 on is so ill-conditioned that rounding alone makes 1e-8."""
     basis = {**ORGANIC, "n_max": n_max, "r_cut": 5.0, "rbf": rbf}
     assert parity(molecule("CH3CONH2"), **basis) < PARITY
 
@@ -297,7 +297,7 @@ def test_polynomial_basis_where_dscribe_errs(sigma, l_max):
 
 
 def test_polynomial_features_that_dscribe_gets_wrong_are_known():
-    """If a DScribe release mends these, the docstring of ``polynomial`` needs another look."""
+    """A DScribe release that mends these calls for another docstring of ``polynomial_basis``."""
     atoms = molecule("CH3OH")
     turned = atoms.copy()
     turned.rotate(35, (1, 2, 3))

@@ -105,7 +105,7 @@ def test_fewer_components_are_the_best_ones():
 
 
 def test_a_rare_reference_is_not_lost(monkeypatch):
-    """One of a thousand, off the span of all others, as in a database built at once."""
+    """A reference of a thousand, off the span of all others, as in a database built at once."""
     scale = 0.9 ** torch.arange(41)
     scale[-1] = 0
     vectors = torch.randn(1000, 41, generator=torch.Generator().manual_seed(0)) * scale
@@ -205,7 +205,7 @@ def test_sources_and_licences_are_told(tmp_path):
     ]
     assert sources[1]["where"] == ["a<1"]
     thin, first, second = made.metadata["curation"]
-    assert thin.startswith("one + two: one: thinned to a distance of 0.2")
+    assert thin.startswith("one + two: one: thinned to a separation of 0.2")
     assert first.startswith("one + two: 2 databases united")
     assert second.startswith("2 databases united")
     assert second.endswith(f"= {len(made)} environments")

@@ -17,12 +17,13 @@ from ase.constraints import FixAtoms, FixBondLength
 from ase.spacegroup import Spacegroup
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.atomic import check_output
-from losiko_torch.io.extxyz import replacing, writable, write_results
-from losiko_torch.io.writers import WRITERS
+from losiko_torch.io.atomic import check_output, replacing
+from losiko_torch.io.formats.extxyz import writable
+from losiko_torch.io.formats.registry import suffixes
+from losiko_torch.io.writers import result_file
 from losiko_torch.results import Result
 
-SUFFIXES = tuple(WRITERS)
+SUFFIXES = suffixes()
 
 
 def result(atoms, reason="converged", loss=0.5):
@@ -34,7 +35,8 @@ def result(atoms, reason="converged", loss=0.5):
 
 def written(tmp_path, *results):
     path = tmp_path / "out.extxyz"
-    write_results(results, path)
+    with result_file(path) as add:
+        add(results)
     return ase.io.read(path, index=":")
 
 
@@ -192,7 +194,7 @@ def limited(tmp_path, code):
 
 def test_full_disk(tmp_path):
     code = """
-    from losiko_torch.io.extxyz import replacing
+    from losiko_torch.io.atomic import replacing
     from losiko_torch.errors import InputError
     try:
         with replacing("out.xyz") as file:

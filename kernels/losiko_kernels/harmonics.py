@@ -1,4 +1,4 @@
-r"""Numbers of the recursions for real solid harmonics R_lm = r^l Y_lm and their gradient.
+r"""Factors of the recursions for real solid harmonics R_lm = r^l Y_lm and their gradient.
 
 With W_lm = Pbar_lm(z, r^2) (x + iy)^m as in ``losiko_torch.descriptors.soap.harmonics``,
 
@@ -16,7 +16,7 @@ import numpy as np
 
 @lru_cache(maxsize=64)
 def recursion(l_max: int) -> np.ndarray:
-    """Shape (2, l_max + 1, l_max + 1): step and damp at [l, m]; step[m, m] is Pbar_mm itself."""
+    """Factors step and damp at [l, m], shape (2, l_max + 1, l_max + 1); step[m, m] is Pbar_mm."""
     table = np.zeros((2, l_max + 1, l_max + 1))
     diagonal = np.sqrt(0.25 / np.pi)
     for m in range(l_max + 1):
@@ -36,13 +36,13 @@ def gradient_terms(l_max: int) -> tuple[np.ndarray, np.ndarray]:
     """The gradient as a list: dR[row]/d axis = sum of factor * R[column].
 
     Returns:
-        (axis, row, column) of each term, (T, 3) int64, and the factors, (T,).
+        Triples (axis, row, column), shape (T, 3), int64, and their factors, shape (T,).
     """
     terms: list[tuple[int, int, int]] = []
     factors: list[float] = []
 
     def add(axis: int, row: int, degree: int, m: int, imaginary: bool, factor: float) -> None:
-        """A term of Re or Im of W_{degree,m}, of which m may be negative."""
+        """Append a term of Re or Im of W_{degree,m}; m may be negative."""
         if abs(m) > degree or factor == 0:
             return
         if m < 0:

@@ -1,9 +1,9 @@
 r"""Radial functions as piecewise polynomials in r^2: one table lookup for any basis.
 
 In each of many intervals of equal width in x = r^2 every g_nl is a polynomial of degree 5 in
-t = -1..1, through its values at six Chebyshev nodes. The intervals are made so narrow that what it
-is off by lies below the rounding of the precision it is used in. The functions themselves are
-computed in float64, in which alone some of their sums keep their digits.
+t = -1..1, through its values at six Chebyshev nodes. The intervals are so narrow that its error is
+below the rounding of the precision it is used in. The functions themselves are computed in float64,
+because in float32 some of their sums lose their digits.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ import torch
 
 #: Polynomial coefficients of an interval.
 TERMS = 6
-#: The last axis is padded to a multiple of this, the width of a vector register in float32.
+#: Multiple to which the last axis is padded: the width of a vector register in float32.
 LANES = 8
-#: Error allowed, of the largest value of a function's degree.
+#: Largest error allowed, relative to the largest value of all functions of a degree.
 TOLERANCE = {torch.float32: 3e-8, torch.float64: 1e-13}
-#: Error below which it may be that of rounding, and good enough where intervals cannot be narrower.
+#: Error that may be due to rounding alone, accepted if narrower intervals do not reduce it.
 RESOLVED = 1e-8
-#: Intervals of the first table that is tried, and of the last.
+#: Number of intervals of the first table that is tried, and of the last.
 FEWEST, MOST = 128, 8192
 
 
 class RadialTable(NamedTuple):
-    """Piecewise polynomials.
+    """Piecewise polynomials of all radial functions.
 
     Attributes:
-        coefficients: (intervals, 6, l_max + 1, n_pad), rising powers of t; zero beyond n_max.
-        inverse_width: Intervals for each unit of r^2, 1/Angstrom^2.
-        n_max, l_max: Radial functions, highest degree.
+        coefficients: Coefficients of rising powers of t, zero beyond n_max, shape (intervals, 6,
+            l_max + 1, n_pad).
+        inverse_width: Inverse width of an interval of r^2, 1/Angstrom^2.
+        n_max, l_max: Number of radial functions, highest degree.
         scale: Unit of length (Angstrom) of the solid harmonics that they are multiplied with.
     """
 
@@ -49,15 +50,16 @@ class RadialTable(NamedTuple):
 def make_radial_table(
     radial: Callable[[torch.Tensor], torch.Tensor], cutoff: float, dtype: torch.dtype
 ) -> RadialTable | None:
-    """Tabulate ``radial``, (E,) squared distances to (l_max + 1, E, n_max), up to ``cutoff``.
+    """Tabulate ``radial`` up to ``cutoff`` (Angstrom).
 
-    None where even the narrowest intervals do not resolve it.
+    ``radial`` maps r^2, shape (E,), to the radial functions, shape (l_max + 1, E, n_max). None is
+    returned if even the narrowest intervals do not resolve them.
     """
     intervals, before = FEWEST, float("inf")
     while True:
         values, error = _interpolated(radial, cutoff**2, intervals)
-        # Halving the intervals divides the error by 64, until it is that of rounding: narrower
-        # ones would only make slopes of it.
+        # Halving the intervals divides the error by 64, until only rounding is left: narrower
+        # intervals would only turn rounding into slopes.
         if error <= TOLERANCE[dtype] or before / 8 < error < RESOLVED:
             break
         if intervals == MOST:
@@ -76,7 +78,7 @@ def make_radial_table(
 def _interpolated(
     radial: Callable[[torch.Tensor], torch.Tensor], end: float, intervals: int
 ) -> tuple[torch.Tensor, float]:
-    """Coefficients (intervals, 6, l_max + 1, n_max), and their largest relative error."""
+    """Coefficients, shape (intervals, 6, l_max + 1, n_max), and the largest relative error."""
     nodes = np.cos(np.pi * (np.arange(TERMS) + 0.5) / TERMS)
     between = np.linspace(-1, 1, TERMS + 1)
     lefts = torch.arange(intervals, dtype=torch.float64)[:, None]

@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from losiko_torch.cli.console import note, progress
 from losiko_torch.cli.info import describe
 from losiko_torch.cli.inputs import Force, Structures, input_files, read_inputs
-from losiko_torch.cli.tables import plural, print_failures
+from losiko_torch.cli.tables import print_failures
 from losiko_torch.database.building.checkpoint import remove_parts
 from losiko_torch.database.components import COMPONENTS, COMPONENTS_OF_MANY, MANY
 from losiko_torch.database.environments import EnvironmentDatabase
@@ -22,6 +22,7 @@ from losiko_torch.errors import InputError, StructureError
 from losiko_torch.io.atomic import check_output
 from losiko_torch.io.filters import parse_filter
 from losiko_torch.options import WHAT
+from losiko_torch.report.wording import plural
 from losiko_torch.systems.names import SOURCE
 from losiko_torch.systems.validity import check_structure
 
@@ -48,8 +49,8 @@ Where = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-#: Default lengths (Angstrom) for molecules, and where a structure is periodic: there neighbours
-#: fade out, as a relaxing cell carries atoms across a sharp cutoff all the time.
+#: Default lengths (Angstrom) for molecules, and if a structure is periodic. In the second case
+#: neighbours fade out, as a relaxing cell moves atoms across the cutoff all the time.
 MOLECULAR = {"r_cut": 3.0, "sigma": 0.3, "smooth_width": 0.0}
 PERIODIC = {"r_cut": 3.5, "sigma": 0.35, "smooth_width": 0.5}
 
@@ -183,7 +184,7 @@ def build(
 
 
 def _filtered(sources: list[str], filters: list[str]) -> list[Atoms]:
-    """The structures that pass all filters."""
+    """Read the structures that pass all filters; raise ``InputError`` if there are none."""
     tests = [parse_filter(text) for text in filters]
     structures = read_inputs(sources)
     chosen = [atoms for atoms in structures if all(passes(atoms) for passes in tests)]
@@ -200,7 +201,7 @@ def _filtered(sources: list[str], filters: list[str]) -> list[Atoms]:
 
 
 def _elements(structures: list[Atoms]) -> list[str]:
-    """Elements of the structures that can be described at all."""
+    """Symbols of the elements in the structures that can be described."""
     found: set[int] = set()
     problem: StructureError | None = None
     for atoms in structures:

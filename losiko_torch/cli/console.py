@@ -1,4 +1,4 @@
-"""What the commands print with: results to stdout, everything else to stderr."""
+"""Printing by the commands: results to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-#: Columns of a "terminal" that is a file or a pipe: wide enough that nothing is wrapped.
+#: Columns of an output that is a file or a pipe, enough that nothing is wrapped.
 WIDE = 1000
 
 
 def stdout() -> Console:
-    """For results; as wide as they are where no one looks at a terminal."""
+    """Return the console for results, on which nothing is wrapped unless it is a terminal."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = WIDE
@@ -32,24 +32,27 @@ def stdout() -> Console:
 
 
 def stderr() -> Console:
+    """Return the console for everything but results."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def error(text: str) -> None:
-    """One sentence on stderr."""
+    """Print an error on stderr."""
     stderr().print(Text.assemble("losiko: ", ("error: ", "bold red"), text))
 
 
 def warning(text: str) -> None:
+    """Print a warning on stderr."""
     stderr().print(Text.assemble("losiko: ", ("warning: ", "yellow"), text))
 
 
 def note(text: str) -> None:
+    """Print a remark on stderr."""
     stderr().print(Text(f"losiko: {text}"))
 
 
 def new_table(title: str | None = None) -> Table:
-    """A table that reads well on a terminal and in a file."""
+    """Return an empty table, in a style that is legible on a terminal and in a file."""
     return Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -61,9 +64,13 @@ def new_table(title: str | None = None) -> Table:
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr for as long as the work lasts; nothing where stderr is no terminal.
+    """Show a bar on stderr while the context lasts, unless stderr is no terminal.
 
-    Yields the function to be called with the number of structures just done.
+    Yields a function that takes the number of structures just done.
+
+    Args:
+        what: Text beside the bar.
+        total: Number of structures. None means unknown.
     """
     console = stderr()
     known = [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]

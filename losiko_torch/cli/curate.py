@@ -1,4 +1,4 @@
-"""``losiko curate``: unite databases, and leave out what is not wanted or is there twice."""
+"""``losiko curate``: unite databases, and leave out what is unwanted or there twice."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def curate(
     """Make a database from others: unite them, choose among their structures, leave out what
     another one knows, thin out near-duplicates, sample evenly.
 
-    Nothing is described anew. D is a distance |p - z| of unit descriptors, from 0 (the same
+    Nothing is described anew. D is a separation |p - z| of unit descriptors, from 0 (the same
     surroundings) to about 1.4. What was united and what each step left is kept in the database,
     with the licences of all sources, and shown by 'losiko info'.
 
@@ -153,7 +153,7 @@ def curate(
 
 
 def _named(path: Path) -> EnvironmentDatabase:
-    """The database of a file, called by its name where it has no title."""
+    """Load a database, with the name of its file for a title if it has none."""
     database = EnvironmentDatabase.load(path)
     title = database.metadata.get("title") or path.name
     return replace(database, metadata={**database.metadata, "title": title})
@@ -167,7 +167,7 @@ def _check(
     thin: float | None,
     per_element: int | None,
 ) -> None:
-    """Raise ``InputError`` for options that make no sense, before anything is read."""
+    """Raise ``InputError`` for options that make no sense together, before anything is read."""
     if len(databases) == 1 and not where and minus is thin is per_element is within is None:
         raise InputError(
             "nothing to do with one database: give others to unite it with, or --where, --minus, "

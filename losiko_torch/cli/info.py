@@ -1,4 +1,4 @@
-"""``losiko info``: what a database holds."""
+"""``losiko info``: contents of a database."""
 
 from __future__ import annotations
 
@@ -25,26 +25,32 @@ from losiko_torch.descriptors.interface import species_of, summary_of
 File = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[DB.losiko]", show_default=False, help="Without one, the embedded database."
+        metavar="[DB.losiko]", show_default=False, help="Without one, the built-in database."
     ),
 ]
 
-#: Entries of the metadata that come first, and how they are called.
+#: Entries of the metadata that are shown first, and their titles.
 TITLES = {"title": "title", "level_of_theory": "level of theory", "licence": "licence"}
 
 
 def info(database: File = None) -> None:
-    """Tell what a database holds: its origin, level of theory, licence, environments, descriptor.
+    """Show what a database holds: its origin, level of theory, licence, environments, descriptor.
 
     Example: [bold]losiko info organic.losiko[/bold]
     """
     opened = open_database(None) if database is None else EnvironmentDatabase.look(database)
-    name = "embedded database" if database is None else str(database)
+    name = "built-in database" if database is None else str(database)
     describe(opened, name, cache_file() if database is None else database)
 
 
 def describe(database: EnvironmentDatabase, name: str, file: Path) -> None:
-    """Print a database's facts and its elements."""
+    """Print the facts of a database and a table of its elements.
+
+    Args:
+        database: The database.
+        name: Name to print.
+        file: File of the database, whose size is printed if it exists.
+    """
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
@@ -99,7 +105,7 @@ def _elements(database: EnvironmentDatabase) -> Table:
 
 
 def _rows(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """A fact on one row; sources and steps of curation on one each."""
+    """Rows of an entry of the metadata: one, or one for each source and step of curation."""
     entries = value if key in (MADE_FROM, CURATION) and isinstance(value, list) else [value]
     for number, entry in enumerate(entries):
         yield "" if number else key.replace("_", " "), _shown(entry)

@@ -9,7 +9,6 @@ import numpy as np
 import typer
 from rich.text import Text
 
-from losiko_torch.cli import tables
 from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
     DatabaseFile,
@@ -21,11 +20,14 @@ from losiko_torch.cli.inputs import (
     read_inputs,
 )
 from losiko_torch.cli.settings_options import takes
+from losiko_torch.cli.tables import print_failures
 from losiko_torch.io.atomic import check_output
 from losiko_torch.loss.settings import LossSettings
 from losiko_torch.options import WHAT
 from losiko_torch.report.environment_map import EnvironmentMap, environment_map
 from losiko_torch.report.map_drawing import writer_for
+from losiko_torch.report.wording import plural
+from losiko_torch.systems.names import source_of
 
 Structures = Annotated[
     list[str] | None,
@@ -60,10 +62,10 @@ def map_(
 ) -> int:
     """Draw where the atoms of structures lie among the references of a database.
 
-    For each element the references (grey) and the structures' atoms, coloured by the distance
-    |p - z| to the nearest reference, in the plane in which the references vary most. In the page,
-    pointing at an atom tells which it is and what it resembles. Structures that cannot be
-    described are left out and listed, and make the exit status 1.
+    For each element the references (grey) and the structures' atoms, coloured by the separation
+    |p - z| from the nearest reference, in the plane in which the references vary most. In the
+    page, pointing at an atom shows its name and that of what it resembles. Structures that cannot
+    be described are left out and listed, and make the exit status 1.
 
     Example: [bold]losiko map guesses.xyz -o map.html[/bold]
     """
@@ -75,13 +77,13 @@ def map_(
     with progress("mapping", len(inputs)) as done:
         drawn = environment_map(inputs, references, progress=done, **settings)
     name = name_of(database) if database is None else database.name
-    mapped = tables.plural(len(inputs) - len(drawn.failures), "structure")
+    mapped = plural(len(inputs) - len(drawn.failures), "structure")
     where = f"the environments of {name}"
     title = f"{mapped} among {where}" if inputs else f"{where[0].upper()}{where[1:]}"
     write(drawn, output, overwrite=force, title=title)
-    failures = [(tables.source_of(inputs[k], k), why) for k, why in drawn.failures.items()]
-    tables.print_failures(failures, "left out")
-    _print_summary(drawn, f"{name_of(database)}")
+    failures = [(source_of(inputs[k], k), why) for k, why in drawn.failures.items()]
+    print_failures(failures, "left out")
+    _print_summary(drawn, name_of(database))
     stdout().print(Text(f"written to {output}"))
     return 1 if failures else 0
 
@@ -90,13 +92,13 @@ def _print_summary(drawn: EnvironmentMap, name: str) -> None:
     n_references = sum(len(element.references.xy) for element in drawn.elements)
     symbols = " ".join(element.symbol for element in drawn.elements)
     line = f"{n_references:,} environments of {symbols} from {name}"
-    distances = np.concatenate([element.distance for element in drawn.elements])
+    separations = np.concatenate([element.separation for element in drawn.elements])
     if drawn.structures:
         placed = len(drawn.structures) - len(drawn.failures)
-        line = f"{placed:,} of {tables.plural(len(drawn.structures), 'structure')} among {line}"
-    if len(distances):
+        line = f"{placed:,} of {plural(len(drawn.structures), 'structure')} among {line}"
+    if len(separations):
         line += (
-            f": an atom's distance |p - z| {np.median(distances):.2e} (median), "
-            f"{distances.max():.2e} at most"
+            f": an atom's separation |p - z| {np.median(separations):.2e} (median), "
+            f"{separations.max():.2e} at most"
         )
     stdout().print(Text(line, style="bold"))

@@ -20,8 +20,8 @@ from losiko_torch.cli.relax_run import RelaxRequest, relax_into_file, relax_into
 from losiko_torch.cli.settings_options import takes
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
+from losiko_torch.io.formats.registry import suffixes
 from losiko_torch.io.stream import check_sources
-from losiko_torch.io.writers import WRITERS
 from losiko_torch.options import WHAT, WHERE
 from losiko_torch.relaxation.execute import Workers
 from losiko_torch.relaxation.settings import Settings
@@ -128,7 +128,7 @@ def relax(
     references = reference or []
     if output is not None:
         files = input_files([*structures, *references], database)
-        check_output(output, files, force, tuple(WRITERS))
+        check_output(output, files, force, suffixes())
     check_sources([*structures, *references])
     request = RelaxRequest(structures, references, database, reference_weights, no_pbc, how)
     if run is not None:

@@ -1,4 +1,4 @@
-"""``losiko report``: what became of the structures of a run, in numbers and as a page."""
+"""``losiko report``: the outcome of a run, in numbers and as a page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from losiko_torch.cli.inputs import Force
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
 from losiko_torch.options import WHAT
-from losiko_torch.report.failures import left_out
 from losiko_torch.report.names import references_of
 from losiko_torch.report.page import is_page, write_page
-from losiko_torch.report.summary import QUANTITIES, Summary, as_number, summarize
+from losiko_torch.report.summary import QUANTITIES, Summary, summarize
 from losiko_torch.report.usage import Usage, usage
+from losiko_torch.report.wording import as_number, plural
 from losiko_torch.runs.folder import RECORD, RELAXED, TABLE, RunFolder
 
 Folder = Annotated[
@@ -40,14 +40,14 @@ Page = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-#: Name of the page in a run's folder, and of the files there that no page may replace.
+#: Name of the page in a run's folder, and names of the files there that no page may replace.
 NAME, OWN = "report.html", (RECORD, TABLE, RELAXED)
-#: Rows of the tables: groups of failures, and structures, of the run or of the database.
-REASONS, MOST = 10, 5
+#: Rows of the tables of structures, of the run and of the database.
+MOST = 5
 
 
 def report(folder: Folder, output: Page = None, force: Force = False) -> int:
-    """Tell what became of the structures of a run, and draw it on a page.
+    """Summarise what became of the structures of a run, and draw it on a page.
 
     Counts, distributions, failures by reason and the references that were used most are printed;
     the page, one file that needs no network, also shows the worst and the best structures in three
@@ -62,7 +62,7 @@ def report(folder: Folder, output: Page = None, force: Force = False) -> int:
     page = folder / NAME if output is None else output
     if page.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{page}: the report is a page: name it .html")
-    # The page of an earlier report is made of nothing but the run.
+    # Nothing is lost with the page of an earlier report: it is made from the run alone.
     again = output is None and is_page(page)
     database = run.record["database"]
     inputs = [folder / name for name in OWN] + ([] if database is None else [Path(database)])
@@ -74,7 +74,7 @@ def report(folder: Folder, output: Page = None, force: Force = False) -> int:
     _print_spreads(summary)
     _print_worst(table, summary)
     _print_usage(used)
-    _print_failures(summary)
+    tables.print_groups(summary.failures, "failed")
     _print_summary(summary, run.record["state"] == "finished", run.record["seconds"])
     write_page(run, table, summary, used, references, page, overwrite=force or again)
     stdout().print(Text(f"the page is {page}"))
@@ -126,27 +126,9 @@ def _print_usage(used: Usage) -> None:
         out.print(Text(f"references have numbers only: {used.note}", style="yellow"))
 
 
-def _print_failures(summary: Summary) -> None:
-    if not summary.failures:
-        return
-    columns = {"failed": "right", "reason": "fold", "for example": "fold"}
-    table = tables.structure_table("", columns)
-    for group in summary.failures[:REASONS]:
-        table.add_row(f"{group.count:,}", Text(group.reason), Text(", ".join(group.sources)))
-    out = stdout()
-    out.print(table)
-    rest = left_out(summary.failures, REASONS)
-    if rest:
-        out.print(Text(rest))
-
-
 def _print_summary(summary: Summary, finished: bool, seconds: float | None) -> None:
-    total = tables.plural(summary.total, "structure")
-    line = total if finished else f"not finished, {total} so far"
-    line += (
-        f": {summary.converged:,} converged, {summary.max_steps:,} at the step limit, "
-        f"{summary.failed:,} failed"
-    )
+    total = plural(summary.total, "structure")
+    line = f"{total if finished else f'not finished, {total} so far'}: {summary.line}"
     if seconds:
         line += f"; {seconds:,.1f} s, {as_number(summary.total / seconds)} structures/s"
     stdout().print(Text(line, style="bold"))

@@ -24,7 +24,9 @@ from losiko_torch.cli.inputs import (
 from losiko_torch.cli.settings_options import takes
 from losiko_torch.loss.settings import LossSettings
 from losiko_torch.options import options_of
+from losiko_torch.report.wording import plural
 from losiko_torch.results import Score
+from losiko_torch.systems.names import formula_of, source_of
 
 Worst = Annotated[
     int | None,
@@ -89,8 +91,8 @@ def _print_table(scores: list[Score], limit: int | None) -> None:
         one = scores[k]
         failed = one.problem is not None
         table.add_row(
-            Text(tables.source_of(one.atoms, k)),
-            tables.formula_of(one.atoms),
+            Text(source_of(one.atoms, k)),
+            formula_of(one.atoms),
             Text("failed", style="red") if failed else tables.as_loss(one.loss),
             tables.as_loss(np.nan if failed else float(one.distances.mean())),
             tables.as_loss(np.nan if failed else tables.largest(one.distances)),
@@ -102,12 +104,12 @@ def _print_table(scores: list[Score], limit: int | None) -> None:
 def _print_summary(scores: list[Score], seconds: float, against: str) -> None:
     judged = [one for one in scores if one.problem is None]
     failures = [
-        (tables.source_of(one.atoms, k), one.problem)
+        (source_of(one.atoms, k), one.problem)
         for k, one in enumerate(scores)
         if one.problem is not None
     ]
     tables.print_failures(failures, "failed")
-    line = f"{len(judged):,} of {tables.plural(len(scores), 'structure')} judged {against}"
+    line = f"{len(judged):,} of {plural(len(scores), 'structure')} judged {against}"
     if judged:
         distances = np.concatenate([one.distances for one in judged])
         line += (

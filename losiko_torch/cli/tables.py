@@ -1,8 +1,8 @@
-"""Tables and summaries shared by the commands."""
+"""Tables and lists of failures that the commands print."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -10,32 +10,27 @@ from rich.table import Table
 from rich.text import Text
 
 from losiko_torch.cli.console import new_table, stdout
-from losiko_torch.systems.names import SOURCE
+from losiko_torch.report.failures import Failures, grouped, left_out
+from losiko_torch.report.wording import plural
 
-#: Rows of a table before only the worst are shown.
+#: Most rows of a table that shows all structures; of more structures only the worst are shown.
 ROWS = 20
-#: Distinct reasons, and structures for each, that a list of failures shows.
-REASONS, EXAMPLES = 10, 5
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def source_of(atoms: Atoms, number: int) -> str:
-    return str(atoms.info.get(SOURCE, f"structure {number}"))
-
-
-def formula_of(atoms: Atoms) -> str:
-    return atoms.get_chemical_formula() or "(no atoms)"
+#: Groups that a list of failures shows.
+REASONS = 10
 
 
 def as_loss(value: float) -> str:
+    """Return a loss or a distance as text, "-" if it is not finite."""
     return f"{value:.2e}" if np.isfinite(value) else "-"
 
 
 def worst_atom(atoms: Atoms, distances: np.ndarray) -> str:
-    """The atom that adds most to the loss, as element and index: "C12"."""
+    """Return the atom that adds most to the loss, as element and index: "C12".
+
+    Args:
+        atoms: The structure.
+        distances: What each atom adds to the loss, shape (n,).
+    """
     if len(distances) == 0 or not np.isfinite(distances).all():
         return "-"
     worst = int(np.argmax(distances))
@@ -43,11 +38,17 @@ def worst_atom(atoms: Atoms, distances: np.ndarray) -> str:
 
 
 def largest(distances: np.ndarray) -> float:
+    """Return the largest of the values (n,), NaN without any."""
     return float(distances.max()) if len(distances) else np.nan
 
 
 def chosen_rows(keys: Sequence[tuple[float, ...]], limit: int | None) -> tuple[list[int], str]:
-    """Rows to show, and a title: all in order if they are few, else the worst (largest keys)."""
+    """Return the rows to show and a title: all in order if they are few, else the worst.
+
+    Args:
+        keys: A key of each row; the largest is the worst.
+        limit: Number of rows to show. None means all if they are few.
+    """
     total = len(keys)
     if limit is None and total <= ROWS:
         return list(range(total)), ""
@@ -56,29 +57,42 @@ def chosen_rows(keys: Sequence[tuple[float, ...]], limit: int | None) -> tuple[l
 
 
 def worst_first(shown: int, total: int) -> str:
-    """Title of a table of some of all structures."""
+    """Return the title of a table that shows only the worst of all structures."""
     return f"{shown:,} of {plural(total, 'structure')}, the worst first"
 
 
-def print_failures(failures: Sequence[tuple[str, str]], what: str) -> None:
-    """Pairs of source and reason, grouped by reason."""
-    if not failures:
+def print_failures(failures: Iterable[tuple[str, str]], what: str) -> None:
+    """Print pairs of source and reason, grouped by reason.
+
+    Args:
+        failures: The pairs.
+        what: What happened to the structures, such as "failed".
+    """
+    print_groups(grouped(failures), what)
+
+
+def print_groups(groups: list[Failures], what: str) -> None:
+    """Print groups of failures, the first ``REASONS`` of them one by one."""
+    if not groups:
         return
-    groups: dict[str, list[str]] = {}
-    for source, reason in failures:
-        groups.setdefault(reason, []).append(source)
     out = stdout()
-    out.print(Text(f"{plural(len(failures), 'structure')} {what}:", style="red"))
-    for reason, sources in list(groups.items())[:REASONS]:
-        more = "" if len(sources) <= EXAMPLES else f" and {len(sources) - EXAMPLES:,} more"
-        out.print(Text(f"  {', '.join(sources[:EXAMPLES])}{more}: {reason}"))
-    if len(groups) > REASONS:
-        rest = sum(len(sources) for sources in list(groups.values())[REASONS:])
-        out.print(Text(f"  and {rest:,} more for other reasons"))
+    total = sum(group.count for group in groups)
+    out.print(Text(f"{plural(total, 'structure')} {what}:", style="red"))
+    for group in groups[:REASONS]:
+        out.print(Text(f"  {group.line}"))
+    rest = left_out(groups, REASONS)
+    if rest:
+        out.print(Text(f"  {rest}"))
 
 
 def structure_table(title: str, names: dict[str, str]) -> Table:
-    """A table with these columns, each "left", "right", or "fold": left and wrapped if need be."""
+    """Return an empty table.
+
+    Args:
+        title: Its title, or "".
+        names: Names of its columns, and of each its kind: "left", "right", or "fold", which is
+            left and wrapped if need be.
+    """
     table = new_table(title or None)
     for name, kind in names.items():
         if kind == "fold":

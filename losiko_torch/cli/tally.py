@@ -1,14 +1,21 @@
-"""What ``losiko relax`` tells of its results, kept as they pass by: few numbers, however many."""
+"""Printing of the results of ``losiko relax``: a table, counts, and the failures by reason.
+
+Rows are taken in as results are written, and only those that the table shows are kept.
+"""
 
 from __future__ import annotations
 
-from statistics import fmean, median
+from typing import Any
 
 import pyarrow as pa
 from rich.text import Text
 
 from losiko_torch.cli import tables
 from losiko_torch.cli.console import stdout
+from losiko_torch.io.table import SCHEMA
+from losiko_torch.report.failures import Failures
+from losiko_torch.report.summary import Counts, worst_first
+from losiko_torch.report.wording import plural
 from losiko_torch.results import FAILED
 
 COLUMNS = {
@@ -22,45 +29,40 @@ COLUMNS = {
     "worst\natom": "left",
 }
 
-#: Columns of ``result_table`` that are looked at.
+#: Columns of ``losiko_torch.io.table`` that the printed table needs.
 READ = [
     *("source", "formula", "reason", "converged", "n_steps", "start_loss", "loss"),
-    *("largest_distance", "worst_atom", "worst_element", "rmsd"),
+    *("largest_distance", "worst_atom", "worst_element"),
 ]
 
 
 class Tally:
-    """Counts, the failures, and the rows to show: all in order if they are few, else the worst."""
+    """Counts of results, and the rows to show: all in order if they are few, else the worst."""
 
     def __init__(self) -> None:
-        self.count = self.converged = 0
-        self.steps: list[int] = []
-        self.deviations: list[float] = []
-        self.failures: list[tuple[str, str]] = []
-        self.shown: list[dict] = []
+        self._counts = Counts(("n_steps", "rmsd"))
+        self._shown = SCHEMA.empty_table().select(READ)
 
-    def add(self, table: pa.Table | pa.RecordBatch) -> None:
-        """Take in rows of ``result_table``."""
-        rows = table.select(READ).to_pylist()
-        for row in rows:
-            if _failed(row):
-                self.failures.append((row["source"], row["reason"].removeprefix(FAILED)))
-            else:
-                self.steps.append(row["n_steps"])
-            if row["rmsd"] is not None:
-                self.deviations.append(row["rmsd"])
-        self.converged += sum(row["converged"] for row in rows)
-        few = self.count + len(rows) <= tables.ROWS
-        self.count += len(rows)
-        self.shown += rows
-        if not few:
-            self.shown = sorted(self.shown, key=_badness, reverse=True)[: tables.ROWS]
+    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """Add rows of ``losiko_torch.io.table``."""
+        self._counts.add(rows)
+        if isinstance(rows, pa.RecordBatch):
+            rows = pa.Table.from_batches([rows])
+        self._shown = pa.concat_tables([self._shown, rows.select(READ)])
+        if self._counts.total > tables.ROWS:
+            self._shown = self._shown.take(worst_first(self._shown)[: tables.ROWS])
+
+    @property
+    def failures(self) -> list[Failures]:
+        """Failures so far, by reason."""
+        return self._counts.summary().failures
 
     def print_table(self) -> None:
-        few = self.count == len(self.shown)
-        title = "" if few else tables.worst_first(len(self.shown), self.count)
+        """Print a row for each structure shown."""
+        shown, total = len(self._shown), self._counts.total
+        title = "" if shown == total else tables.worst_first(shown, total)
         table = tables.structure_table(title, COLUMNS)
-        for row in self.shown:
+        for row in self._shown.to_pylist():
             table.add_row(
                 Text(row["source"]),
                 row["formula"],
@@ -72,35 +74,38 @@ class Tally:
         stdout().print(table)
 
     def print_summary(self, against: str, end: str) -> None:
-        relaxed = self.count - len(self.failures)
+        """Print the failures and the counts.
+
+        Args:
+            against: Name of the database, "against" included.
+            end: End of the sentence, and behind a line break the files written.
+        """
+        summary = self._counts.summary()
         out = stdout()
-        tables.print_failures(self.failures, "failed, written unmoved")
-        steps = f"median {median(self.steps):.0f} steps, " if relaxed else ""
+        tables.print_groups(summary.failures, "failed, written unmoved")
+        steps = summary.spreads.get("n_steps")
+        median = "" if steps is None else f"median {steps.median:.0f} steps, "
         line, _, written = end.partition("\n")
         out.print(
             Text(
-                f"{relaxed:,} of {tables.plural(self.count, 'structure')} relaxed {against}: "
-                f"{self.converged:,} converged, {relaxed - self.converged:,} at the step limit, "
-                f"{len(self.failures):,} failed; {steps}{line}",
+                f"{summary.total - summary.failed:,} of {plural(summary.total, 'structure')} "
+                f"relaxed {against}: {summary.line}; {median}{line}",
                 style="bold",
             )
         )
-        if self.deviations:
+        deviations = summary.spreads.get("rmsd")
+        if deviations is not None:
             out.print(
                 Text(
-                    f"RMSD to the references: {fmean(self.deviations):.3f} A on average, "
-                    f"{max(self.deviations):.3f} A at most"
+                    f"RMSD to the references: {deviations.mean:.3f} A on average, "
+                    f"{deviations.largest:.3f} A at most"
                 )
             )
         out.print(Text(written))
 
 
-def _failed(row: dict) -> bool:
-    return row["reason"].startswith(FAILED)
-
-
-def _worst_atom(row: dict) -> str:
-    """As element and index: "C12"."""
+def _worst_atom(row: dict[str, Any]) -> str:
+    """The atom that is matched worst, as element and index: "C12"."""
     return "-" if row["worst_atom"] is None else f"{row['worst_element']}{row['worst_atom']}"
 
 
@@ -108,14 +113,9 @@ def _loss(value: float | None) -> str:
     return "-" if value is None else tables.as_loss(value)
 
 
-def _status(row: dict) -> Text:
-    if _failed(row):
+def _status(row: dict[str, Any]) -> Text:
+    if row["reason"].startswith(FAILED):
         return Text("failed", style="red")
     if row["converged"]:
         return Text("converged", style="green")
     return Text("step limit", style="yellow")
-
-
-def _badness(row: dict) -> tuple[float, ...]:
-    """Failures first, then what did not converge, then by the atom that is matched worst."""
-    return (_failed(row), not row["converged"], row["largest_distance"] or 0.0)

@@ -1,4 +1,4 @@
-"""The embedded database: organic molecules of H, C, N, O, F, S and Cl in every installation.
+"""The built-in database: organic molecules of H, C, N, O, F, S and Cl in every installation.
 
 The package ships structures only. Their descriptors are computed at first use, which takes about a
 minute on one core, and kept in the user's cache folder (or in ``LOSIKO_CACHE``).
@@ -25,23 +25,23 @@ from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError
 
-#: Parameters of its descriptor, in DScribe's terms (lengths in Angstrom).
+#: Parameters of the built-in database's descriptor, named as DScribe's (lengths in Angstrom).
 PARAMETERS: dict[str, Any] = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}
 ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
 
 
 @lru_cache(maxsize=1)
 def default_database() -> EnvironmentDatabase:
-    """The embedded database on the CPU, from the cache where it is there already."""
+    """Return the built-in database on the CPU, from the cache if it is there already."""
     path = cache_file()
     if path.exists():
         try:
             return EnvironmentDatabase.load(path)
         except InputError:
-            pass  # A damaged cache is no reason to stop: it is made again.
+            pass  # A damaged cache is no reason to stop: the database is built again.
     descriptor = SOAP(species=ELEMENTS, **PARAMETERS)
     database = EnvironmentDatabase.build(
-        embedded_structures(), descriptor, metadata=embedded_metadata()
+        builtin_structures(), descriptor, metadata=builtin_metadata()
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,11 +51,11 @@ def default_database() -> EnvironmentDatabase:
     return database
 
 
-def embedded_structures(path: Path | None = None) -> Iterator[Atoms]:
-    """The molecules, most important first: any first part is a good database.
+def builtin_structures(path: Path | None = None) -> Iterator[Atoms]:
+    """Yield the built-in molecules, most important first: any first part is a good database.
 
     Args:
-        path: Another archive, such as the one of an older version.
+        path: Archive to read. None means the one that the package ships.
     """
     with np.load(path or _archive(), allow_pickle=False) as archive:
         numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
@@ -65,20 +65,24 @@ def embedded_structures(path: Path | None = None) -> Iterator[Atoms]:
         yield Atoms(numbers[atoms], positions[atoms].astype(float), info={"smiles": smiles[k]})
 
 
-def embedded_metadata(path: Path | None = None) -> dict[str, Any]:
-    """Title, level of theory, licence and how it was made; of another archive as above."""
+def builtin_metadata(path: Path | None = None) -> dict[str, Any]:
+    """Title, level of theory, licence and origin of the built-in molecules.
+
+    Args:
+        path: Archive to read. None means the one that the package ships.
+    """
     with np.load(path or _archive(), allow_pickle=False) as archive:
         return json.loads(archive["metadata"].tobytes().decode())
 
 
 def cache_folder() -> Path:
-    """Where computed descriptors are kept."""
+    """Folder for computed descriptors: ``LOSIKO_CACHE``, or the user's cache folder."""
     chosen = os.environ.get("LOSIKO_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("losiko")
 
 
 def cache_file() -> Path:
-    """Where the computed database is once it has been used."""
+    """Path of the computed built-in database, which exists after its first use."""
     return cache_folder() / f"organic-{_fingerprint()}.losiko"
 
 
@@ -87,7 +91,7 @@ def _archive() -> Path:
 
 
 def _fingerprint() -> str:
-    """Changes with the structures, the descriptor and the format, so that no cache is stale."""
+    """Digest of structures, descriptor and file format, so that no cache is stale."""
     digest = hashlib.sha256(_archive().read_bytes())
     digest.update(json.dumps([PARAMETERS, ELEMENTS, COMPONENTS, storage.VERSION]).encode())
     return digest.hexdigest()[:12]

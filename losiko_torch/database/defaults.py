@@ -1,9 +1,8 @@
-"""What is taken where a caller names nothing: numbers chosen by measurement, molecules and crystals
-apart (benchmarks/README.md).
+"""Default settings of relaxations, chosen by measurement for molecules and for crystals.
 
-Molecules want many references and little ridge, and to stop early: torsions are directions on which
-the references have little to say. Crystals are described by fewer, stiffer references, and have to
-come close to their minimum for the noise to go.
+Molecules need many references, little ridge and an early stop: the loss is flat along torsions, so
+the references hardly determine them. Crystals need fewer references and more ridge, and have to
+come close to the minimum before their noise is gone (benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Defaults:
-    """For a database of one kind.
+    """Default settings for a database of one kind.
 
     Attributes:
         n_neighbors: References that an atom's target combines.
-        reg: Ridge on their weights.
+        reg: Ridge on the weights with which a target combines them.
         fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom.
     """
 
@@ -33,9 +32,10 @@ SIGMA = 0.3
 
 
 def for_molecules(sigma: float) -> Defaults:
-    """With Gaussians of this width (Angstrom): ``fmax`` falls with its square where it is sharper.
+    """Defaults for molecules described by SOAP with Gaussians of width ``sigma`` (Angstrom).
 
-    Sharper descriptors tell smaller displacements apart and are still right where the loss is
-    flatter: 0.02, 0.01 and 0.005 1/Angstrom are best for 0.3, 0.2 and 0.15 Angstrom.
+    ``fmax`` falls with the square of a width below ``SIGMA``. Sharper descriptors distinguish
+    smaller displacements and are still right where the loss is flatter: 0.02, 0.01 and 0.005
+    1/Angstrom are best for 0.3, 0.2 and 0.15 Angstrom.
     """
     return replace(MOLECULES, fmax=MOLECULES.fmax * min(1.0, (sigma / SIGMA) ** 2))

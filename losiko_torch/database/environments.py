@@ -1,4 +1,4 @@
-"""A database of atomic environments: for each element the descriptors of known good atoms.
+"""The database of references: for each element the descriptors of known good atoms.
 
 >>> from ase.build import molecule
 >>> from losiko_torch import SOAP, EnvironmentDatabase
@@ -20,13 +20,13 @@ import torch
 from losiko_torch.checks import whole
 from losiko_torch.database import file as storage
 from losiko_torch.database.building.checkpoint import Parts, configuration_of
+from losiko_torch.database.building.closest import closest_pairs
 from losiko_torch.database.building.describe import describable, record_of
 from losiko_torch.database.building.order import Layout
 from losiko_torch.database.building.project import environments_of
 from losiko_torch.database.components import COMPONENTS, usual_components
 from losiko_torch.database.curate import select
 from losiko_torch.database.curate.union import united
-from losiko_torch.database.element import Environments
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.descriptors.interface import (
     Descriptor,
@@ -37,15 +37,15 @@ from losiko_torch.errors import InputError
 from losiko_torch.io.filters import parse_filter
 from losiko_torch.systems.pymatgen import AnyStructure
 
-#: A build of no more parts than this is done again rather than resumed.
+#: Number of parts up to which a build starts again rather than being resumed.
 FEW_PARTS = 2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EnvironmentDatabase(DatabaseRecord):
-    """Known good environments of every element: built, saved, loaded, curated.
+    """References of every element: built, saved, loaded, curated.
 
-    Its attributes are those of ``DatabaseRecord``.
+    The attributes are those of ``DatabaseRecord``.
     """
 
     @classmethod
@@ -62,29 +62,29 @@ class EnvironmentDatabase(DatabaseRecord):
         """Describe every atom of the structures.
 
         Args:
-            structures: One ``ase.Atoms`` or any iterable of them, such as a generator over a large
-                file; pymatgen's ``Structure`` and ``Molecule`` count as such. They are held until
-                all are described; of their features only components are.
-            descriptor: What to describe them with; the database keeps a copy. It must not average.
+            structures: ``ase.Atoms``, or any iterable of them, such as a generator over a large
+                file; pymatgen's ``Structure`` and ``Molecule`` serve too. All are held in memory
+                until they are described; of their features only components are kept.
+            descriptor: Descriptor of the atoms; the database keeps a copy. It must not average.
             components: Principal components in which the references of an element are kept; an
-                element with fewer references than that loses nothing. "usual": 512, and 384
-                where an element has more than 100,000. None keeps all. References of such an
-                element are rounded to float16, to which they are written.
+                element with fewer references than that loses nothing. "usual" means 512, and 384
+                for an element with more than 100,000 references, which are rounded to float16, as
+                its file keeps them. None means all.
             where: Filters on ``atoms.info`` (pymatgen's ``properties``), such as
                 "e_above_hull<0.2"; all must hold.
-            metadata: Kept in the database and its file, e.g. {"title": ...}; JSON.
+            metadata: Title, licence and the like, e.g. {"title": ...}, ready for JSON.
             progress: Called with the number of structures done since the last call.
-            parts: A folder for what is finished, if there is much to do: the same call goes on from
-                there after it was stopped, and its result is the same bit by bit. The folder
-                stays until ``remove_parts`` is called.
+            parts: Folder for finished parts of a long build. After an interruption the same call
+                continues from there, with the same result bit by bit. The folder stays until
+                ``remove_parts`` is called.
 
         Raises:
             InputError: If nothing is left to put into the database; if the folder holds parts of
                 other structures, or made with another descriptor or other components.
 
         A structure that cannot be described is left out and listed in ``skipped``. The array
-        ``losiko_weight`` of a structure, one number an atom, weighs its environments (see
-        ``weighted``).
+        ``losiko_weight`` of a structure, one number an atom, holds the weights of its environments
+        (see ``weighted``).
         """
         module = owned(descriptor)
         if components is not None and components != "usual":
@@ -103,14 +103,16 @@ class EnvironmentDatabase(DatabaseRecord):
             kept = Parts.in_folder(Path(parts), configuration_of(module, counts, chosen))
         environments = environments_of(layout, module, counts, kept, done)
         records = [record_of(atoms) for atoms in chosen]
-        made = cls(module, environments, records, dict(metadata or {}), skipped)
+        closest = closest_pairs(chosen)
+        made = cls(module, environments, records, dict(metadata or {}), skipped, closest)
         return made._checked_weights().with_lists()
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write one safetensors file, all or nothing; an existing file only if ``overwrite``.
 
         Raises:
-            InputError: For a database restricted to some elements.
+            InputError: For a database restricted to some elements, an existing file without
+                ``overwrite``, or contents that cannot be written.
         """
         if any(part.products is not None for part in self.environments.values()):
             raise InputError("a restricted database cannot be saved: save the one it was made from")
@@ -127,47 +129,46 @@ class EnvironmentDatabase(DatabaseRecord):
         """Read a file of ``save``.
 
         Args:
-            path: The file.
-            device: Where its tensors go.
-            descriptor: The module that it was made with, if that is neither SOAP nor ACSF.
+            path: File to read.
+            device: Device of the tensors.
+            descriptor: Module that the database was made with, if that is neither SOAP nor ACSF.
             exact: Whether to search all references of an element, however many (see
                 ``searched_whole``).
 
         Raises:
-            InputError: If it is not a database, is damaged, or of a newer version; if its
-                descriptor is not given but needed, or another one than it was made with.
+            InputError: If the file is no database, is damaged, or of a newer version; if
+                ``descriptor`` is needed but missing, or differs from the one of the database.
         """
         loaded = cls._read(path, lambda stored, elements: stored.restored(descriptor, elements))
         return (loaded.searched_whole() if exact else loaded).to(device)
 
     @classmethod
     def look(cls, path: str | Path) -> EnvironmentDatabase:
-        """Read a file to see what is in it, even where its descriptor is not at hand."""
+        """Read a file to inspect it, even if its descriptor is not available."""
         return cls._read(path, lambda stored, elements: stored.shown())
 
     @classmethod
     def _read(cls, path: str | Path, restore: storage.Restore) -> EnvironmentDatabase:
-        descriptor, environments, structures, metadata = storage.load(Path(path), restore)
-        loaded = {z: Environments(**tensors) for z, tensors in environments.items()}
+        loaded = storage.load(Path(path), restore)
         try:
-            return cls(descriptor, loaded, structures, metadata)._checked_weights()
+            return cls(**loaded._asdict())._checked_weights()
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
 
-    def thinned(self, distance: float) -> EnvironmentDatabase:
-        """The database without near-duplicates; see ``select.thinned``."""
-        return select.thinned(self, distance)
+    def thinned(self, separation: float) -> EnvironmentDatabase:
+        """The database without near-duplicates; see ``curate.select.thinned``."""
+        return select.thinned(self, separation)
 
     def farthest(self, per_element: int) -> EnvironmentDatabase:
-        """So many environments of each element, spread widely; see ``select.farthest``."""
+        """The database with few environments of each element; see ``curate.select.farthest``."""
         return select.farthest(self, per_element)
 
-    def minus(self, other: EnvironmentDatabase, distance: float) -> EnvironmentDatabase:
-        """The database without what another knows; see ``select.minus``."""
-        return select.minus(self, other, distance)
+    def minus(self, other: EnvironmentDatabase, separation: float) -> EnvironmentDatabase:
+        """The database without what another contains; see ``curate.select.minus``."""
+        return select.minus(self, other, separation)
 
     def union(
         self, *others: EnvironmentDatabase, components: int | None = COMPONENTS
     ) -> EnvironmentDatabase:
-        """One database of this one's references and those of others; see ``united``."""
+        """The union of this database and others; see ``curate.union.united``."""
         return united([self, *others], components)

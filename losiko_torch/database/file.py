@@ -1,21 +1,24 @@
 """The file of a database: safetensors, so nothing in it can run, with a JSON description.
 
-For every element four tensors ("H/vectors", "H/basis", "H/structure", "H/atom"), and, where its
-references do not all weigh 1, "H/weight"; in the header the format's name and version, the
-descriptor (see ``stored_descriptor``), the structures and the metadata. Files of version 1 tell
-no kind of descriptor: it is SOAP.
+Every element has four tensors ("H/vectors", "H/basis", "H/structure", "H/atom"), and a fifth,
+"H/weight", if its references do not all weigh 1. The header holds the format's name and version,
+the descriptor (see ``database.stored_descriptor``), the structures, the metadata, and the shortest
+interatomic distances in Angstrom ("closest", by pairs such as "C-H"), which older programs ignore.
 
-Large databases need version 3: vectors of elements with many references are float16, as they were
-built, lists divide them ("H/centroids", "H/lists", see ``lists``), and the structures of a
-long list are a tensor of JSON. What needs none of it is written as version 2.
+Version 1 names no kind of descriptor: it is SOAP. Large databases need version 3: vectors of
+elements with many references are float16, as they were built, lists divide them ("H/centroids",
+"H/lists", see ``search.inverted_lists``), and the structures of a long list are a tensor of JSON.
+Version 4 keeps what targets fitted beforehand ("H/fitted/NAME", and the entry "fitted" of the
+header). The lowest version that can hold a database is written.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -23,7 +26,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from losiko_torch.database.building.closest import Closest
 from losiko_torch.database.components import compact
+from losiko_torch.database.element import FITTED, Environments
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.database.stored_descriptor import StoredDescriptor
 from losiko_torch.descriptors.interface import species_of
@@ -31,33 +36,55 @@ from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacement
 
 FORMAT = "losiko-database"
-VERSION, PLAIN_VERSION = 3, 2
+VERSION, LARGE_VERSION, PLAIN_VERSION = 4, 3, 2
 TENSORS = ("vectors", "basis", "structure", "atom")
 #: Tensors that an element may lack; those of large elements.
 OPTIONAL, LISTED = ("weight", "centroids", "lists"), ("centroids", "lists")
-#: The structures' tensor, and from how many characters on there is one: safetensors allows a header
-#: of 100 MB.
+#: Types of numbers, besides floating ones, that a target may fit.
+INTEGERS = (torch.int32, torch.int64)
+#: Name of the structures' tensor, and number of characters from which on there is one: safetensors
+#: allows a header of 100 MB.
 STRUCTURES, LONGEST_HEADER = "structures", 2**24
 
-#: The tensor of a descriptor that the file does not hold.
+#: Name of the tensor by which a descriptor that the file does not hold is recognised.
 FINGERPRINT = "fingerprint"
 
 #: ``(what the file holds of the descriptor, elements) -> descriptor``
 Restore = Callable[[StoredDescriptor, list[int]], nn.Module]
-Loaded = tuple[nn.Module, dict[int, dict[str, torch.Tensor]], list[dict[str, Any]], dict[str, Any]]
+
+
+class Loaded(NamedTuple):
+    """The parts of a database that a file holds, named as the attributes of ``DatabaseRecord``."""
+
+    descriptor: nn.Module
+    environments: dict[int, Environments]
+    structures: list[dict[str, Any]]
+    metadata: dict[str, Any]
+    closest: Closest | None
+    fitted: dict[str, Any]
 
 
 def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
-    """Write to a temporary file beside ``path``, then move it there."""
+    """Write to a temporary file beside ``path``, then move it there.
+
+    Raises:
+        InputError: If ``path`` exists without ``overwrite``, or if something cannot be written.
+    """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already: give another name, or allow overwriting")
     tensors = {}
     for number, part in database.environments.items():
-        for name in (*TENSORS, *OPTIONAL):
-            tensor = getattr(part, name)
-            if tensor is not None:
-                stored_tensor = compact(tensor, len(part)) if name == "vectors" else tensor
-                tensors[f"{chemical_symbols[number]}/{name}"] = stored_tensor.cpu().contiguous()
+        symbol = chemical_symbols[number]
+        for name, tensor in part.tensors().items():
+            if name.startswith(FITTED):
+                try:
+                    _check_fitted(symbol, name, tensor)
+                except InputError as error:
+                    raise InputError(f"{path}: {error}") from None
+                # Elements may share them, and safetensors refuses tensors that share memory.
+                tensor = tensor.detach().clone()
+            stored_tensor = compact(tensor, len(part)) if name == "vectors" else tensor
+            tensors[f"{symbol}/{name}"] = stored_tensor.cpu().contiguous()
     stored = StoredDescriptor.of(database.descriptor, list(database.environments))
     if stored.fingerprint is not None:
         tensors[FINGERPRINT] = stored.fingerprint
@@ -69,14 +96,19 @@ def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
         tensor.dtype == torch.float16 or name.partition("/")[2] in LISTED
         for name, tensor in tensors.items()
     )
+    version = VERSION if database.is_fitted else PLAIN_VERSION if plain else LARGE_VERSION
     header = {
         "format": FORMAT,
-        "version": str(PLAIN_VERSION if plain else VERSION),
+        "version": str(version),
         "kind": stored.kind,
         "descriptor": _json(path, "descriptor's parameters", stored.parameters),
         "structures": structures,
         "metadata": _json(path, "metadata", database.metadata),
     }
+    if database.closest is not None:
+        header["closest"] = _closest_to_json(database.closest)
+    if database.is_fitted:
+        header["fitted"] = _json(path, "fitted state", database.fitted)
     with replacement(path, overwrite) as temporary:
         try:
             save_file(tensors, temporary, metadata=header)
@@ -86,7 +118,12 @@ def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
 
 
 def load(path: Path, restore: Restore) -> Loaded:
-    """Read what ``save`` wrote; everything is checked before it is believed."""
+    """Read what ``save`` wrote; everything is checked before it is believed.
+
+    Raises:
+        InputError: If the file is no database, is damaged or of a newer version, or if ``restore``
+            refuses its descriptor.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such database")
     try:
@@ -106,6 +143,8 @@ def load(path: Path, restore: Restore) -> Loaded:
         if STRUCTURES in tensors:
             text = tensors.pop(STRUCTURES).numpy().tobytes().decode()
         structures, metadata = json.loads(text), json.loads(header["metadata"])
+        closest = _closest_of_json(header["closest"]) if "closest" in header else None
+        fitted = json.loads(header.get("fitted", "{}"))
         environments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             symbol, _, kind = name.partition("/")
@@ -115,6 +154,8 @@ def load(path: Path, restore: Restore) -> Loaded:
             if "vectors" in parts and parts["vectors"].dtype == torch.float16:
                 parts["vectors"] = parts["vectors"].float()
         descriptor = restore(stored, list(environments))
+        if not isinstance(fitted, dict):
+            raise InputError("its fitted state is damaged")
         _check(descriptor, stored.n_features(descriptor), environments, structures, metadata)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -122,13 +163,14 @@ def load(path: Path, restore: Restore) -> Loaded:
         raise InputError(
             f"{path}: not a LOSIKO database, or a damaged one ({_reason(error)})"
         ) from None
-    return descriptor, environments, structures, metadata
+    made = {number: Environments.of_tensors(parts) for number, parts in environments.items()}
+    return Loaded(descriptor, made, structures, metadata, closest, fitted)
 
 
 def _sort_metadata(path: Path) -> None:
     """Put the header's metadata, which safetensors writes in random order, in a fixed one.
 
-    So the same database is the same file, byte by byte.
+    Equal databases are then equal files, byte by byte.
     """
     with open(path, "r+b") as file:
         size = int.from_bytes(file.read(8), "little")
@@ -166,13 +208,16 @@ def _check(
     species = species_of(descriptor)
     for number, tensors in environments.items():
         symbol = chemical_symbols[number]
-        if set(tensors) - set(OPTIONAL) != set(TENSORS):
+        fitted = {name: each for name, each in tensors.items() if name.startswith(FITTED)}
+        if set(tensors) - set(OPTIONAL) - set(fitted) != set(TENSORS):
             raise InputError(f"the environments of {symbol} are incomplete")
         known = species is None or number in species
         _check_environments(symbol, known, n_features, tensors)
         _check_lists(symbol, tensors)
         if "weight" in tensors:
             _check_weight(symbol, len(tensors["vectors"]), tensors["weight"])
+        for name, tensor in fitted.items():
+            _check_fitted(symbol, name, tensor)
         structure = tensors["structure"]
         if not 0 <= int(structure.min()) <= int(structure.max()) < len(structures):
             raise InputError(f"environments of {symbol} belong to no structure")
@@ -181,7 +226,7 @@ def _check(
 def _check_environments(
     symbol: str, known: bool, n_features: int, tensors: dict[str, torch.Tensor]
 ) -> None:
-    """Shapes, types and values of the tensors of one element."""
+    """Check shapes, types and values of an element's obligatory tensors."""
     vectors, basis, structure, atom = (tensors[name] for name in TENSORS)
     if not known or vectors.ndim != 2 or basis.shape != (n_features, vectors.shape[1]):
         raise InputError(
@@ -194,7 +239,7 @@ def _check_environments(
         torch.int32
     }:
         raise InputError(f"the environments of {symbol} are of the wrong type")
-    # Blocks: what a check of all at once makes is a quarter of the vectors' size.
+    # In blocks: the mask of all at once would take a quarter of the vectors' memory.
     if not all(torch.isfinite(some).all() for some in (basis, *vectors.split(2**16))):
         raise InputError(f"the environments of {symbol} contain numbers not finite")
 
@@ -219,6 +264,32 @@ def _check_weight(symbol: str, count: int, weight: torch.Tensor) -> None:
         raise InputError(f"the weights of {symbol} do not match its environments")
     if not (torch.isfinite(weight) & (weight >= 0)).all():
         raise InputError(f"the weights of {symbol} are not all finite numbers from 0 on")
+
+
+def _check_fitted(symbol: str, name: str, tensor: torch.Tensor) -> None:
+    if not tensor.is_floating_point() and tensor.dtype not in INTEGERS:
+        raise InputError(f"the tensor '{name}' of {symbol} is of the wrong type")
+    if not torch.isfinite(tensor).all():
+        raise InputError(f"the tensor '{name}' of {symbol} contains numbers not finite")
+
+
+def _closest_to_json(closest: Closest) -> str:
+    """Shortest interatomic distances as JSON, by pairs such as "C-H", in alphabetical order."""
+    named = {
+        "-".join(sorted(chemical_symbols[number] for number in pair)): length
+        for pair, length in closest.items()
+    }
+    return json.dumps(named, sort_keys=True)
+
+
+def _closest_of_json(text: str) -> Closest:
+    closest: Closest = {}
+    for name, length in json.loads(text).items():
+        one, other = sorted(atomic_numbers[symbol] for symbol in name.split("-"))
+        if not isinstance(length, float) or not 0 < length < math.inf:
+            raise InputError(f"its shortest interatomic distance of {name} is damaged")
+        closest[one, other] = length
+    return dict(sorted(closest.items()))
 
 
 def _json(path: Path, what: str, value: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The data of a database: environments by element, and what is made of them without describing."""
+"""The data of a database, and the databases made of it without describing anything anew."""
 
 from __future__ import annotations
 
@@ -19,23 +19,28 @@ from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.search.inverted_lists import recall
 
-#: Entry of the metadata that tells how much of the nearest references a search finds, by element,
-#: and how many of the nearest it is measured by.
+#: Entry of the metadata that holds the recall of the search by element, and the number of nearest
+#: references by which recall is measured.
 RECALL, RECALLED = "search_recall", 16
-#: Restrictions to some elements that are kept at hand: a basis for each element, some 10 MB.
+#: Restrictions to some elements that are kept in memory, each of some 10 MB: a basis an element.
 RESTRICTIONS = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DatabaseRecord:
-    """Known good environments of every element, and the descriptor they were made with.
+    """References of every element, and the descriptor they were made with.
 
     Attributes:
-        descriptor: The descriptor: SOAP, ACSF, or another module (see ``descriptors.interface``).
-        environments: By atomic number.
-        structures: For each structure its formula and where it came from.
-        metadata: Title, level of theory, licence and the like, as told to ``build``.
+        descriptor: SOAP, ACSF, or another module (see ``descriptors.interface``).
+        environments: References of each element, by atomic number.
+        structures: Record of each structure: its formula, its source and short entries of its info.
+        metadata: Title, level of theory, licence and the like, as passed to ``build``.
         skipped: Structures that ``build`` could not describe, with the reason.
+        closest: Shortest interatomic distance in Angstrom of pairs of elements over all structures
+            the database was built from, by sorted atomic numbers. Pairs that never come within
+            5 Angstrom of each other are left out. None means unknown: files of version 0.1 lack it.
+        fitted: State that a target fitted beforehand to all references together, ready for JSON.
+            The part that belongs to one element is in its ``Environments.fitted``.
     """
 
     descriptor: nn.Module
@@ -43,6 +48,13 @@ class DatabaseRecord:
     structures: list[dict[str, Any]]
     metadata: dict[str, Any] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    closest: dict[tuple[int, int], float] | None = None
+    fitted: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Return whether a target keeps anything that it fitted to the references."""
+        return bool(self.fitted) or any(part.fitted for part in self.environments.values())
 
     def to(self, device: torch.device | str) -> Self:
         """The same database with its tensors on ``device``."""
@@ -55,9 +67,13 @@ class DatabaseRecord:
         )
 
     def without(self, structures: Iterable[int]) -> Self:
-        """The database without the environments of these structures (their numbers).
+        """The database without the environments of some structures, named by their numbers.
 
-        The structures' records and the components stay, so that numbers keep their meaning.
+        The records of all structures stay, so that numbers keep their meaning, and so do components
+        and fitted targets.
+
+        Raises:
+            InputError: If no environment is left, or none with a weight.
         """
         left_out = torch.tensor(sorted(set(structures)), device=self.device)
         environments = {}
@@ -70,11 +86,11 @@ class DatabaseRecord:
         return replace(self, environments=environments)._checked_weights()
 
     def with_lists(self) -> Self:
-        """The database with the references of large elements in lists, which are fast to search.
+        """The database with inverted lists for elements with many references, as ``build`` has it.
 
-        ``build`` makes them. A search goes through the lists nearest to an atom, and may miss
-        something near; how much it finds is measured, and told as ``search_recall`` in the
-        metadata: the share of the 16 nearest others of a sample of the references.
+        A search visits the lists nearest to an atom and may miss a near reference. Its recall, the
+        share of the 16 nearest others that it finds for a sample of the references, is measured and
+        kept as ``search_recall`` in the metadata.
         """
         environments = {z: part.divided() for z, part in self.environments.items()}
         found = dict(self.metadata.get(RECALL, {}))
@@ -88,20 +104,20 @@ class DatabaseRecord:
         return replace(self, environments=environments, metadata=metadata)
 
     def searched_whole(self) -> Self:
-        """The database without lists: all references are searched, and the nearest are found."""
+        """The database without inverted lists: every search visits all references and is exact."""
         metadata = {key: value for key, value in self.metadata.items() if key != RECALL}
         environments = {z: part.undivided() for z, part in self.environments.items()}
         return replace(self, environments=environments, metadata=metadata)
 
     def weighted(self, weights: StructureWeights | None) -> Self:
-        """The database with its references biased; it shares all tensors.
+        """The database with other weights of its references; all tensors are shared.
 
         Args:
-            weights: A key of the structures' records that holds numbers (1 where it is missing),
-                one number for each structure, or a function from a structure's record to its
-                number. A reference of weight g counts as if its squared distance D were D/g: it is
-                found from further away the larger g is, and never where g is 0. None removes all
-                weights. Weights given here replace those before.
+            weights: Key of the structures' records that holds numbers (1 where it is missing), one
+                number for each structure, or a function from a structure's record to its number. A
+                reference of weight g counts as if its distance D were D/g: it is found from further
+                away the larger g is, and never if g is 0. None removes all weights. These weights
+                replace any before.
 
         Raises:
             InputError: For weights that are negative, not finite, all zero or wrong in number.
@@ -117,22 +133,22 @@ class DatabaseRecord:
         return replace(self, environments=environments)._checked_weights()
 
     def _checked_weights(self) -> Self:
-        """Itself; an ``InputError`` if no reference is left with a weight."""
+        """Return the database, or raise ``InputError`` if all its references have weight 0."""
         if not any(part.usable for part in self.environments.values()):
             raise InputError("all references have weight 0")
         return self
 
     def restricted(self, numbers: Iterable[int]) -> Self:
-        """The same references for structures of these elements only: cheaper, equal results.
+        """The database for structures of some elements only: cheaper, with equal results.
 
-        The last ones made are kept: relaxations and calculators ask for the same again and again.
+        Recent restrictions are kept, since relaxations and calculators need the same ones again.
         """
         wanted = frozenset(numbers)
         kept = self.__dict__.setdefault("_restrictions", {})
         made = kept.get(wanted)
         if made is None:
             made = kept[wanted] = self._restricted(wanted)
-            # Threads may do this at once: each drops what it sees.
+            # Several threads may do this at once, so an entry may be gone already.
             for oldest in list(kept)[:-RESTRICTIONS]:
                 kept.pop(oldest, None)
         return made
@@ -152,7 +168,7 @@ class DatabaseRecord:
 
     @property
     def defaults(self) -> Defaults:
-        """What relaxations with it do where nothing else is said, by what most structures are."""
+        """Default settings for relaxations: those for crystals if most structures are periodic."""
         periodic = sum(record.get("periodic") is True for record in self.structures)
         if 2 * periodic > len(self.structures):
             return CRYSTALS
@@ -168,10 +184,10 @@ class DatabaseRecord:
         return len(next(iter(self.environments.values())).basis)
 
     def references_of(self, number: int) -> Environments:
-        """Environments of the element with this atomic number.
+        """References of the element with this atomic number.
 
         Raises:
-            StructureError: If there are none with a weight.
+            StructureError: If the element has no reference with a weight.
         """
         if number not in self.environments or not self.environments[number].usable:
             known = ", ".join(chemical_symbols[z] for z, p in self.environments.items() if p.usable)

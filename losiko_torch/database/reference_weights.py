@@ -1,9 +1,9 @@
-"""Weights of references: a bias on a database that need not be built anew for it.
+"""Weights of references: a bias on a database without building it anew.
 
-A reference of weight g counts as if its squared distance D were D/g: of two equally near ones the
-heavier is taken, and one of weight 0 is not there. What this does to the loss is told in
-``targets``. Weights are given for the database's structures; those that came with the atoms
-when it was built (the array ``losiko_weight``) are replaced.
+A reference of weight g counts as if its distance D were D/g: of two equally near references the
+heavier is taken, and a reference of weight 0 is left out. ``loss.targets`` describes the effect on
+the loss. Weights belong to the database's structures, one for all environments of a structure, and
+replace those of single atoms with which the database was built (the array ``losiko_weight``).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import torch
 from losiko_torch.errors import InputError
 from losiko_torch.systems.atom_weights import is_weight
 
-#: A key of the structures' records, one number for each structure, or a function of its record.
+#: Key of the structures' records, one number for each structure, or a function of a record.
 StructureWeights = str | Sequence[float] | np.ndarray | Callable[[dict[str, Any]], float]
 
 
 def structure_weights(
     weights: StructureWeights, structures: Sequence[dict[str, Any]]
 ) -> torch.Tensor:
-    """One weight for each structure, shape (n,), float32.
+    """Weights of all structures, shape (n,), float32.
 
     Raises:
-        InputError: If they are not one finite number from 0 on for each.
+        InputError: If they are not one finite number from 0 on for each structure.
     """
     values: Sequence[Any]
     if isinstance(weights, str):
@@ -60,7 +60,7 @@ def structure_weights(
 
 
 def as_weight(values: torch.Tensor) -> torch.Tensor | None:
-    """Weights as ``Environments`` keeps them: none where all are 1."""
+    """Weights of references as ``Environments`` keeps them: None if all are 1."""
     return None if bool((values == 1).all()) else values
 
 

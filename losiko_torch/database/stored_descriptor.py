@@ -1,8 +1,8 @@
-"""The descriptor in the file of a database: what is written of it, and how it is had again.
+"""The descriptor in the file of a database: writing it, and making or recognising it again.
 
-``SOAP`` and ``ACSF`` are made again from their kind and parameters. Another module cannot be: its
-file tells its name, what it says of itself, and a fingerprint, the features of a small fixed
-structure, by which the module given at loading is recognised. So references and structures are
+``SOAP`` and ``ACSF`` are made again from their kind and parameters. Any other module cannot be made
+again: the file keeps its name, its parameters, and a fingerprint, the features of a small fixed
+structure, by which the module passed at loading is recognised. References and structures are thus
 always described alike.
 """
 
@@ -34,20 +34,21 @@ from losiko_torch.systems.batch import Batch
 
 #: Descriptors that files can make again.
 KINDS: dict[str, type[SOAP] | type[ACSF]] = {"SOAP": SOAP, "ACSF": ACSF}
-#: The kind of all others.
+#: Kind of all other descriptors.
 MODULE = "module"
-#: Distance of fingerprints, relative to their length, that rounding can make.
+#: Largest separation of equal fingerprints, relative to their length, that rounding can cause.
 SAME = 1e-4
 
 
 @dataclass(frozen=True)
 class StoredDescriptor:
-    """What a file holds of a descriptor.
+    """A descriptor as a file holds it.
 
     Attributes:
         kind: "SOAP", "ACSF" or "module".
-        parameters: Of the constructor; of a module its name and what it tells of itself.
-        fingerprint: Of a module, (n, n_features) float32; None for the others.
+        parameters: Arguments of the constructor; for a module its name and its own attributes.
+        fingerprint: Features of a fixed structure, shape (n, n_features), float32, for a module.
+            None for SOAP and ACSF.
     """
 
     kind: str
@@ -60,7 +61,7 @@ class StoredDescriptor:
 
     @classmethod
     def of(cls, descriptor: nn.Module, elements: list[int]) -> StoredDescriptor:
-        """Of a descriptor for a database with these elements."""
+        """The stored form of a descriptor, for a database with these elements (atomic numbers)."""
         if isinstance(descriptor, (SOAP, ACSF)) and type(descriptor) in KINDS.values():
             return cls(name_of(descriptor), descriptor.parameters_dict(), None)
         parameters_dict = getattr(descriptor, "parameters_dict", None)
@@ -74,15 +75,16 @@ class StoredDescriptor:
         return cls(MODULE, told, fingerprint(descriptor, elements))
 
     def n_features(self, descriptor: nn.Module) -> int:
+        """Number of features of the stored descriptor; ``descriptor`` is its restored form."""
         if self.fingerprint is not None:
             return self.fingerprint.shape[1]
         return descriptor.get_number_of_features()  # type: ignore[operator]
 
     def restored(self, given: Any, elements: list[int]) -> nn.Module:
-        """The descriptor itself: made again, or the one given, recognised.
+        """The descriptor itself: made again, or ``given`` if its fingerprint agrees.
 
         Raises:
-            InputError: If it is not to be had, or not the one given.
+            InputError: If ``given`` is another descriptor, or is needed but None.
         """
         if self.kind != MODULE:
             made = self._made()
@@ -101,7 +103,7 @@ class StoredDescriptor:
         descriptor = owned(given)
         try:
             found = fingerprint(descriptor, elements)
-        except Exception as error:  # whatever a module of another making trips over
+        except Exception as error:  # a foreign module may raise anything
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(
                 f"{name_of(given)}, given as its descriptor, fails on its elements ({reason})"
@@ -117,7 +119,7 @@ class StoredDescriptor:
         return descriptor
 
     def shown(self) -> nn.Module:
-        """To be looked at: made again, or what stands for a module that the file does not hold."""
+        """A descriptor to inspect: made again, or ``Absent`` in place of a module."""
         return Absent(self.parameters) if self.kind == MODULE else self._made()
 
     def _made(self) -> nn.Module:
@@ -132,7 +134,7 @@ class StoredDescriptor:
 
 
 class Absent(nn.Module):
-    """Stands for a module that a file does not hold: it tells of it and describes nothing."""
+    """Placeholder for a module that a file does not hold: a summary that describes nothing."""
 
     def __init__(self, parameters: dict[str, Any]):
         super().__init__()
@@ -158,7 +160,7 @@ def fingerprint(descriptor: nn.Module, elements: list[int]) -> torch.Tensor:
     """Features of two atoms of each element on a helix, neighbours 1.6 A apart; float32, on a CPU.
 
     Raises:
-        InputError: If they are not the same twice, or not finite.
+        InputError: If the features are not finite, or differ between two calls.
     """
     angle = 1.9 * np.arange(2 * len(elements))
     height = 0.5 * np.arange(2 * len(elements))

@@ -1,8 +1,8 @@
-"""The numpy side of a descriptor, called as DScribe's: ``create`` and ``derivatives``.
+"""DScribe's interface of a descriptor, with numpy arrays: ``create`` and ``derivatives``.
 
-Centers given as positions become points of atomic number 0, which see atoms but are not seen.
-Derivatives are exact, by forward-mode automatic differentiation: a batch of copies of the
-structure, each with one coordinate of one atom as its tangent.
+Centers that are positions become points of atomic number 0, which have neighbours but count as no
+atom's neighbour. Derivatives are exact, by forward-mode automatic differentiation: a batch of
+copies of the structure, each with one coordinate of one atom as its tangent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 1024
 
 
 class NumpyInterface:
-    """``create`` and ``derivatives`` for a module that maps a batch to one row a center."""
+    """``create`` and ``derivatives`` of a module that maps a batch to one row a center."""
 
     periodic: bool
     average: str
@@ -38,7 +38,7 @@ class NumpyInterface:
 
     @property
     def species(self) -> tuple[int, ...]:
-        """Atomic numbers, ascending, that the features are ordered by. Unlike DScribe's, fixed."""
+        """Atomic numbers, ascending, by which features are ordered. Unlike DScribe's, fixed."""
         return self._species
 
     def check_elements(self, numbers: np.ndarray) -> None:
@@ -56,16 +56,16 @@ class NumpyInterface:
         """Features of one or many structures as numpy (or ``sparse.COO``).
 
         Args:
-            system: One ``Atoms`` or a list.
+            system: Structure, or a list of structures.
             centers: Atom indices or Cartesian positions (Angstrom); for a list of structures, one
-                such list for each. None: every atom.
-            n_jobs, only_physical_cores, verbose: Accepted for DScribe's sake; torch uses its own
-                threads.
+                such list for each. None means every atom.
+            n_jobs, only_physical_cores, verbose: Accepted for compatibility with DScribe; torch
+                uses its own threads.
 
         Returns:
-            (n_centers, n_features), or (n_features,) with averaging. For a list of several
-            structures one array (n_structures, ...) if they agree in shape, else a list; a list of
-            one gives what its structure gives, as in DScribe.
+            Features (n_centers, n_features), or (n_features,) with averaging. Several structures
+            make one array (n_structures, ...) if they agree in shape, else a list; a list of one
+            structure gives the result of that structure, as in DScribe.
 
         Raises:
             StructureError: For a structure that cannot be described, naming its place in the list.
@@ -106,15 +106,19 @@ class NumpyInterface:
         forms this Jacobian and is many times faster.
 
         Args:
-            system, centers: As in ``create``.
+            system, centers: Arguments of ``create``.
             include, exclude: Indices of the atoms to differentiate by, or not; one of the two.
             method: "auto", "analytical" or "numerical": always analytical here.
             return_descriptor: Whether the features are returned too.
-            attach: Whether a center given as an atom's index moves with that atom.
+            attach: Whether a center that is an atom's index moves with that atom.
 
         Returns:
-            The derivatives (n_centers, n_atoms, 3, n_features), or the pair of them and the
-            features; several structures are stacked, or listed where their shapes differ.
+            Derivatives (n_centers, n_atoms, 3, n_features), or the pair of derivatives and
+            features; several structures are stacked, or listed if their shapes differ.
+
+        Raises:
+            InputError: For unusable arguments.
+            StructureError: For a structure that cannot be described, naming its place in the list.
         """
         if method not in ("auto", "analytical", "numerical"):
             raise InputError(f"method '{method}' is none of auto, analytical, numerical")
@@ -142,7 +146,7 @@ class NumpyInterface:
         """The structure with its free centers as extra points, and the indices of all centers."""
         try:
             if atoms.pbc.any() and not self.periodic:
-                # Its cell, possibly none, is not looked at.
+                # The cell, possibly none, is not used.
                 atoms = Atoms(atoms.numbers, atoms.positions)
             check_structure(atoms)
             self.check_elements(atoms.numbers)
@@ -176,7 +180,7 @@ class NumpyInterface:
 
     @torch.no_grad()
     def _rows(self, group: list[tuple[Atoms, np.ndarray]]) -> list[np.ndarray]:
-        """Features of a few structures computed as one batch."""
+        """Features of the structures of a group, computed as one batch."""
         batch = Batch.from_atoms([atoms for atoms, _ in group], device=self._device())
         features = self(batch, _flat_centers(group).to(batch.positions.device)).cpu().numpy()
         if self.average != "off":
@@ -218,7 +222,7 @@ class NumpyInterface:
 def _as_lists(
     system: Atoms | Sequence[Atoms], centers: Sequence | None
 ) -> tuple[list[Atoms], Sequence]:
-    """Structures, and for each its centers or None."""
+    """Structures as a list, and the centers of each, None for every atom."""
     if isinstance(system, Atoms):
         return [system], [centers]
     structures = list(system)
@@ -226,7 +230,7 @@ def _as_lists(
 
 
 def _position(center: Any) -> np.ndarray | None:
-    """Cartesian coordinates (3,), or None for anything else."""
+    """Cartesian coordinates (3,). None if ``center`` is anything else."""
     try:
         position = np.asarray(center, dtype=float)
     except (TypeError, ValueError):
@@ -241,7 +245,7 @@ def _flat_centers(group: list[tuple[Atoms, np.ndarray]]) -> torch.Tensor:
 
 
 def _groups(points: list[tuple[Atoms, np.ndarray]]) -> Iterator[list[tuple[Atoms, np.ndarray]]]:
-    """Consecutive structures, together up to ``ROWS_AT_ONCE`` centers (one at least)."""
+    """Consecutive structures, each group with up to ``ROWS_AT_ONCE`` centers or one structure."""
     group: list[tuple[Atoms, np.ndarray]] = []
     rows = 0
     for entry in points:
@@ -255,7 +259,7 @@ def _groups(points: list[tuple[Atoms, np.ndarray]]) -> Iterator[list[tuple[Atoms
 
 
 def _for_each(indices: Sequence | None, count: int, single: bool) -> Sequence:
-    """One list of indices for each structure; a flat list serves all of them."""
+    """A list of indices for each structure; a flat list serves all structures."""
     if indices is None:
         return [None] * count
     flat = all(isinstance(index, (int, np.integer)) for index in indices)

@@ -1,8 +1,8 @@
-"""The atoms of a batch described, so that what a loss is by their features can be traced back.
+"""Evaluation of a descriptor: unit features of atoms, and the way back from features to positions.
 
-    features of unit length  ->  a loss by the features  ->  its gradient by positions and strain
+    unit features  ->  slope of a loss by the features  ->  gradient by positions and strain
 
-``Plain`` does it with autograd, for any descriptor; ``compiled_soap.CompiledSoap`` with kernels.
+``Plain`` works by autograd, for any descriptor; ``soap.compiled.CompiledSoap`` by kernels.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from losiko_torch.systems.batch import Batch, sum_by_system
 
 
 class Surroundings(Protocol):
-    """Of the n active atoms."""
+    """Surroundings of the n active atoms of a batch, described."""
 
     def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
-        """Unit features (n, F), or only those of some of these atoms (indices 0 to n - 1)."""
+        """Unit features, shape (n, F), or those of some of the n atoms (indices 0 to n - 1)."""
         ...
 
     def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradient by positions (N, 3) and virials (B, 3, 3) of a loss.
 
-        ``slope`` (n, F) is its derivative by the unit features; a multiple of these themselves
-        makes no difference.
+        ``slope`` (n, F) is the derivative of the loss by the unit features. A multiple of the
+        features themselves, added to it, does not change the result.
         """
         ...
 
     def distances(self, points: torch.Tensor) -> torch.Tensor:
-        """|p_i - t_i|^2 to points t (n, F) of feature space; (n,)."""
+        """Distances |p_i - t_i|^2 from points t (n, F) of feature space, shape (n,)."""
         ...
 
     def trace_back_distances(self, factor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """As ``trace_back``, of the sum of the last ``distances`` times a factor (n,)."""
+        """Gradient and virials of the sum of the last ``distances``, each times ``factor`` (n,)."""
         ...
 
 
@@ -87,7 +87,7 @@ class Plain:
         gradient, pull = torch.autograd.grad(
             self.unit, (batch.positions, batch.cells), grad_outputs=slope, materialize_grads=True
         )
-        # By the chain rule through the strained positions and cell vectors.
+        # The virial follows by the chain rule through the strained positions and cell vectors.
         moments = batch.positions.detach()[:, :, None] * gradient[:, None, :]
         virial = batch.cells.detach().transpose(1, 2) @ pull
         return gradient, virial + sum_by_system(moments, batch.system_idx, batch.n_systems)

@@ -1,8 +1,9 @@
-"""What a descriptor must be, and what it may tell about itself.
+"""The interface of descriptors: one obligatory call, and optional attributes.
 
-A ``torch.nn.Module`` that maps a ``Batch`` to one row of features an atom, differentiable with
-respect to positions and cells, serves databases, targets, optimizers and the calculator. ``SOAP``
-and ``ACSF`` are two; any other is as welcome, a learned embedding for one:
+A descriptor is a ``torch.nn.Module`` that maps a ``Batch`` to one row of features an atom,
+differentiable with respect to positions and cells. It serves databases, targets, optimizers and the
+calculator. ``SOAP`` and ``ACSF`` are two; any other module serves as well, such as a learned
+embedding, or this one:
 
 >>> from ase.build import molecule
 >>> from losiko_torch import Batch, EnvironmentDatabase, relax
@@ -23,22 +24,23 @@ EnvironmentDatabase(2 structures: 5 H, 1 N, 1 O; Shells with 12 features)
 >>> relax(water, database, targets="nearest")[0].reason
 'converged'
 
-A module computes in the precision of its parameters, where it has any; batch and features are
-converted. How steep the loss is depends on the descriptor: the default ``fmax`` was chosen for
-SOAP, another may want its own. What else it may have, and what holds without:
+A module with parameters computes in their precision; batch and features are converted. The
+steepness of the loss depends on the descriptor: the default ``fmax`` was chosen for SOAP, another
+descriptor may need its own. Optional attributes, each with its default in parentheses:
 
-- ``species``: the elements it knows, symbols or atomic numbers; all.
-- ``cutoff``: the distance (Angstrom) beyond which an atom is not seen, by all layers together;
-  unknown.
-- ``periodic``: whether it honours ``batch.pbc``; it does. Periodic structures are refused if not.
-- ``forward(batch, centers, pairs)``: the rows of these atoms only (indices; None: all), given the
-  pairs within the cutoff (``Pairs``; None: unknown), where it takes them; all rows, then chosen
-  among.
-- ``restricted(numbers)``: a cheaper equivalent for these elements, and which features it gives
-  while the others vanish; itself.
-- ``bytes_per_atom(item)``: memory at the peak of a gradient, with numbers of ``item`` bytes; a
-  guess by its features and its cutoff.
-- ``parameters_dict()`` and ``summary()``: what ``losiko info`` tells of it; its name.
+- ``species``: elements that it describes, symbols or atomic numbers (all).
+- ``cutoff``: interatomic distance (Angstrom) beyond which an atom has no influence, through all
+  layers together (unknown).
+- ``periodic``: whether it honours ``batch.pbc`` (yes). If not, periodic structures are refused.
+- ``forward(batch, centers, pairs)``: two more arguments, the atoms whose rows are wanted (indices;
+  None means all) and the pairs within the cutoff (``Pairs``; None means unknown), either of which
+  may be missing (all rows are computed, then selected).
+- ``restricted(numbers)``: a cheaper equivalent for these elements, and the features that it gives
+  while the others vanish (itself).
+- ``bytes_per_atom(item)``: memory at the peak of a gradient, with numbers of ``item`` bytes (a
+  guess by the number of features and the cutoff).
+- ``parameters_dict()`` and ``summary()``: parameters, and a line of text for ``losiko info`` (its
+  name).
 """
 
 from __future__ import annotations
@@ -60,25 +62,25 @@ from losiko_torch.systems.species import species_numbers
 
 #: Atoms per cubic Angstrom, for estimates of an atom's neighbours: those of a dense solid.
 DENSITY = 0.1
-#: Numbers that an unknown module is guessed to take for each neighbour, and for each feature.
+#: Guess of the numbers that an unknown module keeps for each neighbour, and for each feature.
 NUMBERS_PER_NEIGHBOR, NUMBERS_PER_FEATURE = 300, 32
-#: Cutoff (Angstrom) that an unknown module is guessed to have.
+#: Guess of the cutoff (Angstrom) of an unknown module.
 USUAL_CUTOFF = 5.0
 
 
 class Descriptor(Protocol):
-    """A ``torch.nn.Module`` that describes the atoms of a batch; see the module's text."""
+    """A ``torch.nn.Module`` that describes the atoms of a batch; see the text of this file."""
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        """One row an atom, shape (n_atoms, n_features)."""
+        """Features of all atoms, shape (n_atoms, n_features)."""
         ...
 
 
 def owned(descriptor: Any) -> nn.Module:
-    """A copy that no training changes any more, for a database to keep.
+    """A copy of a descriptor, without gradients of its parameters, for a database to keep.
 
     Raises:
-        InputError: If it is no descriptor, or one that averages over atoms.
+        InputError: If ``descriptor`` is no descriptor, or averages over atoms.
     """
     if not isinstance(descriptor, nn.Module):
         raise InputError(
@@ -92,11 +94,12 @@ def owned(descriptor: Any) -> nn.Module:
 
 
 def name_of(descriptor: nn.Module) -> str:
+    """Name of the descriptor's class."""
     return type(descriptor).__name__
 
 
 def species_of(descriptor: nn.Module) -> tuple[int, ...] | None:
-    """Atomic numbers that it knows, ascending; None: all."""
+    """Atomic numbers that a descriptor describes, ascending. None means all."""
     species = getattr(descriptor, "species", None)
     if isinstance(species, torch.Tensor):
         species = species.tolist()
@@ -104,16 +107,17 @@ def species_of(descriptor: nn.Module) -> tuple[int, ...] | None:
 
 
 def cutoff_of(descriptor: nn.Module) -> float | None:
-    """Distance in Angstrom beyond which it sees no atom; None: unknown."""
+    """Interatomic distance in Angstrom beyond which atoms have no influence. None if unknown."""
     cutoff = getattr(descriptor, "cutoff", None)
     return None if cutoff is None else float(cutoff)
 
 
 @torch.no_grad()
 def check_cutoff(descriptor: nn.Module, number: int) -> None:
-    """Raise ``InputError`` where a chain of such atoms is seen farther than ``cutoff`` tells.
+    """Raise ``InputError`` if atoms of a chain beyond ``cutoff`` change a descriptor's features.
 
-    Layers that pass messages on see farther than the cutoff of each.
+    Layers of message passing reach farther together than the cutoff of each. ``number`` is the
+    atomic number of the atoms of the chain.
     """
     cutoff = cutoff_of(descriptor)
     if cutoff is None:
@@ -140,12 +144,12 @@ def check_cutoff(descriptor: nn.Module, number: int) -> None:
 
 
 def is_periodic(descriptor: nn.Module) -> bool:
-    """Whether it sees the periodic images of atoms."""
+    """Return whether a descriptor honours the periodicity of structures."""
     return bool(getattr(descriptor, "periodic", True))
 
 
 def device_of(descriptor: nn.Module) -> torch.device | None:
-    """Where it computes; None: wherever the batch is."""
+    """Device of the descriptor's tensors. None if it has no tensors: it follows the batch."""
     tensors = chain(descriptor.parameters(), descriptor.buffers())
     return next((tensor.device for tensor in tensors), None)
 
@@ -153,10 +157,10 @@ def device_of(descriptor: nn.Module) -> torch.device | None:
 def features_of(
     descriptor: nn.Module, batch: Batch, active: ActiveAtoms = ALL_ATOMS
 ) -> torch.Tensor:
-    """Features (n, n_features) of the active atoms, checked.
+    """Features of the active atoms, checked, shape (n, n_features).
 
     Raises:
-        InputError: If there is not one row an atom, or none that can be differentiated.
+        InputError: If the descriptor gives not one row an atom, or rows without a gradient.
     """
     wanted = batch.positions.dtype
     own = next((p.dtype for p in descriptor.parameters() if p.is_floating_point()), wanted)
@@ -180,13 +184,16 @@ def features_of(
 def restriction(
     descriptor: nn.Module, numbers: Iterable[int]
 ) -> tuple[nn.Module, torch.Tensor | None]:
-    """A cheaper equivalent for these elements and the features that it gives; or itself, None."""
+    """A cheaper equivalent for these elements, and the features (f,) that it gives.
+
+    A descriptor that cannot be restricted is returned itself, with None in place of the features.
+    """
     restricted = getattr(descriptor, "restricted", None)
     return (descriptor, None) if restricted is None else restricted(numbers)
 
 
 def bytes_of(descriptor: nn.Module, n_features: int, item: int) -> int:
-    """Memory for each atom at the peak of a gradient, with numbers of ``item`` bytes."""
+    """Bytes for each atom at the peak of a gradient, with numbers of ``item`` bytes."""
     own = getattr(descriptor, "bytes_per_atom", None)
     if own is not None:
         return own(item)
@@ -195,12 +202,12 @@ def bytes_of(descriptor: nn.Module, n_features: int, item: int) -> int:
 
 
 def expected_neighbors(cutoff: float) -> float:
-    """Neighbours of an atom in a dense solid, at least those of a molecule."""
+    """Number of neighbours within ``cutoff`` (Angstrom) in a dense solid, at least 8."""
     return max(8.0, DENSITY * 4.19 * cutoff**3)
 
 
 def summary_of(descriptor: nn.Module) -> str:
-    """A line about it: its name and what it tells."""
+    """A line of text about a descriptor: its own summary, or its name and attributes."""
     summary = getattr(descriptor, "summary", None)
     if summary is not None:
         return summary()

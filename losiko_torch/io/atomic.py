@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and never in the place of something else unasked."""
+"""Files that appear whole or not at all, and replace other files only with ``overwrite``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 from losiko_torch.errors import InputError
 
@@ -18,11 +19,17 @@ def check_output(
     overwrite: bool = False,
     suffixes: tuple[str, ...] = (),
 ) -> None:
-    """Find out before any work is done whether a file can be written.
+    """Check before any work is done that a file can be written.
+
+    Args:
+        path: The file.
+        inputs: Files that it must not be, through links either, ``overwrite`` or not.
+        overwrite: Whether a file there may be overwritten.
+        suffixes: Suffixes that it may have, lower case. An empty tuple means any.
 
     Raises:
-        InputError: If it is one of ``inputs`` (through links too, ``overwrite`` or not), exists
-            without ``overwrite``, has another suffix, or if its folder is missing or not writable.
+        InputError: If the file is one of ``inputs``, exists and ``overwrite`` is not set, is a
+            folder or has another suffix, or if its folder is missing or not writable.
     """
     path = Path(path)
     if suffixes and path.suffix.lower() not in suffixes:
@@ -39,7 +46,7 @@ def check_output(
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}")
     try:
-        # Permissions do not tell everything (a disk mounted read-only): try.
+        # Permissions do not show everything, such as a disk mounted read-only.
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
@@ -47,13 +54,15 @@ def check_output(
 
 @contextmanager
 def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """An empty file beside ``path`` that takes its place at the end; on failure it leaves no trace.
+    """Yield an empty file beside ``path``, which takes the place of ``path`` at the end.
+
+    If the body fails, the file is removed.
 
     Raises:
-        InputError: If it cannot be written, or if ``path`` exists and ``overwrite`` is not set:
-            then what was written is kept beside it, under a name that the error tells.
+        InputError: If the file cannot be written, or if ``path`` exists and ``overwrite`` is not
+            set. In the second case the new file is kept, under a name that the error has.
     """
-    # A link stays one: what it points to is replaced.
+    # A link stays a link: the file that it points to is replaced.
     target = Path(os.path.realpath(path))
     temporary = None
     try:
@@ -64,7 +73,7 @@ def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         if target.exists() and not overwrite:
-            # Hours of work may stand behind the new file: it is kept, under another name.
+            # The new file may be the result of hours.
             kept = _free_name(target)
             os.replace(temporary, kept)
             raise InputError(f"{path}: exists by now and is left alone, the new one is {kept}")
@@ -76,8 +85,22 @@ def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             os.unlink(temporary)
 
 
+@contextmanager
+def replacing(path: str | Path, overwrite: bool = False) -> Iterator[IO[str]]:
+    """Yield a text file open for writing, which takes the place of ``path`` at the end.
+
+    Raises:
+        InputError: As in ``replacement``.
+    """
+    with (
+        replacement(path, overwrite) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        yield file
+
+
 def _free_name(path: Path) -> Path:
-    """``out.xyz`` becomes ``out.1.xyz``, or the next number that is free."""
+    """Return ``out.1.xyz`` for ``out.xyz``, or the next such name that is free."""
     names = (path.with_name(f"{path.stem}.{k}{path.suffix}") for k in count(1))
     return next(name for name in names if not name.exists())
 

@@ -1,4 +1,4 @@
-"""Filters on what the info of a structure, or its record in a database, says."""
+"""Filters of structures by their ``info``, or by their records in a database."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ Filter = Callable[[Atoms], bool]
 
 
 def parse_filter(text: str) -> Filter:
-    """A test on ``atoms.info`` from text such as ``e_above_hull<0.2`` or ``formula==SiO2``.
+    """Return a test of ``atoms.info`` from a text: ``e_above_hull<0.2``, ``formula==SiO2``.
 
     Quotes around the value make it a string. A structure without the key does not pass.
+
+    Raises:
+        InputError: If the text is no such comparison.
     """
     passes = parse_record_filter(text)
     return lambda atoms: passes(atoms.info)
 
 
 def parse_record_filter(text: str) -> Callable[[Mapping[str, Any]], bool]:
-    """The test of ``parse_filter`` on a dictionary, such as the record of a structure."""
+    """Return the test of ``parse_filter`` for a dictionary, such as the record of a structure."""
     match = re.fullmatch(r"\s*([^<>=!\s]+)\s*(<=|>=|==|!=|<|>)\s*([^<>=!\s].*?)\s*", text)
     if match is None:
         raise InputError(f"filter '{text}' is not of the form key<value (or <=, >, >=, ==, !=)")

@@ -1,144 +1,118 @@
-"""Doing two things at once: reading ahead of who takes, and writing behind who gives.
+"""Reading ahead of the work and writing behind it, each in a thread of its own.
 
-Both hand things over through a queue that holds a few, so that memory stays flat. What fails in the
-other thread fails here.
+A few items wait between the threads, so that memory stays flat. An error of the other thread is
+raised in the thread that waits for its work.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Seconds after which a thread that waits looks whether it is still wanted.
+#: Seconds after which a waiting thread wakes. Python runs the handlers of signals in the main
+#: thread alone, which does not wake by itself if the system delivered a signal to another one.
 PATIENCE = 0.2
+#: Stands behind the last item.
+END: Any = object()
 
 
 def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The same items, of which up to ``depth`` are got in another thread before they are asked for.
+    """Yield the same items, up to ``depth`` of them read by another thread before they are needed.
 
-    The other thread ends with the iterator, however that ends.
+    The other thread ends with the iterator, whether that is exhausted, closed or fails.
     """
-    waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
-    unwanted = threading.Event()
-
-    def offer(is_item: bool, value: Any) -> bool:
-        while not unwanted.is_set():
-            try:
-                waiting.put((is_item, value), timeout=PATIENCE)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def get() -> None:
-        try:
-            for item in items:
-                if not offer(True, item):
-                    return
-            offer(False, None)
-        except BaseException as error:  # for the other thread to raise
-            offer(False, error)
-
-    thread = threading.Thread(target=get, name="reading ahead", daemon=True)
-    thread.start()
+    iterator = iter(items)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="reading ahead")
+    waiting: deque[Future] = deque()
     try:
         while True:
-            is_item, value = waiting.get()
-            if is_item:
-                yield value
-            elif value is None:
+            while len(waiting) <= depth:
+                waiting.append(pool.submit(next, iterator, END))
+            item = _result(waiting.popleft())
+            if item is END:
                 return
-            else:
-                raise value
+            yield item
     finally:
-        unwanted.set()
-        thread.join()
+        pool.shutdown(wait=False, cancel_futures=True)
+        _settle(waiting)
 
 
 class Behind(Generic[T]):
-    """Has another thread do something with one thing after the other, in order.
+    """Calls a function in another thread for one item after the other, in order.
 
-    A context: all is done when it ends well; what waits is dropped when it ends by an exception.
+    A context. If its body succeeds, it ends once every item is done. If its body fails, the items
+    that wait are dropped.
 
     Args:
-        opening: A context that yields the function to be called. It is entered and left in the
-            other thread, by an exception where this one's is.
-        depth: Things that wait, at most.
+        opening: Context that yields the function. It is entered and left in the other thread, and
+            left by an exception if the body or the function fails.
+        depth: Largest number of items that wait.
     """
 
     def __init__(self, opening: AbstractContextManager[Callable[[T], Any]], depth: int):
-        self._opening = opening
-        self._waiting: queue.Queue[T | None] = queue.Queue(depth)
-        self._error: BaseException | None = None
-        self._unwanted, self._ended = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._work, name="writing behind", daemon=True)
+        self._work = _in_turn(opening)
+        self._depth = depth
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="writing behind")
+        self._waiting: deque[Future] = deque()
 
     def put(self, item: T) -> None:
-        """Hand over one thing; raises what went wrong with an earlier one."""
-        self._raise()
-        while not self._offer(item):
-            self._raise()
+        """Add an item; raise the error of an earlier one."""
+        self._finish(self._depth)
+        self._waiting.append(self._pool.submit(self._work.send, item))
 
     def __enter__(self) -> Behind[T]:
-        self._thread.start()
+        self._waiting.append(self._pool.submit(next, self._work))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self._unwanted.set()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._end()
-        except BaseException:  # interrupted while it waited
-            self._unwanted.set()
-            self._end()
-            raise
-        if kind is None:
-            self._raise()
-
-    def _end(self) -> None:
-        # Not by ``join``, which leaves a thread for dead when a signal ends the waiting. Now and
-        # then this one has to wake, to be told of signals that the other one got.
-        while not self._ended.is_set() and not self._offer(None):
-            pass
-        while not self._ended.wait(PATIENCE):
-            pass
-
-    def _offer(self, item: T | None) -> bool:
-        try:
-            self._waiting.put(item, timeout=PATIENCE)
-        except queue.Full:
-            return False
-        return True
-
-    def _work(self) -> None:
-        try:
-            with self._opening as function:
-                while (item := self._waiting.get()) is not None and not self._unwanted.is_set():
-                    function(item)
-                if self._unwanted.is_set():
-                    raise _Unwanted
-        except _Unwanted:
-            pass
-        except BaseException as error:  # for the other thread to raise
-            self._error = error
+            if kind is None:
+                self.put(END)
+                self._finish(0)
         finally:
-            self._ended.set()
+            for future in self._waiting:
+                future.cancel()
+            self._waiting.append(self._pool.submit(self._work.close))
+            self._pool.shutdown(wait=False)
+            _settle(self._waiting)
 
-    def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
+    def _finish(self, most: int) -> None:
+        """Wait until at most ``most`` items are left."""
+        waiting = self._waiting
+        while waiting and (len(waiting) > most or waiting[0].done()):
+            _result(waiting[0])
+            waiting.popleft()
 
 
-class _Unwanted(Exception):
-    """The other thread failed."""
+def _in_turn(opening: AbstractContextManager[Callable[[T], Any]]) -> Generator[None, T, None]:
+    """Call the function of a context for each item that is sent, and leave the context at ``END``.
+
+    Closing the generator earlier leaves the context by an exception.
+    """
+    with opening as function:
+        while (item := (yield)) is not END:
+            function(item)
+    yield
+
+
+def _result(future: Future) -> Any:
+    """Return the result of a future, or raise its error."""
+    if not future.done():
+        _settle([future])
+    return future.result()
+
+
+def _settle(futures: Iterable[Future]) -> None:
+    """Wait until all futures are done or cancelled.
+
+    Not by the pool's own ``shutdown(wait=True)``: it joins the thread, and where a signal ends the
+    joining Python takes the thread for dead, and the process may end while it still writes.
+    """
+    pending = [future for future in futures if not future.done()]
+    while pending:
+        pending = list(wait(pending, PATIENCE).not_done)

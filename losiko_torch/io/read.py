@@ -1,4 +1,4 @@
-"""Reading structures: whatever ASE reads, ``file@slice`` included, QM9-style npz, and folders."""
+"""Reading structures from files that ASE reads, ``file@slice``, QM9-style npz, and folders."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from losiko_torch.errors import InputError
 from losiko_torch.io.readers import reader_of, reason_of, select
 from losiko_torch.systems.names import SOURCE, UNREADABLE
 
-#: Files named in a warning.
+#: Most files named in a warning.
 SHOWN = 5
 
 
 def read_structures(source: str | Path) -> Iterator[Atoms]:
-    """Structures of a file, one by one; ``source`` may end in ``@slice``, as in ``ase gui``.
+    """Read the structures of a file, or of all files of a folder in the order of their names.
 
-    Of a folder, those of its files in the order of their names; files of kinds that ASE does not
-    read are passed over with a warning, hidden ones and folders in it without. Each structure
-    carries ``info["losiko_source"]``, "file@frame".
+    Files in a folder that ASE does not read are skipped with a warning, hidden files and folders
+    in it without. Each structure has its origin, "file@frame", in ``info["losiko_source"]``.
+
+    Args:
+        source: Name of the file or folder. It may end in ``@slice``, as in ``ase gui``.
 
     Raises:
-        InputError: If the file is missing, empty, broken or no structure file, naming it.
+        InputError: If the file is missing, empty, broken or no structure file.
     """
     for atoms in frames_of(source):
         if UNREADABLE in atoms.info:
@@ -34,10 +36,10 @@ def read_structures(source: str | Path) -> Iterator[Atoms]:
 
 
 def frames_of(source: str | Path) -> Iterator[Atoms]:
-    """As ``read_structures``, but what cannot be read comes as an ``unreadable`` structure.
+    """Read structures as ``read_structures`` does, with ``unreadable`` ones for broken frames.
 
     Raises:
-        InputError: Where there is nothing at all that can be read.
+        InputError: If nothing at all can be read.
     """
     path, frames = split_source(source)
     if not path.exists():
@@ -58,7 +60,7 @@ def frames_of(source: str | Path) -> Iterator[Atoms]:
             yield atoms
     except MemoryError:
         raise
-    except Exception as error:  # ASE's readers raise whatever their parsing trips over
+    except Exception as error:  # ASE's readers raise errors of many kinds
         if not found:
             raise InputError(f"{path}: {_why(error)}") from error
         broken = unreadable(f"{_why(error)}, nor can what follows it")
@@ -72,7 +74,7 @@ def frames_of(source: str | Path) -> Iterator[Atoms]:
 
 
 def unreadable(reason: str) -> Atoms:
-    """What stands for a structure that cannot be read: no atoms, and why."""
+    """Return a structure without atoms, in the place of one that cannot be read."""
     return Atoms(info={UNREADABLE: reason})
 
 
@@ -116,7 +118,11 @@ def _why(error: Exception) -> str:
 
 
 def split_source(source: str | Path) -> tuple[Path, slice]:
-    """File and frames of ``file@slice``; without a slice all frames."""
+    """Return file and frames of ``file@slice``, all frames without a slice.
+
+    Raises:
+        InputError: If the text behind the @ is neither a slice nor part of a file's name.
+    """
     name, at, text = str(source).rpartition("@")
     if not at or "/" in text or Path(source).exists():
         return Path(source), slice(None)

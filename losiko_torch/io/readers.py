@@ -1,12 +1,12 @@
-"""Readers of the kinds of structure files: each yields the chosen frames and their numbers.
+"""Readers of the kinds of structure files, which yield the chosen frames and their numbers.
 
-A frame that alone is broken comes as an ``InputError``; where nothing can be read any more, it is
-raised. Errors do not name the file.
+In the place of a single broken frame a reader yields an ``InputError``. It raises one if it cannot
+go on. These errors do not name the file.
 
-Extended xyz is cut into frames here, so that ASE parses only the frames asked for, a broken one is
-named, and nothing behind a blank line is passed over. An npz archive holds many molecules behind
-each other: ``Z`` and ``R`` (atomic numbers and positions in Angstrom of all atoms) and ``offsets``,
-so that molecule k is ``Z[offsets[k]:offsets[k+1]]``.
+Extended xyz is cut into frames here. So ASE parses only the chosen frames, a broken frame has a
+number, and frames behind a blank line are read. An npz archive has the arrays ``Z`` and ``R``, the
+atomic numbers and positions (Angstrom) of the atoms of all molecules, and ``offsets``: molecule k
+is ``Z[offsets[k]:offsets[k+1]]``. Its array ``id`` is optional.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from losiko_torch.errors import InputError
 Reader = Callable[[Path, slice], Iterator[tuple[int, Atoms | InputError]]]
 _T = TypeVar("_T")
 
-#: Suffixes of ASE databases in LMDB, and what ``ase.db.connect`` is told of them.
+#: Suffixes of ASE's databases in LMDB, and arguments of ``ase.db.connect`` for them.
 LMDB = {suffix: {"type": "aselmdb", "readonly": True} for suffix in (".aselmdb", ".lmdb")}
 
 
 def reader_of(path: Path) -> Reader:
-    """The reader for a file; ``UnknownFileTypeError`` if ASE has none."""
+    """Return the reader of a file; raise ``UnknownFileTypeError`` if ASE has none."""
     if path.suffix == ".npz":
         return _read_npz
     if path.suffix in LMDB:
@@ -46,7 +46,7 @@ def reader_of(path: Path) -> Reader:
 
 
 def count_frames(path: Path, frames: slice) -> int | None:
-    """How many frames are chosen of a file, found without parsing them; None: that takes long."""
+    """Count the chosen frames of a file without parsing them; None where that would be slow."""
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as archive:
             return len(range(len(archive["offsets"]) - 1)[frames])
@@ -57,7 +57,7 @@ def count_frames(path: Path, frames: slice) -> int | None:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Return the text of an error, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -65,7 +65,7 @@ def reason_of(error: Exception) -> str:
 
 
 def select(items: Iterable[_T], frames: slice) -> Iterator[tuple[int, _T]]:
-    """The chosen items and their numbers; all are held only where one counts from the end."""
+    """Return the chosen items and their numbers; all are in memory if numbers are negative."""
     if any(place is not None and place < 0 for place in (frames.start, frames.stop, frames.step)):
         return iter(list(enumerate(items))[frames])
     return islice(enumerate(items), frames.start, frames.stop, frames.step)
@@ -76,7 +76,7 @@ def _read_any(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
 
 
 def _read_rows(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | InputError]]:
-    """An ASE database; what ``ase.io`` leaves out, the key-value pairs, goes into ``info``."""
+    """Read a database of ASE, with the key-value pairs in ``info``, which ``ase.io`` leaves out."""
     try:
         opened = ase.db.connect(path, serial=True, **LMDB.get(path.suffix, {}))
     except ImportError:
@@ -88,7 +88,7 @@ def _read_rows(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | InputEr
             try:
                 atoms = row.toatoms()
                 atoms.info.update(row.key_value_pairs)
-            except Exception as error:  # whatever a damaged row trips over
+            except Exception as error:  # a damaged row raises errors of many kinds
                 yield number, InputError(f"row {number} cannot be read ({reason_of(error)})")
                 continue
             yield number, atoms
@@ -99,7 +99,7 @@ def _read_extxyz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | Input
         for number, text in select(_xyz_frames(file), frames):
             try:
                 atoms = next(read_xyz(io.StringIO(text), slice(0, 1)))
-            except Exception as error:  # whatever ASE's parsing trips over
+            except Exception as error:  # ASE's parser raises errors of many kinds
                 yield number, InputError(f"frame {number} cannot be read ({reason_of(error)})")
                 continue
             yield number, atoms

@@ -1,7 +1,7 @@
-"""Structures of many files as a stream: read ahead of who takes them, a broken one among others.
+"""Structures of many files as a stream, which is read ahead of the work.
 
-One file after the other, in the order given. What cannot be read comes as an ``unreadable``
-structure, so that nothing before or behind it is lost.
+The files are read one after the other. In the place of a structure that cannot be read the stream
+has an unreadable one, see ``losiko_torch.io.read.unreadable``, so that no other is lost.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from losiko_torch.systems.names import UNREADABLE
 #: Names of files or folders, slices included.
 Files: TypeAlias = "str | Path | Sequence[str | Path]"
 
-#: Structures read before they are needed: those of a batch and more.
+#: Number of structures read before they are needed, more than those of a batch.
 AHEAD = 512
 
 
 def structures_of(given: Any) -> Any:
-    """Structures as they are, or those of files that are named.
+    """Return structures unchanged, and names of files as a stream of their structures.
 
     Raises:
-        InputError: For files that cannot be read at all.
+        InputError: If nothing of a file can be read.
     """
     if isinstance(given, (str, Path)):
         given = [given]
@@ -40,12 +40,12 @@ def structures_of(given: Any) -> Any:
 
 
 def streamed(sources: Iterable[str | Path], no_pbc: bool = False) -> Iterator[Atoms]:
-    """Structures of files, read in another thread; with ``no_pbc`` none is periodic."""
+    """Read the structures of files in another thread; ``no_pbc`` makes none of them periodic."""
     return ahead(_one_after_the_other(sources, no_pbc), AHEAD)
 
 
 def check_sources(sources: Iterable[str | Path]) -> None:
-    """Raise ``InputError`` where a file has nothing that can be read, before any work is done."""
+    """Raise ``InputError`` if a file has nothing that can be read, before any work is done."""
     for source in sources:
         if not isinstance(source, (str, Path)):
             raise InputError(f"{source} among names of files is none")
@@ -59,12 +59,12 @@ def check_sources(sources: Iterable[str | Path]) -> None:
 
 
 def count_of(sources: Iterable[str | Path]) -> int | None:
-    """How many structures files have, as far as that can be told quickly, for a progress bar."""
+    """Count the structures of files, for a progress bar; None where that would be slow."""
     total = 0
     for source in sources:
         try:
             count = count_frames(*split_source(source))
-        except Exception:  # what is wrong with a file is told when it is read
+        except Exception:  # the file raises the same error when it is read
             count = None
         if count is None:
             return None

@@ -1,6 +1,7 @@
-"""Results as a table, one row a structure: what became of it, in columns that other tools read.
+"""Results as a table of Arrow, with a row for each structure.
 
-``rmsd`` is that of structures which carry the geometry that they should have, see ``references``.
+``rmsd`` is null unless the structure carries a reference geometry, see
+``losiko_torch.systems.reference_geometry``. All other numbers are null if the structure failed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from losiko_torch.results import Result
-from losiko_torch.systems.names import SOURCE
+from losiko_torch.systems.names import formula_of, source_of
 from losiko_torch.systems.reference_geometry import deviation
 
 SCHEMA = pa.schema(
@@ -25,23 +26,30 @@ SCHEMA = pa.schema(
         ("n_steps", pa.int32()),
         ("start_loss", pa.float64()),
         ("loss", pa.float64()),
-        # What the atom that is matched worst adds to the loss, and which it is.
+        # Terms of the loss beside the atoms' distances, by name.
+        ("terms", pa.map_(pa.string(), pa.float64())),
+        # The atom that adds most to the loss: what it adds, its index, its symbol.
         ("largest_distance", pa.float64()),
         ("worst_atom", pa.int32()),
         ("worst_element", pa.string()),
         # Angstrom.
         ("rmsd", pa.float64()),
-        # Of each atom its nearest reference: structure of the database, and atom in it.
+        # The nearest reference of each atom: structure of the database, and atom in it.
         ("nearest_structure", pa.list_(pa.int32())),
         ("nearest_atom", pa.list_(pa.int32())),
-        # Byte at which its frame begins in the extended xyz beside the table.
+        # Byte at which the structure's frame begins in the extended xyz beside the table.
         ("offset", pa.int64()),
     ]
 )
 
 
 def table_of(results: Sequence[Result], offsets: Sequence[int] | None = None) -> pa.Table:
-    """Rows of results; ``offsets`` are those of their frames, where there is such a file."""
+    """Return the rows of results.
+
+    Args:
+        results: The results.
+        offsets: Bytes at which their frames begin in a file of extended xyz. None means no file.
+    """
     places = [None] * len(results) if offsets is None else offsets
     rows = [_row(result, place) for result, place in zip(results, places, strict=True)]
     return pa.Table.from_pylist(rows, SCHEMA)
@@ -51,14 +59,15 @@ def _row(result: Result, offset: int | None) -> dict:
     atoms, distances = result.atoms, result.distances
     row = {
         "number": result.number,
-        "source": str(atoms.info.get(SOURCE, f"structure {result.number}")),
-        "formula": atoms.get_chemical_formula() or "(no atoms)",
+        "source": source_of(atoms, result.number),
+        "formula": formula_of(atoms),
         "n_atoms": len(atoms),
         "reason": result.reason,
         "converged": bool(result.converged),
         "n_steps": int(result.n_steps),
         "start_loss": _finite(result.start_loss),
         "loss": _finite(result.loss),
+        "terms": list(result.terms.items()),
         "rmsd": None if result.failed else deviation(atoms),
         "offset": offset,
     }
@@ -68,9 +77,11 @@ def _row(result: Result, offset: int | None) -> dict:
             "largest_distance": float(distances[worst]),
             "worst_atom": worst,
             "worst_element": atoms.symbols[worst],
-            "nearest_structure": result.matches.structure[:, 0],
-            "nearest_atom": result.matches.atom[:, 0],
         }
+        # A target may use no references.
+        if result.matches.structure.shape[1]:
+            row["nearest_structure"] = result.matches.structure[:, 0]
+            row["nearest_atom"] = result.matches.atom[:, 0]
     return row
 
 

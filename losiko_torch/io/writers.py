@@ -1,120 +1,50 @@
-"""Files of results, by suffix: extended xyz, a database of ASE, or a table (Parquet).
+"""Writing results to a file, as they come or from a finished run.
 
-Each is written piece by piece, and appears whole or not at all.
+The suffix of the file chooses one of the formats in ``losiko_torch.io.formats``.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
-import ase.db
-import numpy as np
-import pyarrow.parquet as pq
-from ase import Atoms
-from ase.db.core import check as check_pairs
-
-from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacement
-from losiko_torch.io.extxyz import frame_of, labelled, replacing
-from losiko_torch.io.read import read_structures
-from losiko_torch.io.table import SCHEMA, table_of
-from losiko_torch.results import Result
-
-#: Adds results to a file.
-Add = Callable[[Sequence[Result]], None]
-
-
-@contextmanager
-def extxyz_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
-    """All that ``writing`` tells of."""
-    with replacing(path, overwrite) as file:
-        yield lambda results: file.writelines(map(frame_of, results))
-
-
-@contextmanager
-def ase_database(path: Path, overwrite: bool = False) -> Iterator[Add]:
-    """A row a structure, see ``_write_row``."""
-    with _rows(path, overwrite) as rows:
-
-        def add(results: Sequence[Result]) -> None:
-            for result in results:
-                _write_row(rows, labelled(result))
-
-        yield add
-
-
-@contextmanager
-def parquet_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
-    """The columns of ``result_table``."""
-    with replacement(path, overwrite) as temporary, pq.ParquetWriter(temporary, SCHEMA) as file:
-        yield lambda results: file.write_table(table_of(results))
-
-
-WRITERS: dict[str, Callable[..., AbstractContextManager[Add]]] = {
-    ".extxyz": extxyz_file,
-    ".xyz": extxyz_file,
-    ".db": ase_database,
-    ".parquet": parquet_file,
-}
+from losiko_torch.io.formats.interface import Add
+from losiko_torch.io.formats.registry import format_of
+from losiko_torch.io.labels import results_of
 
 
 def result_file(path: str | Path, overwrite: bool = False) -> AbstractContextManager[Add]:
-    """What adds results to a file of the kind that its suffix tells.
+    """Return a context that yields a function to add results to a new file.
 
     Raises:
-        InputError: For another suffix; if it cannot be written, or exists without ``overwrite``:
-            then what was written is kept beside it, under a name that the error tells.
+        InputError: If no format has the suffix of the file. On entering or leaving the context, if
+            the file cannot be written, or exists and ``overwrite`` is not set. What was written is
+            then kept beside it, under a name that the error has.
     """
     path = Path(path)
-    if path.suffix.lower() not in WRITERS:
-        raise InputError(f"{path}: results are written to {', '.join(WRITERS)}: name it so")
-    return WRITERS[path.suffix.lower()](path, overwrite)
+    return format_of(path).open(path, overwrite)
 
 
 def convert(structures: Path, table: Path, path: Path, overwrite: bool = False) -> None:
-    """From results in extended xyz and their table to a file of any kind, by its suffix.
+    """Write the results of a finished run to a file.
+
+    Args:
+        structures: Structures of the run, extended xyz.
+        table: Table of the run, Parquet.
+        path: File to write.
+        overwrite: Whether a file there may be overwritten.
 
     Raises:
-        InputError: As ``result_file`` does.
+        InputError: As in ``result_file``, or if structures and table do not fit together.
     """
-    if path.suffix.lower() != ".db":
+    chosen = format_of(path)
+    if chosen.already is not None:
+        original = {"structures": structures, "table": table}[chosen.already]
         with replacement(path, overwrite) as temporary:
-            shutil.copyfile(table if path.suffix.lower() == ".parquet" else structures, temporary)
+            shutil.copyfile(original, temporary)
         return
-    with _rows(path, overwrite) as rows:
-        for atoms in read_structures(structures):
-            _write_row(rows, atoms)
-
-
-@contextmanager
-def _rows(path: Path, overwrite: bool) -> Iterator[Any]:
-    with (
-        replacement(path, overwrite) as temporary,
-        ase.db.connect(temporary, type="db", use_lock_file=False) as rows,
-    ):
-        yield rows
-
-
-def _write_row(rows: Any, atoms: Atoms) -> None:
-    """What its info says as key-value pairs, or else among its data, where its arrays are too."""
-    pairs, data = _sorted_out(atoms.info)
-    arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
-    rows.write(atoms, key_value_pairs=pairs, data=data | arrays)
-
-
-def _sorted_out(info: dict[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ASE takes for key-value pairs, and the rest."""
-    pairs, data = {}, {}
-    for key, value in info.items():
-        value = value.item() if isinstance(value, np.generic) else value
-        try:
-            check_pairs({key: value})
-        except (ValueError, TypeError, AssertionError):
-            data[str(key)] = value
-        else:
-            pairs[key] = value
-    return pairs, data
+    with chosen.open(path, overwrite) as add:
+        for results in results_of(structures, table):
+            add(results)

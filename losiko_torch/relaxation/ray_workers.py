@@ -171,15 +171,20 @@ def _packed(database: DatabaseRecord) -> dict[str, Any]:
         "descriptor": database.descriptor,
         "environments": environments,
         "structures": database.structures,
+        "closest": database.closest,
+        "fitted": database.fitted,
     }
 
 
 def _unpacked(packed: Mapping[str, Any]) -> EnvironmentDatabase:
+    """Return the database that ``_packed`` made arrays of."""
     with warnings.catch_warnings():
         # Shared arrays cannot be written to, and nobody does.
         warnings.filterwarnings("ignore", message=".*not writable.*")
         environments = {
-            number: Environments(**{name: torch.from_numpy(array) for name, array in part.items()})
+            number: Environments.of_tensors(
+                {name: torch.from_numpy(array) for name, array in part.items()}
+            )
             for number, part in packed["environments"].items()
         }
-    return EnvironmentDatabase(packed["descriptor"], environments, packed["structures"])
+    return EnvironmentDatabase(**{**packed, "environments": environments})

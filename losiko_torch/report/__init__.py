@@ -1,5 +1,6 @@
-"""What became of the structures of a run: numbers, and one page that shows them.
+"""Reports of runs, as numbers and as a page, and maps of environments.
 
-``summary`` counts, ``failures`` groups reasons, ``references`` tells which of a database were used;
-``histograms`` and ``structures`` are what ``page`` draws.
+``summary`` counts, ``failures`` groups reasons, ``usage`` counts the references that were used, by
+``names``. ``page`` draws ``histograms`` and ``structures``. ``map_drawing`` draws a map that
+``environment_map`` computes.
 """

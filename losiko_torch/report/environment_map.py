@@ -1,7 +1,8 @@
-"""A map of environments: where the atoms of structures lie among the references of a database.
+"""A map of environments: the atoms of structures among the references of a database.
 
-For each element the plane in which the references vary most, their first two principal components;
-references and structures are projected on it. ``drawing`` draws the map.
+The references of an element and the structures' atoms of that element are projected on the plane
+in which the references vary most, that of their first two principal components.
+``losiko_torch.report.map_drawing`` draws the map.
 """
 
 from __future__ import annotations
@@ -22,14 +23,20 @@ from losiko_torch.loss.settings import LossSettings
 from losiko_torch.systems.names import known_as
 from losiko_torch.systems.pymatgen import AnyStructure
 
-#: Variance of unit vectors below which it is rounding.
+#: Smallest variance of unit vectors that is more than rounding.
 NO_VARIANCE = 1e-10
-#: Vectors worked on at once in float64.
+#: Number of vectors converted to float64 at once.
 BLOCK = 65536
 
 
 class Points(NamedTuple):
-    """Environments on the map: coordinates (n, 2), and structure and atom of each, (n,)."""
+    """Environments on the map.
+
+    Attributes:
+        xy: Coordinates, shape (n, 2).
+        structure: Number of the structure of each, shape (n,).
+        atom: Index of the atom in its structure, shape (n,).
+    """
 
     xy: np.ndarray
     structure: np.ndarray
@@ -42,38 +49,39 @@ class ElementMap:
 
     Attributes:
         number: Atomic number.
-        references: All environments of the database.
-        atoms: Those of the structures.
-        distance: Of each of ``atoms`` to its nearest reference, |p - z| of the unit descriptors in
-            all their components, shape (n,).
-        nearest: Which of ``references`` that is, shape (n,).
-        axes: The two directions in the database's basis, orthonormal columns (r, 2); zero where
-            the references do not vary any more.
-        share: Of the references' variance along each, shape (2,).
+        references: All references of the element in the database.
+        atoms: Environments of the element in the structures.
+        separation: Separations |p - z| of ``atoms`` from their nearest references, of the unit
+            descriptors in all their components, shape (n,).
+        nearest: Indices in ``references`` of these nearest references, shape (n,).
+        axes: Directions of the map's two coordinates in the database's basis, orthonormal columns,
+            shape (r, 2). A column is zero where the references do not vary.
+        share: Shares of the references' variance along the two directions, shape (2,).
     """
 
     number: int
     references: Points
     atoms: Points
-    distance: np.ndarray
+    separation: np.ndarray
     nearest: np.ndarray
     axes: np.ndarray
     share: np.ndarray
 
     @property
     def symbol(self) -> str:
+        """Symbol of the element."""
         return chemical_symbols[self.number]
 
 
 @dataclass(frozen=True, eq=False)
 class EnvironmentMap:
-    """Maps of the elements that the structures have, or, without structures, of all.
+    """Maps of all elements of the structures, or of the database if there are no structures.
 
     Attributes:
-        elements: By atomic number.
+        elements: Maps, by rising atomic number.
         references: Names of the database's structures.
         structures: Names of the structures, the failed ones too.
-        failures: Number of each structure that cannot be described, with the reason.
+        failures: Reasons why structures cannot be described, by number of the structure.
     """
 
     elements: list[ElementMap]
@@ -83,7 +91,7 @@ class EnvironmentMap:
 
 
 class _Plane(NamedTuple):
-    """The two directions of largest variance among references: columns of ``axes``."""
+    """The plane in which references vary most; calling it projects components (n, r) to (n, 2)."""
 
     centre: torch.Tensor
     axes: torch.Tensor
@@ -103,10 +111,15 @@ def environment_map(
     batch_atoms: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> EnvironmentMap:
-    """Place the atoms of structures, none for the database alone, among a database's references.
+    """Map the atoms of structures among a database's references.
 
-    Arguments are those of ``score``. References count as they lie, whatever they weigh. A structure
-    that cannot be described is left out and listed in ``failures``.
+    A structure that cannot be described is left out and listed in ``failures``. The weights of the
+    references are ignored.
+
+    Args:
+        structures: Structures to map. Without any, the database alone is mapped.
+        database, device, dtype, batch_atoms: See ``losiko_torch.score``.
+        progress: Called with the number of structures just mapped.
     """
     if isinstance(database, EnvironmentDatabase):
         database = database.weighted(None)
@@ -134,7 +147,7 @@ def environment_map(
         references = known.references_of(number)
         plane = planes.get(number) or _plane(references)
         parts = found.get(number, [(np.zeros((0, 2)), *np.zeros((4, 0), dtype=int))])
-        xy, structure, atom, distance, nearest = (
+        xy, structure, atom, separation, nearest = (
             np.concatenate(column) for column in zip(*parts, strict=True)
         )
         background = Points(
@@ -144,7 +157,7 @@ def environment_map(
         )
         points, axes = Points(xy, structure, atom), plane.axes.cpu().numpy()
         elements.append(
-            ElementMap(number, background, points, distance, nearest, axes, plane.share)
+            ElementMap(number, background, points, separation, nearest, axes, plane.share)
         )
     titles = [known_as(each, each["formula"], k) for k, each in enumerate(known.structures)]
     return EnvironmentMap(elements, titles, names, failures)
@@ -157,7 +170,10 @@ def _place(
     planes: dict[int, _Plane],
     found: dict[int, list[tuple[np.ndarray, ...]]],
 ) -> None:
-    """Add to ``found``, by element: coordinates, structure, atom, distance, nearest reference."""
+    """Add the atoms of a batch to ``found``, by element, in the order of ``ElementMap``'s columns.
+
+    The columns are: coordinates, structure, atom, separation, nearest reference.
+    """
     if not items:
         return
     batch = work.batch([item for _, item in items])
@@ -172,21 +188,21 @@ def _place(
         references = objective.database.references_of(number)
         components, rest = references.project(features[rows])
         squared, nearest = references.nearest(components, rest, 1)
-        distance = squared[:, 0].sqrt().cpu().numpy()
+        separation = squared[:, 0].sqrt().cpu().numpy()
         where = rows.cpu().numpy()
         found.setdefault(number, []).append(
             (
                 planes[number](components),
                 structure[where],
                 atom[where],
-                distance,
+                separation,
                 nearest[:, 0].cpu().numpy(),
             )
         )
 
 
 def _plane(references: Environments) -> _Plane:
-    """Where references vary most; found in the database's basis, which holds all of them."""
+    """Find the plane in which references vary most, in the database's basis, which spans them."""
     centre = references.vectors.mean(0, dtype=torch.float64)
     products = torch.zeros(len(centre), len(centre)).to(centre)
     for part in references.vectors.split(BLOCK):
@@ -196,7 +212,7 @@ def _plane(references: Environments) -> _Plane:
     variance, directions = variance.flip(0).clamp(min=0), directions.flip(1)
     axes, share = directions.new_zeros(len(centre), 2), np.zeros(2)
     for k in range(int((variance[:2] > NO_VARIANCE).sum())):
-        # The sign is free: the descriptor's largest feature decides, whatever the basis.
+        # The sign is arbitrary. The largest feature decides it, as it does not depend on the basis.
         features = references.basis.double() @ directions[:, k]
         axes[:, k] = directions[:, k] * features[features.abs().argmax()].sign()
         share[k] = variance[k] / variance.sum()

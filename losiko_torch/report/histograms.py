@@ -1,4 +1,4 @@
-"""Distributions of a run's numbers, counted into bins, so that no run is too large to be drawn."""
+"""Histograms of a run's numbers, so that a run of any size can be drawn."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from losiko_torch.report.summary import column, failed_rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Bins of a histogram, at most.
+#: Most bins of a histogram.
 BINS = 40
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of one quantity or of a few that share an axis.
+    """Counts of one quantity, or of a few that share an axis.
 
     Attributes:
-        title: What is counted.
-        axis: The axis, with its unit.
+        title: Name of the quantity.
+        axis: Title of the axis, with its unit.
         log: Whether ``edges`` are decimal logarithms.
-        edges: Of the bins, rising, shape (b + 1,).
-        counts: Structures in each bin, by series, shape (b,) each.
+        edges: Edges of the bins, rising, shape (b + 1,).
+        counts: Numbers of structures in the bins, shape (b,) each, by name of the series.
     """
 
     title: str
@@ -36,9 +36,12 @@ class Histogram:
 
 
 def histograms(table: pa.Table) -> list[Histogram]:
-    """Steps, losses, largest distances and RMSD of the structures that did not fail.
+    """Return histograms of steps, losses, largest distances and RMSD of what did not fail.
 
-    What has no values, such as the RMSD of structures without a reference geometry, is left out.
+    A quantity without values, such as the RMSD without reference geometries, is left out.
+
+    Args:
+        table: Table of a run, see ``losiko_torch.io.table``.
     """
     good = ~failed_rows(table)
 
@@ -63,7 +66,7 @@ def histograms(table: pa.Table) -> list[Histogram]:
 
 
 def _linear(title: str, axis: str, values: np.ndarray, whole: bool = False) -> Histogram | None:
-    """Bins of equal width; of ``whole`` numbers as many in each."""
+    """Count values in bins of equal width, ``whole`` numbers so that each bin has as many."""
     values = values[np.isfinite(values)]
     if not len(values):
         return None
@@ -72,14 +75,17 @@ def _linear(title: str, axis: str, values: np.ndarray, whole: bool = False) -> H
         width = -(-(high - low + 1) // BINS)
         edges = np.arange(low - 0.5, high + width, width)
     else:
-        # A value alone gets a bin of a width that the eye can take for one.
+        # A single value has no range: a bin of visible width holds it.
         edges = np.linspace(low, high if high > low else low + max(abs(low), 1) / BINS, BINS + 1)
     counts = {"after": np.histogram(values, edges)[0].tolist()}
     return Histogram(title, axis, False, edges.tolist(), counts)
 
 
 def _logarithmic(title: str, axis: str, series: dict[str, np.ndarray]) -> Histogram | None:
-    """Bins of equal width in the logarithm; what is not positive counts as the least that is."""
+    """Count values in bins of equal width in the logarithm.
+
+    A value that is not positive counts as the smallest positive one.
+    """
     finite = {name: values[np.isfinite(values)] for name, values in series.items()}
     together = np.concatenate(list(finite.values()))
     positive = together[together > 0]

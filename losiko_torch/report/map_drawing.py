@@ -1,4 +1,4 @@
-"""Drawing a map of environments: a picture, or a page on which every point tells what it is."""
+"""Drawing a map of environments: a picture, or a page on which every point has its name."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from typing import Any
 import numpy as np
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.atomic import replacement
+from losiko_torch.io.atomic import replacement, replacing
 from losiko_torch.report.environment_map import ElementMap, EnvironmentMap, Points
+from losiko_torch.report.wording import plural
 
-#: References of an element, and of all together, that are drawn; more only hide each other.
+#: Most references drawn of an element, and of all together; more only hide each other.
 DRAWN, DRAWN_IN_ALL = 5000, 50_000
-#: Structures not on the map that the page lists.
+#: Most structures that the page lists as not on the map.
 LISTED = 20
-#: Seed of the choice among more.
+#: Seed of the choice of references where there are more.
 SEED = 0
-#: Colours from near to far; matplotlib and plotly both know them by this name.
+#: Colours from near to far, by their name in both matplotlib and plotly.
 COLORS = "plasma"
-#: Distance that the colours reach at least, so that what is near looks near.
+#: Smallest separation at the far end of the colours, so that near atoms look near.
 FAR = 0.2
 TITLE = "Atomic environments among those of a database"
-DISTANCE = "distance to the nearest reference"
-#: Points are drawn by WebGL, which is quick; a browser without it draws them by SVG.
+SEPARATION = "separation from the nearest reference"
+#: Draws points by SVG in a browser that lacks WebGL, which is faster.
 WITHOUT_WEBGL = """
 if (!document.createElement("canvas").getContext("webgl"))
   Plotly.restyle(document.getElementById("{plot_id}"), {type: "scatter"});
 """
-#: Of plotly's buttons; others would send the map to a server.
+#: Buttons of plotly on the page; its others would send the map to a server.
 BUTTONS = [["toImage", "zoom2d", "pan2d", "resetScale2d"]]
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -55,8 +56,8 @@ main { overflow-x: auto; }
 <h1>$title</h1>
 <p>Each point is one atom's surroundings, as the database's descriptor p sees them. Of the many
 components of p, each panel shows the two in which the references z of its element vary most, so
-that points that look alike here may still differ in the others; the distance |p − z| counts all of
-them. $legend Point at an atom to see which it is; drag to enlarge, double-click to go back.</p>
+that points that look alike here may still differ in the others; the separation |p − z| counts all
+of them. $legend Point at an atom to see which it is; drag to enlarge, double-click to go back.</p>
 <p>$missing</p>
 </header>
 <main>
@@ -68,10 +69,10 @@ $plot
 
 
 def writer_for(path: str | Path) -> Callable[..., None]:
-    """``write_html`` or ``write_png``, by the suffix.
+    """Return ``write_html`` or ``write_png``, by the suffix of a file.
 
     Raises:
-        InputError: For another suffix, or if what the writer needs is not installed.
+        InputError: If the suffix is another one, or if a page is asked for without plotly.
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".png":
@@ -85,10 +86,10 @@ def writer_for(path: str | Path) -> Callable[..., None]:
 def write_png(
     drawn: EnvironmentMap, path: str | Path, overwrite: bool = False, title: str = TITLE
 ) -> None:
-    """Draw a map as a picture, a panel an element.
+    """Draw a map as a PNG picture, with a panel for each element.
 
     Raises:
-        InputError: As ``outputs.replacement`` does.
+        InputError: As in ``losiko_torch.io.atomic.replacement``.
     """
     from matplotlib.figure import Figure
 
@@ -100,15 +101,15 @@ def write_png(
         panel.set_axis_off()
     for panel, element in zip(panels, drawn.elements, strict=False):
         xy = element.references.xy[_sample(element, limit)]
-        # A few points may be larger than a cloud of them.
+        # Large points would hide each other in a dense cloud.
         size, opacity = (4, 0.3) if len(xy) > 1000 else (9, 0.6)
         panel.scatter(*xy.T, s=size, c="0.5", alpha=opacity, linewidths=0)
-        if len(element.distance):
-            order = np.argsort(element.distance, kind="stable")
+        if len(element.separation):
+            order = np.argsort(element.separation, kind="stable")
             colors = panel.scatter(
                 *element.atoms.xy[order].T,
                 s=24,
-                c=element.distance[order],
+                c=element.separation[order],
                 cmap=COLORS,
                 vmin=0,
                 vmax=farthest,
@@ -125,7 +126,7 @@ def write_png(
         panel.spines[["left", "bottom"]].set_color("0.6")
     if colors is not None:
         bar = figure.colorbar(colors, ax=panels, shrink=min(0.8, 1.2 / rows), aspect=30, pad=0.02)
-        bar.set_label(f"{DISTANCE} |p − z|", fontsize=8)
+        bar.set_label(f"{SEPARATION} |p − z|", fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)
     note = textwrap.fill(_legend(drawn, limit), 56 * columns)
@@ -138,10 +139,10 @@ def write_png(
 def write_html(
     drawn: EnvironmentMap, path: str | Path, overwrite: bool = False, title: str = TITLE
 ) -> None:
-    """Draw a map as one page that needs no network; pointing at an atom tells which it is.
+    """Draw a map as one HTML page that needs no network, with names shown under the pointer.
 
     Raises:
-        InputError: If plotly is not installed, and as ``outputs.replacement`` does.
+        InputError: If plotly is not installed, and as in ``losiko_torch.io.atomic.replacement``.
     """
     plots, subplots = _plotly("graph_objects"), _plotly("subplots")
     rows, columns, limit, farthest = _layout(drawn)
@@ -165,12 +166,12 @@ def write_html(
             "opacity": 0.5,
         }
         figure.add_trace(plots.Scattergl(x=x, y=y, text=texts, marker=marker, **style), **place)
-        order = np.argsort(element.distance, kind="stable")
+        order = np.argsort(element.separation, kind="stable")
         x, y = element.atoms.xy[order].astype(np.float32).T
         texts = [_atom_text(drawn, element, n) for n in order]
         marker = {
             "size": 8,
-            "color": element.distance[order],
+            "color": element.separation[order],
             "coloraxis": "coloraxis",
             "line": {"width": 0.5, "color": "#222"},
         }
@@ -186,7 +187,7 @@ def write_html(
     scale = {"colorscale": COLORS.capitalize(), "cmin": 0, "cmax": farthest, "colorbar": bar}
     figure.update_layout(
         height=height,
-        coloraxis={**scale, "showscale": any(len(each.distance) for each in drawn.elements)},
+        coloraxis={**scale, "showscale": any(len(each.separation) for each in drawn.elements)},
         margin={"l": 60, "r": 20, "t": 70, "b": 60},
         plot_bgcolor="white",
         font={"family": "system-ui, sans-serif", "size": 12},
@@ -201,7 +202,7 @@ def write_html(
     )
     missing = [f"{drawn.structures[k]}: {reason}" for k, reason in drawn.failures.items()]
     if len(missing) > LISTED:
-        missing[LISTED:] = [f"and {_plural(len(missing) - LISTED, 'more structure')}"]
+        missing[LISTED:] = [f"and {plural(len(missing) - LISTED, 'more structure')}"]
     page = PAGE.substitute(
         title=html.escape(title),
         legend=html.escape(_legend(drawn, limit)),
@@ -210,22 +211,22 @@ def write_html(
         most=600 * columns + 120,
         plot=plot,
     )
-    with replacement(path, overwrite) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    with replacing(path, overwrite) as file:
+        file.write(page)
 
 
 def _layout(drawn: EnvironmentMap) -> tuple[int, int, int, float]:
-    """Rows and columns of panels, most references drawn in one, and the end of the colours."""
+    """Return rows and columns of panels, the most references in a panel, and the colours' end."""
     n = len(drawn.elements)
     columns = min(n, 2 if n == 4 else 3)
-    farthest = max((float(d) for each in drawn.elements for d in each.distance), default=0.0)
+    farthest = max((float(s) for each in drawn.elements for s in each.separation), default=0.0)
     return -(-n // columns), columns, min(DRAWN, DRAWN_IN_ALL // n), max(farthest, FAR)
 
 
 def _sample(element: ElementMap, limit: int) -> np.ndarray:
-    """Which references are drawn: all, or a choice that is always the same.
+    """Return the indices of the references that are drawn: all, or a reproducible choice.
 
-    Those that atoms are nearest to are among them, or an atom would seem to lie far from all.
+    The nearest references of the atoms are among them, or an atom would seem far from all.
     """
     n = len(element.references.xy)
     if n <= limit:
@@ -234,9 +235,11 @@ def _sample(element: ElementMap, limit: int) -> np.ndarray:
 
 
 def _counts(element: ElementMap) -> str:
-    counts = f"{element.symbol}:  {_plural(len(element.references.xy), 'reference')}"
+    counts = f"{element.symbol}:  {plural(len(element.references.xy), 'reference')}"
     return (
-        f"{counts}, {_plural(len(element.distance), 'atom')}" if len(element.distance) else counts
+        f"{counts}, {plural(len(element.separation), 'atom')}"
+        if len(element.separation)
+        else counts
     )
 
 
@@ -248,27 +251,22 @@ def _legend(drawn: EnvironmentMap, limit: int) -> str:
     text = "Grey: environments of the database"
     if any(len(element.references.xy) > limit for element in drawn.elements):
         text += f", at most {limit:,} an element, chosen at random"
-    if any(len(element.distance) for element in drawn.elements):
+    if any(len(element.separation) for element in drawn.elements):
         placed = len(drawn.structures) - len(drawn.failures)
-        text += f". Coloured: atoms of {_plural(placed, 'structure')}, by {DISTANCE}"
+        text += f". Coloured: atoms of {plural(placed, 'structure')}, by {SEPARATION}"
     return text + "."
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def _whose(names: list[str], element: ElementMap, points: Points, n: int) -> str:
-    """Which atom of which structure a point is, for plotly's markup: "C2 of ethanol (C2H6O)"."""
+    """Return the name of a point, escaped for plotly: "C2 of ethanol (C2H6O)"."""
     return html.escape(f"{element.symbol}{points.atom[n]} of {names[points.structure[n]]}")
 
 
 def _atom_text(drawn: EnvironmentMap, element: ElementMap, n: int) -> str:
     own = _whose(drawn.structures, element, element.atoms, n)
     other = _whose(drawn.references, element, element.references, element.nearest[n])
-    return (
-        f"<b>{own}</b><br>|p − z| = {element.distance[n]:.3f} to the nearest reference,<br>{other}"
-    )
+    separation = f"|p − z| = {element.separation[n]:.3f}"
+    return f"<b>{own}</b><br>{separation} from the nearest reference,<br>{other}"
 
 
 def _plotly(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The database of a run, to name the references that its atoms ended nearest to."""
+"""Names of the references that the atoms of a run ended nearest to, from the run's database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
-from losiko_torch.systems.names import known_as
+from losiko_torch.systems.names import known_as, numbered
 from losiko_torch.version import __version__
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """Environments by structure and atom.
+    """Environments of a database, by structure and atom.
 
     Attributes:
-        records: What the database tells of its structures; None if it cannot be told.
-        keys: Structure and atom of each environment in one number, rising, shape (N,).
-        numbers: Atomic number of each, shape (N,).
-        note: Why there are no records.
+        records: Records of the database's structures. None means that they are not known.
+        keys: Keys of the environments, see ``environment_keys``, rising, shape (N,).
+        numbers: Atomic numbers of the environments, shape (N,).
+        note: Reason why there are no records.
     """
 
     records: list[dict[str, Any]] | None
@@ -36,10 +36,12 @@ class References:
 
     @classmethod
     def unknown(cls, note: str) -> References:
+        """Return references without names, for the reason in ``note``."""
         return cls(None, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), note)
 
     @classmethod
     def of(cls, database: EnvironmentDatabase) -> References:
+        """Return the references of a database."""
         parts = [
             (environment_keys(part.structure.cpu().numpy(), part.atom.cpu().numpy()), number)
             for number, part in database.environments.items()
@@ -50,7 +52,12 @@ class References:
         return cls(database.structures, keys[order], numbers[order])
 
     def elements(self, structure: np.ndarray, atom: np.ndarray) -> np.ndarray:
-        """Atomic numbers of environments (n,); 0 for those that are not there."""
+        """Return atomic numbers of environments, shape (n,), 0 where there is no such environment.
+
+        Args:
+            structure: Numbers of the database's structures, shape (n,).
+            atom: Indices of the atoms in them, shape (n,).
+        """
         wanted = environment_keys(structure, atom)
         if not len(self.keys):
             return np.zeros(len(wanted), dtype=np.int64)
@@ -58,14 +65,19 @@ class References:
         return np.where(self.keys[places] == wanted, self.numbers[places], 0)
 
     def name(self, structure: int) -> str:
-        """What a structure is known by, "CCO (C2H6O)", or its number."""
+        """Return the name of a structure, "CCO (C2H6O)", or its number."""
         if self.records is None:
-            return f"structure {structure}"
+            return numbered(structure)
         record = self.records[structure]
         return known_as(record, record["formula"], structure)
 
     def environments(self, structure: np.ndarray, atom: np.ndarray) -> list[str]:
-        """What environments (n,) are known by, such as "C1 of CCO (C2H6O)"."""
+        """Return names of n environments, "C1 of CCO (C2H6O)", "none" for negative structures.
+
+        Args:
+            structure: Numbers of the database's structures, shape (n,).
+            atom: Indices of the atoms in them, shape (n,).
+        """
         numbers = self.elements(structure, atom)
         symbols = [chemical_symbols[number] if number else "atom " for number in numbers]
         return [
@@ -75,7 +87,13 @@ class References:
 
 
 def nearest_references(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Structure and atom (n,) of the nearest reference of every atom of a run that has one."""
+    """Return structures and atoms of the nearest references of all atoms of a run, shapes (n,).
+
+    Atoms without a nearest reference are left out.
+
+    Args:
+        table: Table of the run, see ``losiko_torch.io.table``.
+    """
     structure, atom = (
         table[name].combine_chunks().flatten().to_numpy().astype(np.int64)
         for name in ("nearest_structure", "nearest_atom")
@@ -84,16 +102,18 @@ def nearest_references(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def references_of(record: dict[str, Any], table: pa.Table) -> References:
-    """The database that a run names, if it is there and holds what the run's table tells of.
+    """Return the references of the database that a run was made with.
+
+    If the database is missing, unreadable or another one by now, the references have no names.
 
     Args:
-        record: The run's record; its "database" is a path, or None for the embedded one.
-        table: Its table.
+        record: The run's record. Its "database" is a path; None means the built-in database.
+        table: The run's table.
     """
     path = record["database"]
     if path is None and record["version"] != __version__:
         return References.unknown(
-            f"the run was made by losiko {record['version']}, whose embedded database may have "
+            f"the run was made by losiko {record['version']}, whose built-in database may have "
             f"been another than that of {__version__}"
         )
     try:
@@ -103,11 +123,11 @@ def references_of(record: dict[str, Any], table: pa.Table) -> References:
     found = References.of(database)
     structure, atom = nearest_references(table)
     if (found.elements(structure, atom) == 0).any():
-        name = "the embedded database" if path is None else path
+        name = "the built-in database" if path is None else path
         return References.unknown(f"{name} is no longer the database that the run was made with")
     return found
 
 
 def environment_keys(structure: np.ndarray, atom: np.ndarray) -> np.ndarray:
-    """Structure and atom of environments in one number each, (n,)."""
+    """Return structure and atom of n environments in one number each, shape (n,)."""
     return (structure.astype(np.int64) << 32) + atom

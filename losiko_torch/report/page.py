@@ -1,4 +1,4 @@
-"""The report as one page that needs no network: everything it shows and runs is in the file."""
+"""The report of a run as one HTML page that needs no network: data and scripts are in the file."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.atomic import replacement
+from losiko_torch.io.atomic import replacing
 from losiko_torch.report.failures import left_out
 from losiko_torch.report.histograms import histograms
 from losiko_torch.report.names import References
 from losiko_torch.report.structures import ball, elements, entries
-from losiko_torch.report.summary import QUANTITIES, Summary, as_number
+from losiko_torch.report.summary import QUANTITIES, Summary
 from losiko_torch.report.usage import Usage
+from losiko_torch.report.wording import as_number, plural
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from losiko_torch.runs.folder import RunFolder
 
-#: What a page says of its origin, by which an earlier one is known.
+#: Generator that a page names, by which an earlier report is recognised.
 GENERATOR = "losiko report"
 SCRIPTS = ("drawing.js", "histograms.js", "meshes.js", "viewer.js")
-#: Groups of failures that are listed.
+#: Most groups of failures that are listed.
 REASONS = 30
-#: Colours of atoms from near to far, by matplotlib's name; both ends are seen on white and black.
+#: Colours of atoms from near to far, by matplotlib's name; both ends are visible on white and
+#: black. Number of colours between which the page interpolates.
 COLORS, STOPS = "coolwarm", 9
-#: Distances below this part of the largest that is drawn all have the first colour.
+#: Part of the largest distance drawn below which all distances have the first colour.
 NEAR = 1e-3
 
 
@@ -48,8 +50,17 @@ def write_page(
 ) -> None:
     """Write the page of a run.
 
+    Args:
+        run: The run.
+        table: Its table, see ``losiko_torch.io.table``.
+        summary: Numbers of the table; its worst and best structures are drawn.
+        used: Use of the database by the run.
+        references: Names of the database's environments.
+        path: File to write.
+        overwrite: Whether a file there may be overwritten.
+
     Raises:
-        InputError: If plotly is not installed, and as ``outputs.replacement`` does.
+        InputError: If plotly is not installed, and as in ``losiko_torch.io.atomic.replacement``.
     """
     plotly = _plotly()
     drawn = entries(run, table, [*summary.worst, *summary.best], references)
@@ -79,12 +90,12 @@ def write_page(
         script=Markup("\n").join(map(_part, SCRIPTS)),
         plotly=Markup(plotly),
     )
-    with replacement(path, overwrite) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    with replacing(path, overwrite) as file:
+        file.write(page)
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is a page that ``write_page`` made."""
+    """Return whether a file is a page that ``write_page`` made."""
     if not path.is_file():
         return False
     with open(path, "rb") as file:
@@ -92,12 +103,12 @@ def is_page(path: Path) -> bool:
 
 
 def _part(name: str) -> Markup:
-    """A file of the page's text, style or program, to be taken as it is."""
+    """Read a part of the page: text, style or program, which needs no escaping."""
     return Markup(files("losiko_torch.report").joinpath("parts", name).read_text("utf-8"))
 
 
 def _plotly() -> str:
-    """The program that draws, 5 MB."""
+    """The source of plotly.js, 5 MB."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
@@ -108,9 +119,10 @@ def _plotly() -> str:
 
 
 def _tiles(record: dict[str, Any], summary: Summary) -> list[tuple[str, str]]:
-    """What comes first: numbers and what they are."""
+    """Numbers at the top of the page, and what they count."""
+    total, structures = plural(summary.total, "structure").split()
     tiles = [
-        (f"{summary.total:,}", "structure" if summary.total == 1 else "structures"),
+        (total, structures),
         (f"{summary.converged:,}", "converged"),
         (f"{summary.max_steps:,}", "at the step limit"),
         (f"{summary.failed:,}", "failed"),
@@ -138,11 +150,11 @@ def _spreads(summary: Summary) -> list[tuple[str, list[str]]]:
 
 
 def _facts(record: dict[str, Any]) -> list[tuple[str, str]]:
-    """The run's record: when, with what, how."""
+    """Entries of the run's record: versions, files, times and options."""
     facts = [
         ("version", f"losiko {record['version']}"),
         ("structures", ", ".join(record["structures"])),
-        ("database", record["database"] or "the embedded one"),
+        ("database", record["database"] or "the built-in one"),
         ("started", record.get("started")),
         ("ended", record.get("ended")),
         ("time", None if record["seconds"] is None else f"{record['seconds']:,.1f} s"),
@@ -154,12 +166,12 @@ def _facts(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _scale(drawn: list[dict[str, Any]]) -> dict[str, Any]:
-    """Colours (RGB) from near to far, and the distances between which they lie."""
+    """Colours (RGB) from near to far, and the distances at both ends."""
     import matplotlib
 
     colors = matplotlib.colormaps[COLORS](np.linspace(0, 1, STOPS), bytes=True)[:, :3]
     positive = [d for one in drawn for d in one["distances"] if d > 0]
     high = max(positive, default=1.0)
     low = max(min(positive, default=0.0), NEAR * high)
-    # A single distance lies at the end that is near.
+    # A single distance has no range: its colour is that of the near end.
     return {"colors": colors.tolist(), "limits": [low, high if high > low else low / NEAR]}

@@ -1,4 +1,4 @@
-"""What the page needs to draw a structure: balls, sticks, cell, and what to tell of each atom."""
+"""Structures as the page draws them: balls, sticks, cell, and the text of each atom."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
+from losiko_torch.io.labels import DISTANCE
 from losiko_torch.report.names import References
 
 if TYPE_CHECKING:
@@ -20,23 +21,23 @@ if TYPE_CHECKING:
 
     from losiko_torch.runs.folder import RunFolder
 
-#: Atoms of a structure that is drawn as a whole, and, of a larger one, atoms around its worst atom.
+#: Most atoms of a structure that is drawn as a whole. Atoms drawn around the worst atom of a
+#: larger one.
 ATOMS, AROUND = 300, 60
-#: Atoms are bonded up to this multiple of the sum of their covalent radii.
+#: Longest bond, in units of the sum of the covalent radii.
 BOND = 1.2
-#: Points on a ball.
+#: Number of points on a ball.
 BALL = 120
-#: Crystals are turned by these angles about x and y (degrees), lest cell vectors hide each other.
+#: Angles about x and y (degrees) by which crystals are turned, lest cell vectors hide each other.
 TILT = (15.0, -25.0)
-DISTANCE = "losiko_distance"
-#: Of a table's row, what is told of a structure as it is.
+#: Columns of the table that an entry has unchanged.
 TOLD = ("number", "source", "formula", "n_atoms", "reason", "n_steps", "start_loss", "loss", "rmsd")
 
 
 def entries(
     run: RunFolder, table: pa.Table, rows: Sequence[int], references: References
 ) -> list[dict[str, Any]]:
-    """Entries, as ``entry`` makes them, of the structures in these rows of a run's table."""
+    """Return entries, see ``entry``, of the structures in some rows of a run's table."""
     if not rows:
         return []
     chosen = table.take(np.array(rows, dtype=np.int64)).to_pylist()
@@ -45,19 +46,23 @@ def entries(
 
 
 def entry(atoms: Atoms, row: dict[str, Any], references: References) -> dict[str, Any]:
-    """A structure for the page, as JSON.
+    """Return a structure for the page, in types that JSON has.
 
     Args:
-        atoms: As it ended, with the per-atom array ``losiko_distance``.
-        row: Its row of the table.
-        references: To name the nearest reference of each atom.
+        atoms: The relaxed structure, with the per-atom array ``losiko_distance``.
+        row: Its row of the run's table.
+        references: Names of the nearest reference of each atom.
 
     Returns:
-        The entries of ``TOLD``; "symbols", "indices", "positions" (A, around the middle, to be seen
-        along the third axis), "distances" and "nearest" (names) of the n atoms drawn; "bonds": of
-        each half of a bond its atom among these and the vector from there to the bond's middle (A),
-        so that bonds to atoms that are not drawn end halfway; "cell": the periodic cell vectors (A)
-        and "origin", where they start; no vectors unless all atoms are drawn.
+        The columns of ``TOLD``, and
+
+        - "symbols", "indices", "positions" (Angstrom, around the middle, seen along the third
+          axis), "distances" and "nearest" (names) of the atoms drawn;
+        - "bonds": for each half of a bond the place of its atom among the atoms drawn, and the
+          vector from there to the bond's middle (Angstrom), so that a bond to an atom that is not
+          drawn ends halfway;
+        - "cell": the periodic cell vectors (Angstrom), none unless all atoms are drawn;
+        - "origin": the point where the cell vectors start (Angstrom).
     """
     whole = len(atoms) <= ATOMS
     atoms, drawn = _wrapped(atoms) if whole else _around(atoms, row["worst_atom"])
@@ -90,7 +95,11 @@ def entry(atoms: Atoms, row: dict[str, Any], references: References) -> dict[str
 
 
 def elements(drawn: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of each element that occurs the radius of its balls (A) and the colour that ASE gives it."""
+    """Return radius (Angstrom) and colour (ASE's, RGB) of the balls, by symbol of the element.
+
+    Args:
+        drawn: Entries of ``entry``, whose elements are meant.
+    """
     symbols = sorted({symbol for one in drawn for symbol in one["symbols"]})
     numbers = Atoms(symbols).numbers
     return {
@@ -103,8 +112,8 @@ def elements(drawn: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def ball() -> dict[str, list[list[float]]]:
-    """A sphere of radius 1: points, shape (v, 3), and triangles of them, seen from outside."""
-    # Points on a spiral with the golden angle between one and the next cover it evenly.
+    """Return a sphere of radius 1: points, shape (v, 3), and triangles of them, facing outwards."""
+    # Points on a spiral, the golden angle apart, cover a sphere evenly.
     height = 1 - (2 * np.arange(BALL) + 1) / BALL
     angle = np.pi * (3 - np.sqrt(5)) * np.arange(BALL)
     ring = np.sqrt(1 - height**2)
@@ -117,14 +126,14 @@ def ball() -> dict[str, list[list[float]]]:
 
 
 def _wrapped(atoms: Atoms) -> tuple[Atoms, np.ndarray]:
-    """All atoms, within the cell where there is one."""
+    """Return all atoms, wrapped into the cell along periodic directions, and their indices."""
     atoms = atoms.copy()
     atoms.wrap()
     return atoms, np.arange(len(atoms))
 
 
 def _around(atoms: Atoms, worst: int) -> tuple[Atoms, np.ndarray]:
-    """The images of the atoms nearest to the worst one; which are drawn, rising."""
+    """Return the images of the atoms nearest to the worst one, and the rising indices to draw."""
     vectors = atoms.get_distances(worst, range(len(atoms)), mic=atoms.pbc.any(), vector=True)
     drawn = np.argsort(np.linalg.norm(vectors, axis=1), kind="stable")[:AROUND]
     atoms = atoms.copy()
@@ -133,7 +142,7 @@ def _around(atoms: Atoms, worst: int) -> tuple[Atoms, np.ndarray]:
 
 
 def _turn(atoms: Atoms) -> np.ndarray:
-    """A rotation (3, 3) for rows, after which the view along the third axis shows most."""
+    """Find the rotation (3, 3) of row vectors that lets a view along the third axis show most."""
     if atoms.pbc.any():
         return Rotation.from_euler("xy", TILT, degrees=True).as_matrix().T
     _, _, axes = np.linalg.svd(atoms.positions - atoms.positions.mean(0))

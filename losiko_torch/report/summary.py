@@ -1,13 +1,18 @@
-"""The numbers of a run: fates, how far they spread, and which structures are worst and best."""
+"""Numbers of a run: counts of what became of its structures, spreads, and the worst and best.
+
+``Counts`` takes in rows of ``losiko_torch.io.table`` piece by piece, so that a stream of results
+need not be kept.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from losiko_torch.report.failures import Failures, grouped
+from losiko_torch.report.failures import Failures, Groups
 from losiko_torch.results import FAILED
 
 if TYPE_CHECKING:
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Structures shown.
 WORST, BEST = 12, 6
-#: What spreads are told of: columns of the table, and what they are called.
+#: Columns of the table whose spreads are shown, and their titles.
 QUANTITIES = {
     "n_steps": "steps",
     "start_loss": "loss before",
@@ -27,7 +32,7 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class Spread:
-    """Quantiles and mean of the ``count`` values that there are."""
+    """Quantiles and mean of ``count`` values; ``low`` and ``high`` cut off a tenth each."""
 
     count: int
     smallest: float
@@ -39,7 +44,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Spread | None:
-        """Of the finite ones among values (n,); ``low`` and ``high`` leave out a tenth each."""
+        """Return the spread of the finite values among those of shape (n,); None without any."""
         finite = values[np.isfinite(values)]
         if not len(finite):
             return None
@@ -49,18 +54,19 @@ class Spread:
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a run's structures.
+    """Outcome of a run: counts of its structures, their spreads, and the worst and best.
 
     Attributes:
-        total: Structures that have a result.
-        converged: How many of them converged.
-        max_steps: How many reached the step limit.
-        failed: How many failed.
-        failures: These, by reason.
-        spreads: By column of ``QUANTITIES``, of the structures that did not fail; a column without
-            values is not there.
-        worst: Rows of the structures whose worst-matched atom is matched worst, worst first.
-        best: Rows of those whose worst-matched atom is matched best, best first; none of ``worst``.
+        total: Number of structures that have a result.
+        converged: Number of those that converged.
+        max_steps: Number of those that reached the step limit.
+        failed: Number of those that failed.
+        failures: The failed ones, by reason.
+        spreads: Spreads of the structures that did not fail, by column of ``QUANTITIES``; a column
+            without values is not there.
+        worst: Rows of the structures with the worst-matched atoms, worst first.
+        best: Rows of the structures whose worst-matched atoms are matched best, best first; none
+            of ``worst``.
     """
 
     total: int
@@ -72,49 +78,90 @@ class Summary:
     worst: list[int]
     best: list[int]
 
+    @property
+    def line(self) -> str:
+        """The counts as text: "5 converged, 0 at the step limit, 1 failed"."""
+        return (
+            f"{self.converged:,} converged, {self.max_steps:,} at the step limit, "
+            f"{self.failed:,} failed"
+        )
+
+
+class Counts:
+    """Counts over rows of results, which are added piece by piece.
+
+    Args:
+        quantities: Columns whose values are kept for their spreads, eight bytes each.
+    """
+
+    def __init__(self, quantities: Iterable[str] = QUANTITIES):
+        self.total = self._converged = self._failed = 0
+        self._groups = Groups()
+        self._values: dict[str, list[np.ndarray]] = {name: [] for name in quantities}
+
+    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """Add rows of ``losiko_torch.io.table``."""
+        failed = failed_rows(rows)
+        self.total += len(failed)
+        self._converged += int(np.asarray(rows["converged"]).sum())
+        self._failed += int(failed.sum())
+        for k in np.flatnonzero(failed).tolist():
+            source, reason = rows["source"][k].as_py(), rows["reason"][k].as_py()
+            self._groups.add(source, reason.removeprefix(FAILED))
+        for name, values in self._values.items():
+            values.append(column(rows, name)[~failed])
+
+    def summary(self, worst: Iterable[int] = (), best: Iterable[int] = ()) -> Summary:
+        """Return the numbers so far, with rows that the caller has ranked."""
+        spreads = {
+            name: Spread.of(np.concatenate([np.zeros(0), *values]))
+            for name, values in self._values.items()
+        }
+        return Summary(
+            total=self.total,
+            converged=self._converged,
+            max_steps=self.total - self._converged - self._failed,
+            failed=self._failed,
+            failures=self._groups.largest_first(),
+            spreads={name: spread for name, spread in spreads.items() if spread is not None},
+            worst=list(worst),
+            best=list(best),
+        )
+
 
 def summarize(table: pa.Table, worst: int = WORST, best: int = BEST) -> Summary:
-    """Sum up a run's table; ``worst`` and ``best`` structures are named."""
-    reasons = table["reason"].to_pylist()
-    failed = failed_rows(table)
-    sources = table["source"].to_pylist()
-    failures = [(sources[k], reasons[k].removeprefix(FAILED)) for k in np.flatnonzero(failed)]
-    spreads = {name: Spread.of(column(table, name)[~failed]) for name in QUANTITIES}
-    converged = sum(reason == "converged" for reason in reasons)
-    order = _from_best(column(table, "largest_distance"), failed)
-    last = order[::-1][:worst]
-    return Summary(
-        total=len(table),
-        converged=converged,
-        max_steps=len(table) - converged - int(failed.sum()),
-        failed=int(failed.sum()),
-        failures=grouped(failures),
-        spreads={name: spread for name, spread in spreads.items() if spread is not None},
-        worst=last,
-        best=order[: min(best, len(order) - len(last))],
-    )
+    """Return the numbers of a run's table, with up to ``worst`` and ``best`` structures."""
+    counts = Counts()
+    counts.add(table)
+    order = by_worst_atom(table).tolist()
+    return counts.summary(order[:worst], order[worst:][::-1][:best])
 
 
-def failed_rows(table: pa.Table) -> np.ndarray:
-    """Which rows (n,) are of structures that failed."""
-    reasons = table["reason"].to_pylist()
+def by_worst_atom(rows: pa.Table) -> np.ndarray:
+    """Return the rows of structures that did not fail, by their worst-matched atom, worst first.
+
+    The first of equal ones counts as worse.
+    """
+    distances = column(rows, "largest_distance")
+    ranked = np.flatnonzero(np.isfinite(distances) & ~failed_rows(rows))
+    return ranked[np.argsort(-distances[ranked], kind="stable")]
+
+
+def worst_first(rows: pa.Table) -> np.ndarray:
+    """Return all rows: failures, then what did not converge, then the others.
+
+    Within each of these, the structure whose worst-matched atom is matched worst is first.
+    """
+    distances = np.nan_to_num(column(rows, "largest_distance"))
+    return np.lexsort((-distances, np.asarray(rows["converged"]), ~failed_rows(rows)))
+
+
+def failed_rows(rows: pa.Table | pa.RecordBatch) -> np.ndarray:
+    """Return which rows are of structures that failed, shape (n,)."""
+    reasons = rows["reason"].to_pylist()
     return np.array([reason.startswith(FAILED) for reason in reasons], dtype=bool)
 
 
-def column(table: pa.Table, name: str) -> np.ndarray:
-    """A column of numbers as floats (n,), NaN where there is none."""
-    return table[name].to_numpy().astype(float)
-
-
-def as_number(value: float) -> str:
-    """Three digits of a number: "0.0123", "1.23e-05", "12,300"."""
-    if value == 0 or 1e-3 <= abs(value) < 1000:
-        return f"{value:.3g}"
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.2e}"
-
-
-def _from_best(distances: np.ndarray, failed: np.ndarray) -> list[int]:
-    """Rows that can be ranked, by distance; of equal ones the first is worse."""
-    rows = np.flatnonzero(np.isfinite(distances) & ~failed)[::-1]
-    order = np.argsort(distances[rows], kind="stable")
-    return [int(rows[k]) for k in order]
+def column(rows: pa.Table | pa.RecordBatch, name: str) -> np.ndarray:
+    """Return a column of numbers as floats, shape (n,), NaN where there is no number."""
+    return np.asarray(rows[name]).astype(float)

@@ -1,4 +1,4 @@
-"""How often each structure of the database was the nearest reference of an atom."""
+"""Use of a database by a run: counts of the references that atoms ended nearest to."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from losiko_torch.report.names import References, environment_keys, nearest_refe
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Structures of the database that are named.
+#: Number of structures of the database that are named.
 MOST_USED = 20
 
 
 @dataclass(frozen=True)
 class Use:
-    """A structure of the database and the atoms that ended nearest to it.
+    """Use of one structure of the database.
 
     Attributes:
-        structure: Its number.
-        name: What it is known by.
-        atoms: How many atoms.
-        elements: How many of each element, by symbol, most first; empty if that is not known.
+        structure: Number of the structure in the database.
+        name: Name of the structure.
+        atoms: Number of atoms that ended nearest to one of its environments.
+        elements: Numbers of such atoms by element's symbol, largest first; empty if not known.
     """
 
     structure: int
@@ -39,12 +39,12 @@ class Usage:
     """Use of a database by a run.
 
     Attributes:
-        atoms: Atoms that have a nearest reference.
-        structures: Structures of the database that are nearest to at least one.
-        environments: Environments that are.
-        available: Structures and environments that there are; None if that is not known.
-        most: The most used structures, most first.
-        note: Why structures have no names; empty if they have.
+        atoms: Number of atoms that have a nearest reference.
+        structures: Number of the database's structures that are nearest to an atom.
+        environments: Number of the database's environments that are nearest to an atom.
+        available: Numbers of structures and environments in the database. None means not known.
+        most: The most used structures, most used first.
+        note: Reason why structures have no names; empty if they have.
     """
 
     atoms: int
@@ -56,7 +56,7 @@ class Usage:
 
     @property
     def line(self) -> str:
-        """The whole in one sentence."""
+        """The numbers as a sentence."""
         known = ("", "") if self.available is None else tuple(f" of {n:,}" for n in self.available)
         return (
             f"{self.atoms:,} atoms are nearest to {self.environments:,}{known[1]} environments, "
@@ -65,7 +65,13 @@ class Usage:
 
 
 def usage(table: pa.Table, references: References, most: int = MOST_USED) -> Usage:
-    """Count for a run's table whose environments are nearest to its atoms."""
+    """Count the references that the atoms of a run ended nearest to.
+
+    Args:
+        table: Table of the run, see ``losiko_torch.io.table``.
+        references: Environments of the run's database.
+        most: Number of structures that are named.
+    """
     structure, atom = nearest_references(table)
     numbers = references.elements(structure, atom)
     used, counts = np.unique(structure, return_counts=True)

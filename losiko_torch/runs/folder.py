@@ -1,12 +1,12 @@
-"""The folder of a run: what was asked for, the shards that are done, and in the end the results.
+"""The folder of a run: its record, the shards that are done, and finally the results.
 
-    run.json          what the run is, and how far it has come
+    run.json          record of the run: its configuration and its state
     shards/000012.*   results of shard 12: extended xyz, and a table
-    relaxed.extxyz    in the end all structures, in input order
-    results.parquet   and their table (see ``result_table``)
+    relaxed.extxyz    all structures, in input order, once the run has finished
+    results.parquet   their table, see ``losiko_torch.io.table``
 
 A shard is done once its table is there, which is written last. Every file appears whole or not at
-all, so that the folder makes sense at any moment, whatever ended the process.
+all, so that the folder is consistent at any moment, whatever ended the process.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from filelock import FileLock, Timeout
 
 from losiko_torch.batching.shards import RelaxedShard
 from losiko_torch.errors import InputError
-from losiko_torch.io.atomic import replacement
-from losiko_torch.io.extxyz import frame_of, replacing
+from losiko_torch.io.atomic import replacement, replacing
+from losiko_torch.io.formats.extxyz import frame_of
 from losiko_torch.io.table import SCHEMA, table_of
 
 RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"
@@ -43,7 +43,7 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        record: What ``run.json`` says.
+        record: Contents of ``run.json``.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """One that is there.
+        """Open the folder of an existing run.
 
         Raises:
             InputError: If it is not the folder of a run.
@@ -67,7 +67,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, record: dict[str, Any]) -> RunFolder:
-        """A new one, in a folder that is empty or not there.
+        """Begin a new run, in a folder that is empty or does not exist.
 
         Raises:
             InputError: If the folder has other files in it, or cannot be written to.
@@ -83,7 +83,7 @@ class RunFolder:
         return cls(path, {}).updated(**record)
 
     def updated(self, **facts: Any) -> RunFolder:
-        """With more in its record, on disk too."""
+        """Return the run with ``facts`` in its record, which is written."""
         record = self.record | facts
         with replacing(self.path / RECORD, overwrite=True) as file:
             json.dump(record, file, indent=1)
@@ -91,28 +91,31 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
+        """True once the run has finished."""
         return self.record["state"] == "finished"
 
     @property
     def structures_file(self) -> Path:
+        """File of all structures, once the run has finished."""
         return self.path / RELAXED
 
     @property
     def table_file(self) -> Path:
+        """File of the table, once the run has finished."""
         return self.path / TABLE
 
     def done(self) -> list[int]:
-        """Numbers of the shards that are done, ascending."""
+        """Return the numbers of the shards that are done, ascending."""
         tables = (self.path / SHARDS).glob("*.parquet")
         return sorted(int(each.stem) for each in tables)
 
     def n_done(self) -> int:
-        """Structures in them."""
+        """Return the number of structures in the shards that are done."""
         tables = (self._shard(number, ".parquet") for number in self.done())
         return sum(pq.read_metadata(table).num_rows for table in tables)
 
     def add(self, shard: RelaxedShard) -> None:
-        """Keep a shard's results."""
+        """Write a shard's results."""
         offsets, place = [], 0
         structures = self._shard(shard.number, ".extxyz")
         with replacement(structures, overwrite=True) as temporary, temporary.open("wb") as file:
@@ -123,7 +126,7 @@ class RunFolder:
             pq.write_table(table_of(shard.results, offsets), temporary)
 
     def finish(self, **facts: Any) -> RunFolder:
-        """Put all shards together; ``facts`` go into the record."""
+        """Join all shards and return the finished run, with ``facts`` in its record."""
         with (
             replacement(self.structures_file, overwrite=True) as temporary,
             temporary.open("wb") as structures,
@@ -139,14 +142,14 @@ class RunFolder:
         return finished
 
     def table(self) -> pa.Table:
-        """The rows of all structures so far, in input order."""
+        """Return the rows of all structures that are done, in input order."""
         if self.finished:
             return pq.read_table(self.table_file)
         parts = [part for part, _ in self._parts()]
         return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
 
     def atoms(self, numbers: Sequence[int]) -> dict[int, Atoms]:
-        """Structures by their numbers, as they are by now; those not done are left out."""
+        """Return relaxed structures by their numbers; those that are not done are left out."""
         wanted = pa.array(sorted(set(numbers)), pa.int64())
         found = {}
         for path, rows in self._tables():
@@ -169,7 +172,7 @@ class RunFolder:
             yield self._shard(number, ".extxyz"), rows
 
     def _parts(self) -> Iterator[tuple[pa.Table, Path]]:
-        """Shards in order, their offsets those in all of them together."""
+        """Rows and files of the shards in order, with offsets into all of them joined."""
         before = 0
         for path, rows in self._tables():
             moved = pc.add(rows["offset"], pa.scalar(before, pa.int64()))
@@ -183,10 +186,12 @@ class RunFolder:
 
 @contextmanager
 def locked(path: str | Path) -> Iterator[None]:
-    """Nobody else works in this folder meanwhile; a process that ends gives it free, however.
+    """Lock a run's folder, made if need be, against other processes while the context lasts.
+
+    The lock ends with the process, whatever ends that.
 
     Raises:
-        InputError: If somebody does, or if the folder cannot be made.
+        InputError: If another process has locked the folder, or if it cannot be made.
     """
     path = Path(path)
     try:
@@ -202,7 +207,7 @@ def locked(path: str | Path) -> Iterator[None]:
 
 
 def _frame(file: Any) -> Atoms:
-    """The frame of extended xyz that begins here."""
+    """Read the frame of extended xyz that begins at the file's position."""
     count = int(file.readline())
     lines = [file.readline().decode() for _ in range(count + 1)]
     return next(read_xyz(io.StringIO(f"{count}\n" + "".join(lines)), slice(0, 1)))

@@ -1,6 +1,7 @@
-"""What a run is: the options that its results follow from, and its input files as they were.
+"""The configuration of a run: everything that determines its results.
 
-Two runs are the same if these are. Files count by what is in them, not by when they were written.
+It consists of the options and of digests of the input files, so that a file which was only copied
+or touched is the same. Two runs are the same if their configurations are.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from losiko_torch.database.builtin import cache_file
 from losiko_torch.errors import InputError
 from losiko_torch.io.read import split_source
 
-#: Entry of a configuration that tells the version of the package.
+#: Entry of a configuration for the version of the package.
 VERSION = "losiko_torch"
-#: Bytes read at once.
+#: Number of bytes read at once.
 BLOCK = 2**20
 
 
@@ -27,7 +28,17 @@ def configuration(
     database: Path | None,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Names and values, as JSON gives them back."""
+    """Return the configuration of a run, in types that JSON preserves.
+
+    Args:
+        sources: Files of structures.
+        references: Files of reference geometries.
+        database: File of the database. None means the built-in database.
+        options: Other options, by name.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
     from losiko_torch.version import __version__
 
     named = {
@@ -40,7 +51,13 @@ def configuration(
 
 
 def check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise ``InputError`` where a run's folder was made for another configuration."""
+    """Raise ``InputError`` if the run in a folder has another configuration, with the differences.
+
+    Args:
+        path: The folder.
+        before: Configuration of the run in it.
+        now: Configuration that is wanted.
+    """
     versions = [each.get(VERSION) for each in (before, now)]
     if versions[0] != versions[1]:
         raise InputError(
@@ -69,7 +86,7 @@ def _difference(name: str, before: Any, now: Any) -> str:
 
 
 def _files(sources: Iterable[str]) -> dict[str, str]:
-    """The digest of each file, or of the files of each folder."""
+    """Digests of files, or of all files in folders, by name."""
     return {str(source): _digest(split_source(source)[0]) for source in sources}
 
 

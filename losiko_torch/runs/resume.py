@@ -1,4 +1,4 @@
-"""Relaxing into the folder of a run, from where it stopped, if it did."""
+"""Relaxing into the folder of a run, from where the run stopped."""
 
 from __future__ import annotations
 
@@ -24,11 +24,17 @@ from losiko_torch.runs.identity import check_same
 def folder_of(
     path: Path, command: list[str], sources: list[str], database: Path | None, asked: dict[str, Any]
 ) -> RunFolder:
-    """The folder of a run of the configuration ``asked``, made if it is not there.
+    """Open or create the folder of a run with the configuration ``asked``.
+
+    Args:
+        path: The folder.
+        command: Command line that is kept in the record.
+        sources: Files of structures that are kept in the record.
+        database: File of the database that is kept in the record. None means the built-in one.
+        asked: Configuration, see ``losiko_torch.runs.identity.configuration``.
 
     Raises:
-        InputError: If it holds a run of another configuration, naming the difference, or something
-            else.
+        InputError: If the folder holds a run of another configuration, or something else.
     """
     if (path / RECORD).exists():
         folder = RunFolder.open(path)
@@ -55,19 +61,19 @@ def go_on(
     workers: Workers,
     progress: Callable[[int], None],
 ) -> RunFolder:
-    """Relax what is not done yet, and put the results together.
+    """Relax what is not done yet, join the results, and return the finished run.
 
     Args:
-        folder: Of the run.
-        structures: Makes the stream of all its structures.
-        relaxer: Makes what relaxes them, given the atoms of a batch; None: as many as fit.
+        folder: The run.
+        structures: Returns a new stream of all its structures.
+        relaxer: Returns a relaxer for batches of so many atoms. None means as many as fit.
         workers: Processes that relax.
-        progress: Function that is called with the number of structures just finished.
+        progress: Called with the number of structures just done.
     """
     if folder.finished:
         return folder
-    # What was found at the start holds for all shards: where they are cut follows from the size of
-    # a batch, and the last bits of sums from the number of threads.
+    # Size of a batch and number of threads must not change within a run: the first determines the
+    # cuts between shards, the second the last bits of sums.
     torch.set_num_threads(folder.record.get("threads", torch.get_num_threads()))
     made = relaxer(folder.record.get("first_batch_atoms"))
     if "first_batch_atoms" not in folder.record:

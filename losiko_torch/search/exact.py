@@ -1,10 +1,10 @@
-"""Finding the nearest references: candidates from FAISS or torch, the answer from exact distances.
+"""Search for the nearest references: candidates from FAISS or torch, then exact distances.
 
 FAISS and float32 products order candidates only up to rounding, and FAISS breaks ties in no fixed
-order. So both are asked for some candidates more than needed, exact distances decide among them
-(ties go to the lowest index), and where the margin behind the last candidate does not prove the
-answer complete, that query is searched again in float64. The answer is the same from both: that of
-going through all references in float64.
+order. Some more candidates than needed are therefore fetched, and exact distances decide among them
+(ties go to the lowest index). If the margin behind the last candidate does not prove the result
+complete, that query is searched again in float64. Both kinds of candidates give the same result:
+that of comparing all references in float64.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import torch
 
 from losiko_torch.accelerators import kernels_for
 
-#: Bound on the rounding error of a squared distance of unit vectors in float32.
+#: Bound on the rounding error of a distance D of unit vectors in float32.
 FLOAT32_ERROR = 4e-6
-#: The same in float64.
+#: Bound on the same rounding error in float64.
 FLOAT64_ERROR = 1e-12
-#: Candidates fetched beyond those asked for.
+#: Candidates fetched beyond the number wanted.
 EXTRA = 16
-#: Bytes of gathered reference vectors worked on at once: what a processor keeps at hand, or what
-#: keeps a GPU busy.
+#: Bytes of gathered reference vectors worked on at once: the cache of a processor, or enough to
+#: keep a GPU busy.
 BLOCK_BYTES, GPU_BLOCK_BYTES = 16 * 2**20, 2**30
 #: Entries of a matrix of distances worked on at once.
 MATRIX_ENTRIES = 2**25
 
-#: ``(components, rest, k) -> (|p - z|^2 of the chosen references, their indices)``, both (n, k);
-#: ``rest`` (n,) is what the components (n, r) of the descriptors leave over of |p|^2.
+#: ``(components, rest, k) -> (distances |p - z|^2 of the nearest references, indices)``, both
+#: (n, k); ``rest`` (n,) is the part of |p|^2 beyond the components (n, r) of the descriptors.
 Search = Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
-#: ``(queries, k) -> (approximate squared distances, indices)``, both (n, k), nearest first.
+#: ``(queries, k) -> (approximate distances, indices)``, both (n, k), nearest first.
 Candidates = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -42,22 +42,22 @@ def nearest_references(
     """The ``k`` nearest of the ``references`` to each query, all of length 1 or less.
 
     Args:
-        queries: (n, F).
-        references: (N, F) with N >= k.
-        k: How many.
-        candidates: From ``faiss_candidates`` or ``torch_candidates`` for these references.
+        queries: Points, shape (n, r).
+        references: Points to search, shape (N, r) with N >= k.
+        k: Number of references wanted.
+        candidates: Result of ``faiss_candidates`` or ``torch_candidates`` for these references.
 
     Returns:
-        Squared distances, in the dtype of the queries, and indices, both (n, k), by distance and
-        then by index.
+        Distances |q - z|^2, in the dtype of the queries, and indices, both shape (n, k), ordered by
+        distance and then by index.
     """
     fetched = min(k + EXTRA, len(references))
     approximate, indices = candidates(queries, fetched)
-    # FAISS has no answer for queries that are not finite.
+    # FAISS returns -1 for queries that are not finite.
     indices = indices.clamp(min=0)
     distances, indices = _nearest_of(queries, references, indices, k)
     if fetched < len(references):
-        # Nothing left out can be nearer than the farthest candidate, up to rounding.
+        # No reference left out can be nearer than the farthest candidate, up to rounding.
         unproven = distances[:, -1] + FLOAT32_ERROR >= approximate[:, -1]
         if unproven.any():
             for rows in chunks(unproven.nonzero().squeeze(1), references):
@@ -67,7 +67,7 @@ def nearest_references(
 
 
 def plain_search(references: torch.Tensor) -> Search:
-    """The search among references that all weigh the same."""
+    """The search among references (N, r) of equal weight."""
     candidates = default_candidates(references)
 
     def search(
@@ -82,7 +82,7 @@ def plain_search(references: torch.Tensor) -> Search:
 def squared_distances(
     queries: torch.Tensor, references: torch.Tensor, indices: torch.Tensor
 ) -> torch.Tensor:
-    """Exact |q - z|^2 of each query to its references ``indices``, both (n, k)."""
+    """Exact distances |q - z|^2 of each query from its references ``indices``, both (n, k)."""
     out = queries.new_empty(indices.shape)
     for rows in row_blocks(indices.shape[0], indices.shape[1], references):
         gathered = references[indices[rows]].to(queries.dtype)
@@ -91,7 +91,7 @@ def squared_distances(
 
 
 def row_blocks(n_rows: int, k: int, references: torch.Tensor) -> list[slice]:
-    """Slices of the rows whose gathered references fit into a block."""
+    """Slices of the rows, each with as many as have their ``k`` gathered references in a block."""
     block = BLOCK_BYTES if references.device.type == "cpu" else GPU_BLOCK_BYTES
     size = max(1, block // (max(k, 1) * references.shape[1] * 8))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
@@ -135,7 +135,7 @@ def faiss_candidates(references: torch.Tensor) -> Candidates:
 
 
 def default_candidates(references: torch.Tensor) -> Candidates:
-    """FAISS's where it is installed and serves the device, else torch's."""
+    """Candidates from FAISS if it is installed and serves the device, else from torch."""
     try:
         import faiss
     except ImportError:
@@ -154,7 +154,7 @@ def default_candidates(references: torch.Tensor) -> Candidates:
 def _nearest_of(
     queries: torch.Tensor, references: torch.Tensor, indices: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` nearest of some candidates, by exact distance and then by index, in float64."""
+    """The ``k`` nearest of the candidates, by exact distance and then by index, in float64."""
     kernels = kernels_for(queries.device)
     if kernels is not None and hasattr(kernels, "nearest_of"):
         return kernels.nearest_of(queries, references, indices, k)
@@ -167,7 +167,7 @@ def _nearest_of(
 def _candidates_in_float64(queries: torch.Tensor, references: torch.Tensor, k: int) -> torch.Tensor:
     """Indices of the ``k`` nearest by float64 products and of all that may be as near."""
     distances = []
-    # The references are converted in blocks; |q|^2 makes no difference and is left out.
+    # The references are converted in blocks; |q|^2 does not change the order and is left out.
     for block in references.split(4096):
         double = block.double()
         distances.append(double.square().sum(1) - 2 * (queries.double() @ double.T))
@@ -178,5 +178,5 @@ def _candidates_in_float64(queries: torch.Tensor, references: torch.Tensor, k: i
 
 
 def chunks(rows: torch.Tensor, references: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Parts of the rows whose distances to all references fit into ``MATRIX_ENTRIES``."""
+    """Parts of the rows, each with no more than ``MATRIX_ENTRIES`` distances from references."""
     return rows.split(max(1, MATRIX_ENTRIES // max(len(references), 1)))

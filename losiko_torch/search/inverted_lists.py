@@ -1,14 +1,14 @@
-"""Finding nearest references among very many: those of the nearest lists only are gone through.
+"""Inverted lists: the search among very many references visits only the nearest lists.
 
 k-means divides the references of an element into lists by their first components, once, when the
-database is built; centroids and the list of each reference are kept in its file. A search goes
-through the lists whose centroids are nearest, and the exact distances to their members decide. So
-what it finds is near, but something nearer may be in a list that it left out: how often is measured
-by ``recall`` and told in benchmarks/README.md. References known from an earlier search are never
-lost. The answer for an atom does not depend on what else is searched for, or on chance.
+database is built; its file keeps the centroids and the list of each reference. A search visits the
+lists whose centroids are nearest, and exact distances decide among their members. A nearer
+reference may be in a list that is not visited; ``recall`` measures how often it is not
+(benchmarks/README.md). References known from an earlier search are never lost. The result for an
+atom depends neither on the other atoms of the search nor on chance.
 
-An inverted file (Jegou, Douze and Schmid, IEEE TPAMI 33, 117, 2011), without the compression of
-vectors that belongs to it there: relaxations need the vectors themselves.
+This is an inverted file (Jegou, Douze and Schmid, IEEE TPAMI 33, 117, 2011) without its compression
+of vectors: relaxations need the vectors themselves.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from losiko_torch.accelerators import kernels_for
 from losiko_torch.search.exact import FLOAT32_ERROR, Search
 from losiko_torch.search.warm_start import NearKnown, leading_of
 
-#: An element with more references than this gets lists; fewer are gone through all.
+#: Number of references above which an element gets lists; fewer are all compared.
 SEARCHED_WHOLE = 50_000
-#: Lists for N references: so many times the square root of N.
+#: Number of lists, in units of the square root of the number of references.
 LISTS = 4.0
-#: Components that references are divided by.
+#: Leading components by which references are divided into lists.
 DIMENSIONS = 64
-#: References that k-means looks at for each list, and how often.
+#: References of a list that k-means uses at most, and its iterations.
 EACH, ITERATIONS = 64, 10
-#: References that a search goes through, in as many lists as hold them on average: so many times
-#: the square root of N.
+#: References that a search compares, in as many lists as hold them on average, in units of the
+#: square root of the number of references.
 LOOKED_AT = 6.0
-#: Components of a first lower bound, and of a second one where it does not tell enough.
+#: Components of the first lower bound, and of the second, for references that the first keeps.
 LEADING, HEAD = 48, 128
-#: References of which the nearest others are sought to measure recall.
+#: References by whose nearest others recall is measured.
 SAMPLE = 200
 
 
 def divided(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Centroids (L, d), and the list of each vector, (N,), int32; None without FAISS.
+    """Centroids (L, d), float32, and the list of each vector (N,), int32. None without FAISS.
 
-    The same vectors are always divided alike.
+    Equal vectors are always divided alike.
     """
     try:
         import faiss
@@ -66,14 +66,14 @@ def divided(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
 
 
 def probed_lists(n: int, n_lists: int) -> int:
-    """Lists that a search among ``n`` references goes through."""
+    """Number of lists that a search among ``n`` references visits."""
     return min(n_lists, ceil(LOOKED_AT * n_lists / n**0.5))
 
 
 def list_search(
     references: torch.Tensor, centroids: torch.Tensor, lists: torch.Tensor
 ) -> NearKnown:
-    """The search among ``references`` (N, r) that are divided so; on a CPU."""
+    """The search, on a CPU, among ``references`` (N, r) that are divided into lists."""
     members = lists.argsort(stable=True)
     first = lists.new_zeros(len(centroids) + 1, dtype=torch.long)
     torch.cumsum(torch.bincount(lists, minlength=len(centroids)), 0, out=first[1:])
@@ -125,12 +125,19 @@ def list_search(
 
 
 def recall(listed: Search, exact: Search, vectors: torch.Tensor, k: int) -> float:
-    """Share of the ``k`` nearest others of a sample of the references that a search finds."""
+    """Recall: share of the ``k`` nearest others, for a sample of references, that a search finds.
+
+    Args:
+        listed: Search to measure.
+        exact: Search that visits all references.
+        vectors: The references, shape (N, r).
+        k: Number of nearest others.
+    """
     rows = torch.linspace(0, len(vectors) - 1, SAMPLE, dtype=torch.float64).long()
     queries = vectors[rows.to(vectors.device)]
     found, wanted = (
         find(queries, queries.new_zeros(len(rows)), k + 1)[1] for find in (listed, exact)
     )
-    # Each of them finds itself, or one just like it.
+    # Each reference of the sample finds itself, or a copy.
     others = (wanted[:, :, None] == found[:, None, :]).any(2).sum(1) - 1
     return float(others.sum()) / (k * len(rows))

@@ -1,14 +1,15 @@
-r"""Finding the nearest references of an atom that moved a little, from those that it had.
+r"""Warm start of the search for an atom that moved a little, from its references before.
 
-The farthest of k references known before is at least as far as the k-th nearest now. So nothing
-beyond it needs to be looked at, and a lower bound of all distances tells what that is: with the
-descriptors' first principal components a and the length t of what these leave over,
+The farthest of k references known before is at least as far as the k-th nearest now. References
+beyond it need not be compared, and a lower bound of all distances excludes them: with the
+descriptors' first principal components a and the length t of the remaining components,
 
-    |p - z|^2 >= |a_p - a_z|^2 + (t_p - t_z)^2,
+    |p - z|^2 >= |a_p - a_z|^2 + (t_p - t_z)^2
 
-a matrix product in few dimensions. What is left are hardly more than the k themselves; exact
-distances decide among them, and the answer is that of going through all references in float64.
-Where no references are known yet, those of a sample that come first by the lower bound serve.
+by the triangle inequality, a matrix product in few dimensions. Hardly more than the k references
+themselves remain; exact distances decide among them, and the result is that of comparing all
+references in float64. If no references are known yet, those with the lowest bounds in a sample take
+their place.
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from losiko_torch.search.exact import FLOAT32_ERROR
 
 #: Principal components of the lower bound.
 LEADING = 32
-#: Entries of a matrix of bounds worked on at once: as many as a processor keeps at hand.
+#: Entries of a matrix of bounds worked on at once: as many as a processor's cache holds.
 ENTRIES = 2**22
 
-#: References of a sample from which the first are taken, and how many for each asked for.
+#: References of the sample that stands in for known ones: at least so many, and at least so many
+#: for each reference wanted.
 SAMPLE, SAMPLE_EACH = 2048, 16
 
-#: ``(components (n, r), k, known references (n, k)) -> (squared distances, indices)``, both (n, k).
+#: ``(components (n, r), k, known references (n, k)) -> (distances, indices)``, both (n, k). None as
+#: known references means that there are none.
 NearKnown = Callable[[torch.Tensor, int, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]]
 
 
 def near_known_search(references: torch.Tensor) -> NearKnown | None:
-    """The search among ``references`` (N, r), or None where no kernel serves their device."""
+    """The search among ``references`` (N, r). None if no kernel serves their device."""
     kernels = kernels_for(references.device)
     if kernels is None or not hasattr(kernels, "nearest_within"):
         return None
@@ -53,7 +56,7 @@ def near_known_search(references: torch.Tensor) -> NearKnown | None:
             rows = slice(begin, begin + at_once)
             lower = torch.addmm(squares, queries[rows], leading.T, alpha=-2).add_(own[rows])
             if known is None:
-                # Queries that are not finite compare with nothing, but have to find something.
+                # NaN compares with nothing, but queries that are not finite need some indices.
                 sample = lower[:, ::step].nan_to_num(nan=torch.inf)
                 first = step * sample.topk(k, dim=1, largest=False, sorted=False).indices
             else:
@@ -67,9 +70,9 @@ def near_known_search(references: torch.Tensor) -> NearKnown | None:
 
 
 def leading_of(vectors: torch.Tensor, count: int = LEADING) -> torch.Tensor:
-    """What lower bounds are made of: the first components and the length of the others.
+    """First components of vectors (n, r), and the length of the others, for lower bounds.
 
-    (n, count + 1) or fewer, float32.
+    The shape is (n, count + 1), or (n, r + 1) if there are fewer components; float32.
     """
     tail = vectors[:, count:].norm(dim=1, keepdim=True)
     return torch.cat([vectors[:, :count], tail], 1).float()

@@ -1,10 +1,10 @@
-"""Finding the nearest of weighted references: those of smallest |p - z|^2 / g.
+"""Search for the nearest weighted references: those of smallest weighted distance |p - z|^2 / g.
 
-A reference of weight 2 is found from further away, one of weight 0 never. As in ``index``,
-candidates come from a float32 matrix product, exact distances decide, and what float32 cannot prove
-is searched again in float64, so that the answer is that of going through all references in float64,
-ties going to the lowest index. Candidates are taken by a lower bound of their weighted distance:
-whatever is left out lies beyond the last one's.
+A reference of weight g = 2 is found from further away, one of weight 0 never. As in
+``search.exact``, candidates come from a float32 matrix product, exact distances decide, and queries
+for which float32 proves nothing are searched again in float64. The result is that of comparing all
+references in float64, ties going to the lowest index. Candidates are taken by a lower bound of
+their weighted distance: all other references lie beyond the bound of the last one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from losiko_torch.search.exact import (
     squared_distances,
 )
 
-#: Largest 1/g in float32, so that bounds do not overflow; a smaller factor leaves them bounds.
+#: Largest 1/g in float32, so that bounds do not overflow; with a smaller factor they stay bounds.
 LARGEST_SCALE = 1e30
 #: References converted to float64 at once.
 BLOCK = 4096
 
 
 def weighted_search(references: torch.Tensor, weight: torch.Tensor) -> Search:
-    """The search among ``references`` (N, r) of weights (N,) that are not all zero."""
+    """The search among ``references`` (N, r) with weights (N,) that are not all zero."""
     usable = weight > 0
     count = int(usable.sum())
     # Weight 0 is a factor 0 and a distance of infinity: 1/0 would turn 0 into NaN.
@@ -42,7 +42,7 @@ def weighted_search(references: torch.Tensor, weight: torch.Tensor) -> Search:
         queries: torch.Tensor, rest: torch.Tensor, k: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if k > count:
-            raise ValueError(f"{k} references asked for, but only {count} have a weight")
+            raise ValueError(f"{k} references wanted, but only {count} have a weight")
         parts = [
             one_part(queries[rows], rest[rows], k)
             for rows in chunks(torch.arange(len(queries), device=queries.device), references)

@@ -1,8 +1,8 @@
-"""Weights of the loss: L = sum_i c_i F_i, so that some atoms matter more than others.
+"""Weights of atoms in the loss: L = sum_i c_i F_i, so that some atoms matter more than others.
 
-c_i is the product of the atom's entry in the structure's own array ``losiko_weight`` and of the
-factor given for its element; either is 1 where it is not given. Databases read the same array of
-the structures they are built from: there it weighs the references (see ``database.weighting``).
+c_i is the product of the atom's entry in the structure's array ``losiko_weight`` and of the factor
+of its element; either is 1 if it is absent. Databases read the same array of the structures they
+are built from: there it holds the weights of references (see ``database.reference_weights``).
 
 >>> from ase.build import molecule
 >>> atom_weights(molecule("H2O"), element_factors({"H": 0.5}))
@@ -21,12 +21,12 @@ from ase import Atoms
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.systems.species import species_numbers
 
-#: Per-atom array of a structure that holds its weights.
+#: Name of the array of a structure that holds one weight for each atom.
 WEIGHT = "losiko_weight"
 
 
 def element_factors(weights: Mapping[str, float] | None) -> dict[int, float]:
-    """Factors by atomic number from a dictionary by symbol, checked.
+    """Factors by atomic number from a dictionary by symbol. None means no factors.
 
     Raises:
         InputError: For unknown symbols, and for factors that are negative or not finite.
@@ -48,13 +48,17 @@ def element_factors(weights: Mapping[str, float] | None) -> dict[int, float]:
 
 
 def is_weight(value: Any) -> bool:
-    """Whether it is a finite number that is not negative."""
+    """Return whether ``value`` is a finite number that is not negative."""
     number = isinstance(value, (int, float, np.integer, np.floating))
     return number and math.isfinite(value) and value >= 0
 
 
 def atom_weights(atoms: Atoms, factors: Mapping[int, float]) -> np.ndarray | None:
-    """c_i of each atom, shape (n,); None where nothing weighs its atoms.
+    """Weights c_i of all atoms in the loss, shape (n,). None means that all are 1.
+
+    Args:
+        atoms: Structure, with or without an array ``losiko_weight``.
+        factors: Factors of elements, by atomic number.
 
     Raises:
         StructureError: If the structure's own weights are unusable, or all c_i are zero.
@@ -70,7 +74,7 @@ def atom_weights(atoms: Atoms, factors: Mapping[int, float]) -> np.ndarray | Non
 
 
 def filled(structures: Iterable[Atoms], weights: Iterable[np.ndarray | None]) -> np.ndarray:
-    """The weights of each structure's atoms behind each other, 1 where a structure has none."""
+    """Weights of all atoms of all structures in one row, 1 for structures without weights."""
     return np.concatenate(
         [
             np.ones(len(atoms)) if own is None else own
@@ -80,10 +84,10 @@ def filled(structures: Iterable[Atoms], weights: Iterable[np.ndarray | None]) ->
 
 
 def own_weights(atoms: Atoms) -> np.ndarray | None:
-    """The structure's array ``losiko_weight``, shape (n,); None if it has none.
+    """The structure's array ``losiko_weight``, shape (n,). None if it has no such array.
 
     Raises:
-        StructureError: If it is not one finite number from 0 on for each atom.
+        StructureError: If the array is not one finite number from 0 on for each atom.
     """
     given = atoms.arrays.get(WEIGHT)
     if given is None:

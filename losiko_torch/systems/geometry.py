@@ -1,4 +1,4 @@
-"""How far a structure is from another one of the same atoms: what tables of results are made of."""
+"""Differences between two structures of the same atoms: RMSD and bond lengths."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from losiko_torch.errors import StructureError
 
 
 def rmsd(atoms: Atoms, reference: Atoms) -> float:
-    """Root mean square distance (Angstrom) of the atoms after the best superposition (Kabsch).
+    """Return the RMSD (Angstrom) of two molecules after superposition; atoms correspond by index.
 
-    For molecules; atoms correspond by index.
+    Raises:
+        StructureError: If the two do not have the same atoms in the same order.
     """
     apart = superposed(atoms, reference).positions - reference.positions
     return float(np.sqrt(np.square(apart).sum(axis=1).mean()))
 
 
 def superposed(atoms: Atoms, reference: Atoms) -> Atoms:
-    """A copy moved and turned onto another structure of the same atoms (Kabsch)."""
+    """Return a copy that is shifted and rotated onto another structure, by Kabsch's algorithm.
+
+    Raises:
+        StructureError: If the two do not have the same atoms in the same order.
+    """
     _check_same(atoms, reference)
     moved = atoms.copy()
     moved.positions -= atoms.positions.mean(axis=0)
     centre = reference.positions.mean(axis=0)
     if len(atoms) > 1:
         with warnings.catch_warnings():
-            # A linear molecule leaves the rotation, but not the distance, undetermined.
+            # The rotation of a linear molecule is undetermined, the RMSD is not.
             warnings.simplefilter("ignore", UserWarning)
             turn, _ = Rotation.align_vectors(reference.positions - centre, moved.positions)
         moved.positions = turn.apply(moved.positions)
@@ -38,10 +43,13 @@ def superposed(atoms: Atoms, reference: Atoms) -> Atoms:
 
 
 def bond_errors(atoms: Atoms, reference: Atoms) -> np.ndarray:
-    """Absolute differences (Angstrom) of the lengths of the bonds that ``reference`` has.
+    """Return absolute differences (Angstrom) of the lengths of the bonds that ``reference`` has.
 
     A bond is a pair closer than 1.2 times the sum of its covalent radii (Cordero et al., Dalton
     Trans. 2832, 2008, through ASE).
+
+    Raises:
+        StructureError: If the two do not have the same atoms in the same order.
     """
     _check_same(atoms, reference)
     cutoffs = natural_cutoffs(reference, mult=1.2)

@@ -1,4 +1,4 @@
-"""The names of structures: where they were read, and what they are known by."""
+"""Names of structures: the file and frame that they were read from, and what users know them by."""
 
 from __future__ import annotations
 
@@ -6,15 +6,37 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
-#: Key under which a structure remembers the file and the frame it was read from.
+#: Key of ``info`` for the file and the frame that a structure was read from, "file@frame".
 SOURCE = "losiko_source"
-#: Key under which what stands for an unreadable structure tells why it cannot be read.
+#: Key of ``info`` for the reason why a structure cannot be read.
 UNREADABLE = "losiko_unreadable"
 
 
+def source_of(atoms: Atoms, number: int) -> str:
+    """Return the origin of a structure, "file@frame", or its number: "structure 3"."""
+    return str(atoms.info.get(SOURCE, numbered(number)))
+
+
+def numbered(number: int) -> str:
+    """Return the name of a structure that has no other: "structure 3"."""
+    return f"structure {number}"
+
+
+def formula_of(atoms: Atoms) -> str:
+    """Return the chemical formula of a structure, in Hill's order, or "(no atoms)"."""
+    return atoms.get_chemical_formula() or "(no atoms)"
+
+
 def known_as(info: Mapping[str, Any], formula: str, number: int) -> str:
-    """What a structure is known by, and its formula: "ethanol, in.xyz@3 (C2H6O)"."""
+    """Return all names of a structure and its formula: "ethanol, in.xyz@3 (C2H6O)".
+
+    Args:
+        info: The structure's ``info``, or its record in a database.
+        formula: The structure's formula; empty without atoms.
+        number: The structure's number, which is its name if it has no other.
+    """
     keys = ("name", "material_id", "smiles", "id", "source", SOURCE)
     known = [str(info[key]) for key in keys if isinstance(info.get(key), (str, int, np.integer))]
-    return f"{', '.join(known) or f'structure {number}'} ({formula or 'no atoms'})"
+    return f"{', '.join(known) or numbered(number)} ({formula or 'no atoms'})"

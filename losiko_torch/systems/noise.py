@@ -1,4 +1,4 @@
-"""Random displacements of atoms that follow from the seed alone, whatever else is in a batch."""
+"""Random displacements of atoms that depend on the seed, and not on the rest of a batch."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import numpy as np
 
 
 def gaussian(key: tuple[int, ...], copies: Sequence[int], counts: Sequence[int]) -> np.ndarray:
-    """Normal random numbers (sum of counts, 3) that depend on nothing but what they are for.
+    """Normal random numbers of all atoms of a batch, shape (sum of ``counts``, 3).
 
-    An atom's numbers follow from ``key`` (the seed, and where in the run), its structure's number
-    among the copies of one input, and its index within the structure: not from the other structures
-    of the batch, their order or the device.
+    An atom's numbers follow from ``key``, its structure's number among the copies of one input, and
+    its index within the structure. Other structures of the batch, their order and the device do not
+    change them.
 
     Args:
-        key: Non-negative integers.
-        copies, counts: Number among copies, and atoms, of each structure.
+        key: Non-negative integers: the seed, and the place in the run.
+        copies: Number of each structure among the copies of its input.
+        counts: Number of atoms of each structure.
     """
     most = max(counts, default=0)
     drawn = {

@@ -1,6 +1,6 @@
-"""Structures of pymatgen, accepted wherever ``ase.Atoms`` are.
+"""Structures of pymatgen, which are accepted wherever ``ase.Atoms`` are.
 
-pymatgen is neither required nor imported here: where one of its structures exists it is loaded.
+pymatgen is not required. Whoever has one of its structures has imported it already.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from losiko_torch.errors import InputError, StructureError
 if TYPE_CHECKING:
     from pymatgen.core.structure import IMolecule, IStructure
 
-#: What counts as one structure.
+#: Types of a structure.
 AnyStructure: TypeAlias = "Atoms | IStructure | IMolecule"
 
-#: Site properties that the adaptor would write over the atoms themselves.
+#: Site properties that pymatgen's adaptor would write over the atoms themselves.
 RESERVED = ("numbers", "positions")
 
 
 def one_by_one(structures: Any) -> Iterable[AnyStructure]:
-    """One structure or many, as many; pymatgen's are iterable themselves, over their sites.
+    """Return many structures, a single one in a list.
 
     Raises:
-        InputError: For what is neither.
+        InputError: If the argument is neither a structure nor iterable.
     """
+    # A structure is iterable itself, over its atoms or sites.
     if isinstance(structures, Atoms) or _from_pymatgen(structures):
         return [structures]
     if not isinstance(structures, Iterable):
@@ -40,7 +41,7 @@ def one_by_one(structures: Any) -> Iterable[AnyStructure]:
 
 
 def check_type(given: Any, number: int) -> None:
-    """Raise ``InputError`` where structure ``number`` is not a structure at all."""
+    """Raise ``InputError`` if ``given``, number ``number`` of many, is no structure."""
     if not (isinstance(given, Atoms) or _from_pymatgen(given)):
         raise InputError(
             f"structure {number} is of type {type(given).__name__}: give ase.Atoms or structures "
@@ -49,13 +50,13 @@ def check_type(given: Any, number: int) -> None:
 
 
 def as_atoms(given: AnyStructure) -> Atoms:
-    """A structure as ``ase.Atoms``: itself, or what pymatgen's own adaptor makes of it.
+    """Return a structure as ``ase.Atoms``, converted by pymatgen's own adaptor if need be.
 
     Properties become ``info``, site properties arrays, ``selective_dynamics`` the constraints
     ``FixAtoms`` and ``FixCartesian``.
 
     Raises:
-        StructureError: For a disordered structure, or one that the adaptor cannot convert.
+        StructureError: If the structure is disordered, or if the adaptor cannot convert it.
     """
     if isinstance(given, Atoms):
         return given
@@ -68,13 +69,13 @@ def as_atoms(given: AnyStructure) -> Atoms:
             raise StructureError(f"it has a site property named '{name}': rename or remove it")
     try:
         return AseAtomsAdaptor.get_atoms(given, msonable=False)
-    except Exception as error:  # whatever the adaptor trips over, in properties above all
+    except Exception as error:  # the adaptor raises errors of many kinds, mostly for properties
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StructureError(f"pymatgen cannot convert it to ase.Atoms ({reason})") from error
 
 
 def outline(given: AnyStructure) -> Atoms:
-    """What can be shown of a structure that is no ``ase.Atoms``: its sites, each as an "X"."""
+    """Return a structure as ``ase.Atoms``, with "X" for each site if it cannot be converted."""
     if isinstance(given, Atoms):
         return given
     lattice = getattr(given, "lattice", None)

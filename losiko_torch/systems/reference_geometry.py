@@ -1,6 +1,7 @@
-"""The geometries that structures should have, carried along with them to be compared with.
+"""Reference geometries that relaxed structures are compared with.
 
-They are the per-atom array ``losiko_reference``, positions in Angstrom.
+A structure carries its reference geometry as the per-atom array ``losiko_reference``, positions in
+Angstrom.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from ase import Atoms
 from ase.geometry import find_mic
 
 from losiko_torch.systems.geometry import rmsd
-from losiko_torch.systems.names import SOURCE
+from losiko_torch.systems.names import source_of
 
-#: Array of the geometry that a structure should have.
+#: Per-atom array of the reference geometry (Angstrom).
 REFERENCE = "losiko_reference"
 
 
 def with_references(structures: Iterable[Atoms], references: Iterable[Atoms]) -> Iterator[Atoms]:
-    """Structures that carry their references, which come in the same order.
+    """Yield structures that carry their reference geometries, which are in the same order.
 
-    Where one has other atoms, or none is left, a structure goes without; a warning tells of it at
-    the end.
+    A structure whose reference has other atoms, or is missing, carries none. A warning at the end
+    names the first such structure and counts the others.
     """
     missing: list[str] = []
     too_many = 0
@@ -35,7 +36,7 @@ def with_references(structures: Iterable[Atoms], references: Iterable[Atoms]) ->
         if reference is not None and np.array_equal(atoms.numbers, reference.numbers):
             atoms.set_array(REFERENCE, reference.positions)
         else:
-            missing.append(str(atoms.info.get(SOURCE, f"structure {number}")))
+            missing.append(source_of(atoms, number))
         yield atoms
     if missing:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
@@ -45,10 +46,10 @@ def with_references(structures: Iterable[Atoms], references: Iterable[Atoms]) ->
 
 
 def deviation(atoms: Atoms) -> float | None:
-    """How far the atoms are from their reference, root mean square, Angstrom; None without one.
+    """Return the RMSD (Angstrom) of a structure from its reference geometry; None without one.
 
-    Of a molecule after the best superposition; of a periodic structure by the nearest images, a
-    common shift aside.
+    A molecule is superposed first. In a periodic structure, each atom is compared with the nearest
+    image, after a common shift.
     """
     if REFERENCE not in atoms.arrays:
         return None

@@ -1,4 +1,6 @@
-"""Which atoms may move: masks, and selections by distance from atoms or from a plane.
+"""Selections of the atoms that may move: masks, or by distance from atoms or from a plane.
+
+All distances here are interatomic distances, or distances from a plane, in Angstrom.
 
 >>> from ase.build import molecule
 >>> near_oxygen = within(1.2, of="O")
@@ -24,27 +26,28 @@ from ase.geometry import get_distances
 
 from losiko_torch.errors import InputError, StructureError
 
-#: From a structure to true for each atom that may move, (n,), or for each coordinate, (n, 3).
+#: Function from a structure to a mask of the atoms that may move, (n,), or coordinates, (n, 3).
 Selection = Callable[[Atoms], np.ndarray]
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
 
 def every_atom(atoms: Atoms) -> np.ndarray:
+    """Select all atoms."""
     return np.ones(len(atoms), dtype=bool)
 
 
 def within(distance: float, of: int | str | Sequence[int | str]) -> Selection:
-    """Atoms within ``distance`` (Angstrom) of some atoms, images included, and these themselves.
+    """Select atoms within ``distance`` (Angstrom) of some atoms or their images, and these too.
 
     Args:
-        distance: Of centers, Angstrom.
+        distance: Largest interatomic distance in Angstrom.
         of: Indices of atoms, elements as symbols, or both.
 
     Raises:
         InputError: For a distance that is not positive, or an unknown element.
 
-    Selecting fails a structure (``StructureError``) that has none of these atoms.
+    The selection raises ``StructureError`` for a structure that has none of these atoms.
     """
     distance = _positive(distance)
     named = [of] if isinstance(of, (int, str, np.integer)) else _listed(of)
@@ -78,18 +81,19 @@ def within(distance: float, of: int | str | Sequence[int | str]) -> Selection:
 
 
 def near_plane(distance: float, axis: str, at: float) -> Selection:
-    """Atoms within ``distance`` (Angstrom) of a plane, images included.
+    """Select atoms within ``distance`` (Angstrom) of a plane or its images.
 
     Args:
-        distance: Along the plane's normal, Angstrom.
-        axis: "x", "y" or "z": normal to this axis; "a", "b" or "c": parallel to the other two
-            cell vectors.
-        at: Where the plane crosses the axis: in Angstrom, or as a fraction of the cell vector.
+        distance: Largest distance along the plane's normal, in Angstrom.
+        axis: "x", "y" or "z" for a plane normal to this axis; "a", "b" or "c" for a plane parallel
+            to the other two cell vectors.
+        at: Position on the axis at which the plane crosses it, in Angstrom, or as a fraction of the
+            cell vector.
 
     Raises:
         InputError: For a distance that is not positive, or another axis.
 
-    Selecting fails a structure (``StructureError``) none of whose atoms lies there.
+    The selection raises ``StructureError`` for a structure without atoms there.
     """
     distance = _positive(distance)
     if axis not in ("x", "y", "z", "a", "b", "c"):
@@ -113,7 +117,7 @@ def near_plane(distance: float, axis: str, at: float) -> Selection:
 
 
 def _from_lattice_plane(atoms: Atoms, k: int, at: float) -> np.ndarray:
-    """Distance (n,) from the nearest plane along the other two cell vectors at a fraction."""
+    """Signed distances (n,), in Angstrom, from the nearest image of a lattice plane."""
     if atoms.cell.rank < 3:
         raise StructureError(f"it has no cell to find the plane {'abc'[k]}={at:g} in")
     reciprocal = np.linalg.inv(atoms.cell.array)[:, k]
@@ -124,7 +128,7 @@ def _from_lattice_plane(atoms: Atoms, k: int, at: float) -> np.ndarray:
 
 
 def _from_cartesian_plane(atoms: Atoms, k: int, at: float) -> np.ndarray:
-    """Distance (n,) from the nearest plane normal to a Cartesian axis."""
+    """Signed distances (n,), in Angstrom, from the nearest image of a plane normal to an axis."""
     apart = atoms.positions[:, k] - at
     periods = np.abs(atoms.cell.array[atoms.pbc, k])
     periods = periods[periods > 1e-8]
@@ -137,8 +141,10 @@ def _from_cartesian_plane(atoms: Atoms, k: int, at: float) -> np.ndarray:
 
 
 def selection(text: str) -> Selection:
-    """A selection from text: ``within 5 of 0,4,7``, ``within 5 of Li``, ``within 5 of z=12.5``,
-    ``within 5 of c=0.5``, or the name of a per-atom array of the structures.
+    """Parse a selection.
+
+    The text is ``within 5 of 0,4,7``, ``within 5 of Li``, ``within 5 of z=12.5``, ``within 5 of
+    c=0.5`` (Angstrom), or the name of an array of the structures that is a mask of their atoms.
 
     Raises:
         InputError: For text of another form.
@@ -160,13 +166,15 @@ def selection(text: str) -> Selection:
 
 
 def selections(movable: Any, structures: Any) -> Callable[[int], Selection]:
-    """For the number of each structure what selects its atoms; from ``relax``'s ``movable``.
+    """Function from a structure's number to its selection, for ``movable`` of ``relax``.
 
-    ``movable`` is None (all may move), a selection or its text, a mask that serves every structure,
-    or a list of masks (arrays), one for each of ``structures``.
+    Args:
+        movable: Selection or its text, a mask that serves every structure, or a list of masks
+            (arrays), one for each structure. None means that all atoms may move.
+        structures: Input of ``relax``.
 
     Raises:
-        InputError: For more masks than structures, where these can be counted.
+        InputError: For more masks than structures, if the structures can be counted.
     """
     if movable is None:
         return lambda number: every_atom
@@ -194,16 +202,16 @@ def selections(movable: Any, structures: Any) -> Callable[[int], Selection]:
 
 
 def selected_coordinates(atoms: Atoms, select: Selection) -> np.ndarray:
-    """True for each coordinate that a selection lets change, shape (n, 3).
+    """Mask of the coordinates that may change, shape (n, 3).
 
     Raises:
-        StructureError: If what it selects is not a mask of this structure's atoms.
+        StructureError: If the selection fails, or gives no mask of this structure's atoms.
     """
     try:
         selected = select(atoms)
     except StructureError:
         raise
-    except Exception as error:  # a function of the caller's
+    except Exception as error:  # a user's function may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StructureError(f"its selection of movable atoms fails ({reason})") from error
     try:

@@ -1,4 +1,4 @@
-"""Chemical elements as users name them."""
+"""Chemical elements by symbol or atomic number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from losiko_torch.errors import InputError, StructureError
 
 
 def species_numbers(species: Iterable[str | int]) -> tuple[int, ...]:
-    """Sorted atomic numbers, without repetition, of symbols or atomic numbers."""
+    """Sorted atomic numbers, without repetition, of symbols or atomic numbers.
+
+    Raises:
+        InputError: If ``species`` is empty or no list, or an entry is no element.
+    """
     if isinstance(species, str) or not isinstance(species, Iterable):
         raise InputError("give species as a list, for example ['H', 'C', 'O']")
     numbers = set()

@@ -1,4 +1,4 @@
-"""Structures that no descriptor can describe, refused with a reason."""
+"""Checks that refuse structures which no descriptor can describe, with a reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ase.data import chemical_symbols
 from losiko_torch.errors import StructureError
 from losiko_torch.systems.neighbors import close_pairs
 
-#: Two atoms closer than this (in Angstrom) are taken for a mistake in the input: the shortest
+#: Interatomic distance in Angstrom below which two atoms are a mistake in the input: the shortest
 #: bond in nature, H2, is 0.74 A.
 COINCIDENCE = 0.1
-#: A coordinate beyond this (in Angstrom) is taken for a mistake too: float32 would round it to more
-#: than 0.001 A, and cell lists cannot span it.
+#: Coordinate in Angstrom beyond which it is a mistake: float32 would round it by more than 0.001 A,
+#: and cell lists cannot span it.
 FARTHEST = 1e4
 
 

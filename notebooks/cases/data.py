@@ -18,7 +18,7 @@ from ase import Atoms
 
 from cases import fetching, prototypes
 from cases.size import QUICK
-from losiko_torch.database.builtin import cache_folder, embedded_structures
+from losiko_torch.database.builtin import builtin_structures, cache_folder
 
 #: Materials Project entries that are amorphous cells: no part of a database of crystals.
 AMORPHOUS = {"mp-1244964", "mp-1244913", "mp-1245190"} | set(fetching.AMORPHOUS_SILICA)
@@ -120,6 +120,6 @@ def _told(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
 def _embedded_as_qm9() -> dict[str, np.ndarray]:
     return fetching.as_arrays(
         (k + 1, atoms)
-        for k, atoms in enumerate(embedded_structures())
+        for k, atoms in enumerate(builtin_structures())
         if set(atoms.symbols) <= {"H", "C", "N", "O"}
     )

@@ -12,7 +12,7 @@ from losiko_torch import SOAP, EnvironmentDatabase
 from losiko_torch.database.components import COMPONENTS
 from losiko_torch.systems.geometry import bond_errors, rmsd
 
-#: The descriptor of the embedded database, and that of the paper's QM9 case (its Table S1).
+#: The descriptor of the built-in database, and that of the paper's QM9 case (its Table S1).
 SHARP = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}
 PAPER = {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.5}
 SPECIES = ["H", "C", "N", "O"]

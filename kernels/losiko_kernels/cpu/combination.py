@@ -1,11 +1,11 @@
 r"""The locally linear target of many atoms: distances, a small solve and a combination for each.
 
-For an atom at p with references z_1..z_k, whose squared distances are d_k = |p - z_k|^2 from p and
+For an atom at p with references z_1..z_k, whose distances are d_k = |p - z_k|^2 from p and
 D_kl = |z_k - z_l|^2 among themselves,
 
     (z_k - p).(z_l - p) = (d_k + d_l - D_kl) / 2,
 
-so that the D of an atom's references serve as long as it has these, and each p costs its d alone.
+so that D_kl is computed once as long as an atom keeps its references, and only d_k anew for each p.
 With m the mean of the d_k and rho_k the ridges relative to it, the weights are w = x / sum x for
 
     A x = 1,     A_kl = (d_k + d_l - D_kl) / (2 m) + rho_k delta_kl,
@@ -23,7 +23,7 @@ from losiko_kernels.cpu.products import padded
 from losiko_kernels.cpu.threads import run
 from losiko_kernels.cpu.vectors import apart
 
-#: Mean squared distance below which an atom is on its references.
+#: Mean distance below which an atom is on its references.
 SMALLEST = 1e-12
 
 
@@ -35,15 +35,15 @@ def combine(
     rows: torch.Tensor,
     ridges: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Loss (n,), its gradient by p (n, r), and the weights (n, k).
+    """Loss (n,), its gradient by p (n, r), and the weights w (n, k).
 
     Args:
-        p: (n, r).
-        references: (N, r), of the dtype of p.
-        indices: Rows of the references, (n, k).
-        among: D of the references of more atoms, which may be more, (N, K, K).
-        rows: Which of these the atoms are, (n,).
-        ridges: (n, k), or one for all references (1, 1).
+        p: Descriptors, shape (n, r).
+        references: References, shape (N, r), of the dtype of p.
+        indices: References of each atom, shape (n, k).
+        among: D_kl of M atoms with up to K references each, shape (M, K, K).
+        rows: Row of ``among`` of each atom, shape (n,).
+        ridges: Ridges rho, shape (n, k), or a single one for all references, shape (1, 1).
     """
     n, k = indices.shape
     loss, gradient, weights = p.new_empty(n), torch.empty_like(p), p.new_empty((n, k))
@@ -60,17 +60,21 @@ def distances_among(
     out: torch.Tensor,
     rows: torch.Tensor,
 ) -> None:
-    """Write |z_k - z_l|^2 of the references in each row of ``indices`` (n, k) to a row of ``out``.
+    """Write |z_k - z_l|^2 of the references in each row of ``indices`` (n, k) to ``out``.
 
-    Only those of the references that ``changed`` (n, k) marks, with all others. ``out`` is
-    (N, K, K), K at least k, ``rows`` (n,) tell where in it.
+    Args:
+        references: References, shape (N, r).
+        indices: References of each atom, shape (n, k).
+        changed: Mask of the references whose distances from all others are written, shape (n, k).
+        out: Distances among the references of M atoms, shape (M, K, K) with K at least k.
+        rows: Row of ``out`` of each atom, shape (n,).
     """
     run(_among, len(indices), references, indices.contiguous(), changed, out, rows)
 
 
 @compiled
 def _apart_from_four(a, b0, b1, b2, b3, count, out):
-    """|a - b|^2 of one array and four; ``count`` is their length."""
+    """|a - b|^2 of an array ``a`` and four others, all of length ``count``, into ``out``."""
     kind = a.dtype.type
     zero, minus = spread(kind(0)), spread(kind(-1))
     s0, s1, s2, s3 = zero, zero, zero, zero
@@ -101,11 +105,11 @@ def _among(start, stop, references, indices, changed, out, rows):
                 continue
             count = 0
             for second in range(k):
-                # Of two changed ones the first has done both.
+                # A pair of changed references is computed once, for the first of the two.
                 if second >= first or not changed[atom, second]:
                     others[count] = second
                     count += 1
-            # Four at a time; what fills up is computed again.
+            # Four are computed at a time; the last four are filled up with ``first`` itself.
             others[count : count + 3] = first
             own = references[chosen[first]]
             for at in range(0, count, 4):
@@ -126,7 +130,7 @@ def _among(start, stop, references, indices, changed, out, rows):
 
 @compiled
 def _solve(matrix, right, k, stride):
-    """Gaussian elimination of a symmetric matrix in its upper triangle; ``right`` becomes x."""
+    """Solve a symmetric system, by elimination in its upper triangle; ``right`` becomes x."""
     kind = matrix.dtype.type
     for pivot in range(k):
         row = pivot * stride
@@ -161,7 +165,7 @@ def _combine(
         for j in range(k):
             squared[j] = apart(here, references[indices[atom, j]])
             mean += squared[j]
-        # Written so that NaN comes through.
+        # The comparison is written so that NaN comes through.
         mean = kind(SMALLEST) if mean < k * kind(SMALLEST) else mean / kind(k)
         half = kind(0.5) / mean
         ridge = ridges[atom if len(ridges) > 1 else 0]
@@ -179,8 +183,8 @@ def _combine(
         for j in range(k):
             right[j] /= whole
             weights[atom, j] = right[j]
-        # No sum stands beside what is written: if the compiler may add eight at a time, it would do
-        # so only where arrays happen to lie far enough apart.
+        # This sum is no part of a loop that writes: there the compiler would add eight at a time
+        # only where arrays happen to lie far enough apart.
         penalty = kind(0)
         for j in range(k):
             penalty += ridge[j] * right[j] * right[j]

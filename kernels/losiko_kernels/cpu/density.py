@@ -3,7 +3,7 @@ r"""Coefficients of the neighbour density of each center, and their gradient.
     c[i, lm, Zn] = sum_{j of element Z} w_ij g_nl(r_ij^2) R_lm(r_ij / scale)
 
 Pairs are taken in blocks of sixteen, whose harmonics are computed side by side. Radial functions
-come from a table and stand in rows of eight, the width of a register.
+come from a table, in rows of eight, the width of a register.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def expand_density(
 ) -> torch.Tensor:
     """Coefficients (n, (l_max + 1)^2, n_elements * n_max) from vectors (E, 3) in Angstrom.
 
-    ``weights`` (E,) multiply what a neighbour adds; None: 1.
+    ``weights`` (E,) multiply the contributions of neighbours. None means all 1.
     """
     n, rows = len(first) - 1, (table.l_max + 1) ** 2
     out = vectors.new_empty((n, rows, n_elements * table.n_max))
@@ -47,7 +47,7 @@ def expand_density_backward(
     n_elements: int,
     table: RadialTable,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Gradient of sum_i factor_i <grad_i, c_i> by vectors (E, 3), and by weights (E,) if given."""
+    """Gradient of sum_i factor_i <grad_i, c_i> by vectors (E, 3), and by weights (E,) or None."""
     out = torch.empty_like(vectors)
     of_weights = vectors.new_empty(0 if weights is None else len(vectors))
     terms, factors = gradient_terms(table.l_max)
@@ -68,7 +68,7 @@ def expand_density_backward(
 
 
 def _or_empty(values: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
-    """A compiled function knows no None."""
+    """Return ``values``, or an empty tensor for None, which compiled functions do not take."""
     return like.new_empty(0) if values is None else values
 
 
@@ -101,13 +101,13 @@ def _place_block(vectors, begin, count, inverse_scale, place):
 
 @compiled
 def _look_up(r2, table, intervals, size, inverse_width, weight, values, slopes):
-    """All g_nl at ``r2``, times weight, into ``values``; their derivatives into ``slopes``.
+    """Write all g_nl at ``r2``, times weight, to ``values``, and their derivatives to ``slopes``.
 
-    ``slopes`` of no length are not computed.
+    Derivatives are not computed if ``slopes`` is empty.
     """
     kind = values.dtype.type
     x = r2 * inverse_width
-    # Written so that NaN, too, finds an interval.
+    # The comparison is written so that NaN, too, has an interval.
     interval = int(x) if x < intervals else intervals - 1
     interval = max(interval, 0)
     t = spread(kind(2) * (x - kind(interval)) - kind(1))
@@ -194,7 +194,7 @@ def _backward(
                 pair = begin + j
                 x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
                 weight = weights[pair] if len(weights) > 0 else kind(1)
-                # The weight comes in at the end: what it multiplies is its own gradient.
+                # The weight multiplies at the end: without it this is the gradient by the weight.
                 r2 = x * x + y * y + z * z
                 _look_up(r2, table, intervals, size, inverse_width, kind(1), radial, slopes)
                 of = element[pair] * rows * n_pad

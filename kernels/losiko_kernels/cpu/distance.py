@@ -1,4 +1,4 @@
-"""From coefficients to distances |p - t|^2 and their gradient, with no power spectrum kept."""
+"""Distances |p - t|^2 of unit features and their gradient, with no power spectrum kept."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from losiko_kernels.cpu.vectors import combine, dot
 def distance(
     c: torch.Tensor, target: torch.Tensor, n_max: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """d_i = |p_i - t_i|^2 for unit features p and targets (n, F); (n,) and dd_i/dc_i, like ``c``.
+    """Distances d_i = |p_i - t_i|^2 of unit features p from targets (n, F), and their gradient.
 
-    The gradient is zero for elements that a center does not see.
+    Returns:
+        Distances, shape (n,), and dd_i/dc_i, shaped as ``c``, zero for elements that are no
+        neighbours of a center.
     """
     n, rows, channels = c.shape
     degrees = math.isqrt(rows)
@@ -51,10 +53,10 @@ def _distance(start, stop, c, target, n_max, degrees, offsets, out, gradient):
     for center in range(start, stop):
         count = of.describe(c, center, n_max, degrees, offsets, present, rows, products, p)
         squared = dot(p, p)
-        # NaN has to come through; only a center that sees nothing has no direction.
+        # NaN has to come through; only a center without neighbours has no direction.
         inverse = kind(0) if squared == 0 else kind(1) / np.sqrt(squared)
         t = target[center]
-        # Of nearly equal vectors, the difference keeps digits that the scalar product loses.
+        # The difference of nearly equal vectors keeps digits that their scalar product loses.
         combine(inverse, p, kind(-1), t, difference)
         out[center] = dot(difference, difference)
         along = dot(difference, p) * inverse

@@ -12,10 +12,9 @@ BLOCK = 16
 
 @compiled
 def solid_harmonics(place, steps, degrees, out):
-    """R_lm of the block's points.
+    """Write R_lm of the block's points to ``out``, of length (l_max + 1)^2 * 16.
 
-    ``place`` (3 * 16) are their coordinates, ``steps`` the numbers of ``recursion``, ``out``
-    ((l_max + 1)^2 * 16) takes the result.
+    ``place`` (3 * 16) are the points' coordinates, ``steps`` the factors of ``recursion``.
     """
     kind = out.dtype.type
     root2, zero, one = spread(kind(np.sqrt(2.0))), spread(kind(0)), spread(kind(1))
@@ -49,9 +48,9 @@ def solid_harmonics(place, steps, degrees, out):
 
 @compiled
 def pull_back(slope, values, terms, factors, out):
-    """Gradient of sum_lm slope_lm R_lm by the block's points, (3 * 16).
+    """Write the gradient of sum_lm slope_lm R_lm by the block's points to ``out`` (3 * 16).
 
-    ``values`` are R_lm, ``terms`` and ``factors`` those of ``gradient_terms``.
+    ``values`` are R_lm, ``terms`` and ``factors`` the results of ``gradient_terms``.
     """
     kind = out.dtype.type
     for k in range(0, 3 * BLOCK, 8):

@@ -1,8 +1,8 @@
-"""Eight numbers at once, in compiled functions: the width of a register in float32.
+"""Arithmetic with eight numbers at once, the width of a register in float32.
 
-numba leaves short loops to LLVM, which does not turn those of eight steps into vector
-instructions; here these are spelled out. Arrays are one-dimensional and contiguous, and indices are
-not checked.
+Compiled functions spell vector instructions out by these, because numba leaves short loops to LLVM,
+which does not vectorise loops of eight steps. Arrays are one-dimensional and contiguous, and
+indices are not checked.
 
 ``store(muladd(load(x, 0), spread(factor), load(y, 0)), y, 0)`` adds factor times the first eight
 numbers of x to those of y.
@@ -16,15 +16,17 @@ from numba.core import types
 from numba.extending import intrinsic, models, register_model
 
 WIDTH = 8
-#: Sums may be reordered and fused; NaN and infinity stay what they are, they tell of broken input.
+#: Freedoms of the compiler: it may reorder and fuse sums, but keeps NaN and infinity, which reveal
+#: broken input.
 FAST = ("reassoc", "contract", "nsz", "arcp")
 
 
 def compiled(function):
-    """For functions that kernels are made of; what they are compiled to is kept on disk.
+    """Compile a function that kernels are made of, and keep the result on disk.
 
-    All are inlined. Of a function that is not, the process that compiles it runs one copy and those
-    that read it from disk another, optimized apart: their sums differ in the last bit.
+    All such functions are inlined. Otherwise the process that compiles a function would run one
+    copy of it and processes that read it from disk another, optimized apart: their sums would
+    differ in the last bit.
     """
     options = {"nogil": True, "error_model": "numpy", "fastmath": set(FAST), "forceinline": True}
     try:
@@ -56,7 +58,7 @@ def _address(context, builder, array_type, array, index):
 
 @intrinsic
 def load(typing, array, index):
-    """The eight numbers of ``array`` from ``index`` on."""
+    """Load the eight numbers of ``array`` from ``index`` on."""
 
     def generate(context, builder, signature, arguments):
         pointer = _address(context, builder, signature.args[0], *arguments)
@@ -67,7 +69,7 @@ def load(typing, array, index):
 
 @intrinsic
 def all_above(typing, array, index, limit):
-    """Whether the eight numbers of ``array`` from ``index`` on are all larger; NaN is not."""
+    """Return whether eight numbers of ``array`` from ``index`` on exceed ``limit``; NaN fails."""
 
     def generate(context, builder, signature, arguments):
         values, place, bound = arguments
@@ -82,7 +84,7 @@ def all_above(typing, array, index, limit):
 
 @intrinsic
 def load_as(typing, array, index, like):
-    """As ``load``, in the precision of the array ``like``, that of ``array`` or higher."""
+    """Load eight numbers in the precision of the array ``like``, at least that of ``array``."""
 
     def generate(context, builder, signature, arguments):
         pointer = _address(context, builder, signature.args[0], *arguments[:2])
@@ -95,7 +97,7 @@ def load_as(typing, array, index, like):
 
 @intrinsic
 def store(typing, lanes, array, index):
-    """Write them to ``array`` from ``index`` on."""
+    """Write eight numbers to ``array`` from ``index`` on."""
 
     def generate(context, builder, signature, arguments):
         value, *place = arguments
@@ -116,7 +118,7 @@ def _eight_times(builder, number):
 
 @intrinsic
 def spread(typing, number):
-    """One number, eight times."""
+    """Repeat a number eight times."""
 
     def generate(context, builder, signature, arguments):
         return _eight_times(builder, arguments[0])
@@ -126,7 +128,7 @@ def spread(typing, number):
 
 @intrinsic
 def load_one(typing, array, index):
-    """The number of ``array`` at ``index``, eight times."""
+    """Load the number of ``array`` at ``index``, and repeat it eight times."""
 
     def generate(context, builder, signature, arguments):
         data = context.make_array(array)(context, builder, arguments[0]).data
@@ -148,7 +150,7 @@ def muladd(typing, a, b, c):
 
 @intrinsic
 def total(typing, lanes):
-    """The sum of all eight."""
+    """The sum of eight numbers."""
 
     def generate(context, builder, signature, arguments):
         value, lane = arguments[0], ir.IntType(32)

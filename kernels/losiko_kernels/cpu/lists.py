@@ -1,7 +1,7 @@
-"""The nearest of references that are divided into lists: the nearest lists are gone through.
+"""The nearest of references that are divided into inverted lists: only the nearest lists count.
 
-Of each reference lower bounds of the distance are found first, in its few leading components and
-then in some more; most need nothing else.
+Lower bounds of the distances come first, from a few leading components and then from some more;
+they exclude most references.
 """
 
 from __future__ import annotations
@@ -29,20 +29,22 @@ def nearest_in_lists(
     """The k nearest of the references in the nearest lists, and of those that are known.
 
     Args:
-        queries, references: (n, r) and (N, r).
-        leading_queries: What first lower bounds are made of, (n, b), float32.
-        lists: Centroids (L, d), float32, in the first d components; where each list begins among
-            its members, (L + 1,); the members, (N,); what first lower bounds are made of,
-            theirs, (N, b), float32; their lengths beyond the components of second bounds, (N,),
-            float32; the list of each reference, (N,), int32.
-        known: k different references of each query, (n, k), or none, (n, 0).
-        k: How many are wanted.
-        probed: Lists that are gone through; more where these hold fewer than k.
-        head: Components of second bounds.
-        slack: The lower bounds' rounding error.
+        queries: Points, shape (n, r).
+        leading_queries: Leading components of the queries for first bounds, shape (n, b), float32.
+        references: References, shape (N, r).
+        lists: Centroids in the first d components, shape (L, d), float32; number of each list's
+            first member, (L + 1,); members list by list, (N,); leading components of the members,
+            (N, b), float32; lengths of the members beyond the components of second bounds, (N,),
+            float32; list of each reference, (N,), int32.
+        known: Different references of each query, shape (n, k), or none, shape (n, 0).
+        k: Number of references wanted.
+        probed: Number of lists that are visited; all are if these hold fewer than k references.
+        head: Number of components of second bounds.
+        slack: Rounding error of the lower bounds.
 
     Returns:
-        |q - z|^2 in float64 and indices, both (n, k), by distance and then by index.
+        Distances |q - z|^2 in float64 and indices, both shape (n, k), by distance and then by
+        index.
     """
     n = len(queries)
     distances = queries.new_empty((n, k), dtype=torch.float64)
@@ -82,14 +84,15 @@ def _nearest_in_lists(
         going, held = probed, 0
         for place in range(probed):
             held += first[chosen[place] + 1] - first[chosen[place]]
-        # Lists that hold too few: all are gone through.
+        # Lists that hold too few references: all are visited.
         if held < k:
             going = n_lists
             for one in range(n_lists):
                 chosen[one] = one
         for place in range(going):
             probing[chosen[place]] = True
-        # What lies below the bound of what is surely near: known ones, or those of lowest bounds.
+        # References beyond the farthest of k that are surely near need not be compared: the known
+        # ones, or those of the lowest bounds.
         held = 0
         for place in range(going):
             one = chosen[place]

@@ -1,7 +1,7 @@
-"""The nearest references of queries, by exact distances in float64 to as few as can be.
+"""The nearest references of queries, by as few exact distances in float64 as possible.
 
-``nearest_of`` looks at given candidates. ``nearest_within`` looks at all references whose distance
-may be below a bound, by a lower bound of each that is cheap to have.
+``nearest_of`` compares candidates. ``nearest_within`` compares all references that cheap lower
+bounds do not exclude.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ from losiko_kernels.cpu.vectors import apart
 def nearest_of(
     queries: torch.Tensor, references: torch.Tensor, candidates: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` nearest of the candidates (n, m): |q - z|^2 in float64 and indices, both (n, k).
+    """The ``k`` nearest of the candidates (n, m) of each query.
 
-    Ordered by distance, then by index. ``queries`` are (n, r), ``references`` (N, r), each
-    float32 or float64.
+    Args:
+        queries: Points, shape (n, r), float32 or float64.
+        references: References, shape (N, r), float32 or float64.
+        candidates: Indices of references, shape (n, m).
+        k: Number of references wanted.
+
+    Returns:
+        Distances |q - z|^2 in float64 and indices, both shape (n, k), by distance and then by
+        index.
     """
     n = len(queries)
     distances = queries.new_empty((n, k), dtype=torch.float64)
@@ -37,14 +44,15 @@ def nearest_within(
     known: torch.Tensor,
     slack: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k nearest of all references, as ``nearest_of`` gives them.
+    """The k nearest of all references, in the form of ``nearest_of``.
 
     Args:
-        queries, references: (n, r) and (N, r).
-        lower: Lower bounds of their squared distances, up to rounding, (n, N), float32.
-        known: k different references of each query, (n, k), better the nearer they are: none that
-            is farther than the farthest of them is looked at.
-        slack: The bounds' rounding error.
+        queries: Points, shape (n, r).
+        references: References, shape (N, r).
+        lower: Lower bounds of their distances, up to rounding, shape (n, N), float32.
+        known: Different references of each query, shape (n, k), the nearer the better: references
+            beyond the farthest of them are not compared.
+        slack: Rounding error of the bounds.
     """
     n, k = known.shape
     distances = queries.new_empty((n, k), dtype=torch.float64)
@@ -57,10 +65,10 @@ def nearest_within(
 
 
 def keep_places(before: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The references ``found`` (n, k), those that were there ``before`` (n, k) in their places.
+    """Reorder ``found`` (n, k) so that references which were there ``before`` keep their places.
 
     Returns:
-        The indices, (n, k), and which of them are new, (n, k).
+        Indices, shape (n, k), and a mask of the new ones among them, shape (n, k).
     """
     arranged, new = before.clone(), torch.empty_like(before, dtype=torch.bool)
     run(_keep_places, len(before), found.contiguous(), arranged, new)
@@ -76,11 +84,11 @@ def _keep_places(start, stop, found, arranged, new):
             new[atom, place] = not _among(now, arranged[atom, place])
         place = 0
         for index in found[atom]:
-            # The new ones, in their order, go where others left.
+            # New references, in their order, take the places of those that are gone.
             if not _among(here, index):
                 while place < k and not new[atom, place]:
                     place += 1
-                if place == k:  # there was one twice
+                if place == k:  # ``before`` had a reference twice
                     break
                 arranged[atom, place] = index
                 place += 1
@@ -112,7 +120,7 @@ def _nearest_within(
         reach = bounds.dtype.type(farthest + slack)
         for begin in range(0, len(bounds), 8):
             end = min(begin + 8, len(bounds))
-            # Most are out of reach, eight at a time.
+            # Most bounds are too large, and skipped eight at a time.
             if end == begin + 8 and all_above(bounds, begin, reach):
                 continue
             for index in range(begin, end):
@@ -123,7 +131,7 @@ def _nearest_within(
                 if count == k and found[k - 1] < farthest:
                     farthest = found[k - 1]
                     reach = bounds.dtype.type(farthest + slack)
-        # Not finite queries have no nearest ones.
+        # Queries that are not finite have no nearest references.
         for place in range(count, k):
             found[place], number[place] = np.nan, known[atom, place]
         for place in range(k):
@@ -132,7 +140,7 @@ def _nearest_within(
 
 @compiled
 def _insert(squared, index, found, number, count):
-    """Into a list of ``count`` that has room for one more, by distance and then by index."""
+    """Insert into a list of ``count`` with room for one more, by distance and then by index."""
     at = count
     while at > 0 and (
         squared < found[at - 1] or (squared == found[at - 1] and index < number[at - 1])

@@ -1,4 +1,4 @@
-"""Unit power spectra of many centers, and what a gradient by them is by the coefficients."""
+"""Unit power spectra of many centers, and the way back to the gradient by the coefficients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from losiko_kernels.cpu.vectors import combine, dot
 
 
 def unit_power_spectrum(c: torch.Tensor, n_max: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (n, F) of unit length, and their lengths before (n,), from coefficients."""
+    """Unit features (n, F) from coefficients, and the lengths (n,) of the power spectra."""
     n, rows, channels = c.shape
     degrees = math.isqrt(rows)
     features = c.new_empty((n, channels * (channels + 1) // 2 * degrees))
@@ -27,9 +27,9 @@ def unit_power_spectrum(c: torch.Tensor, n_max: int) -> tuple[torch.Tensor, torc
 def power_spectrum_backward(
     c: torch.Tensor, length: torch.Tensor, slope: torch.Tensor, n_max: int
 ) -> torch.Tensor:
-    """df/dc, like ``c``, from ``slope`` = df/dp (n, F) for unit features p.
+    """Gradient df/dc, shaped as ``c``, from ``slope`` = df/dp (n, F) for unit features p.
 
-    Zero for elements that a center does not see.
+    The gradient is zero for elements that are no neighbours of a center.
     """
     n, rows, channels = c.shape
     degrees = math.isqrt(rows)

@@ -1,7 +1,7 @@
 r"""The power spectrum of one center, P_l = C_l C_l^T, and its gradient M_l C_l, in registers.
 
-A center's coefficients are first gathered into rows of the channels of those elements that it sees:
-the others are zero, and so are their products. Rows are padded to whole registers.
+A center's coefficients are first gathered into rows of the channels of the elements among its
+neighbours: the others are zero, and so are their products. Rows are padded to whole registers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from losiko_kernels.cpu.lanes import (
 
 
 def feature_offsets(n_elements: int, n_max: int, degrees: int) -> np.ndarray:
-    """Where the features of each pair of elements a <= b begin, (n_elements, n_elements)."""
+    """Number of the first feature of each pair of elements a <= b, (n_elements, n_elements)."""
     offsets = np.zeros((n_elements, n_elements), np.int64)
     start = 0
     for a in range(n_elements):
@@ -38,9 +38,10 @@ def padded(channels):
 
 @compiled
 def gather(c, center, n_elements, n_max, present, rows):
-    """Coefficients of the elements seen, into ``rows``; how many there are, by ``present``.
+    """Gather the coefficients of the elements among a center's neighbours into ``rows``.
 
-    ``c`` is flat: (n, rows, channels).
+    ``c`` is flat: (n, rows, channels). The numbers of the elements are written to ``present``, and
+    their count is returned.
     """
     channels = n_elements * n_max
     n_rows = len(rows) // padded(channels)
@@ -64,7 +65,10 @@ def gather(c, center, n_elements, n_max, present, rows):
 
 @compiled
 def multiply_out(rows, degrees, stride, products):
-    """Upper triangles of C_l C_l^T, and some of the lower, (degrees * stride * stride)."""
+    """Write the upper triangles of C_l C_l^T, and some of the lower, to ``products``.
+
+    The length of ``products`` is degrees * stride * stride.
+    """
     zero = spread(rows.dtype.type(0))
     for degree in range(degrees):
         for i in range(0, stride, 4):
@@ -86,10 +90,10 @@ def multiply_out(rows, degrees, stride, products):
 
 @compiled
 def pack(products, degrees, stride, n_max, present, count, offsets, features):
-    """The distinct entries in the order of features; those of unseen elements are zero.
+    """Write the distinct entries in the order of features; those of absent elements are zero.
 
-    Whole registers are copied, and what is too much of one is overwritten by the next: both arrays
-    have a register's length to spare.
+    Whole registers are copied, and the surplus of each is overwritten by the next: both arrays have
+    a register's length to spare.
     """
     features[:] = 0
     for a in range(count):
@@ -109,9 +113,9 @@ def pack(products, degrees, stride, n_max, present, count, offsets, features):
 
 @compiled
 def unpack(slope, degrees, stride, n_max, present, count, offsets, matrices):
-    """Symmetric matrices of a gradient by features; a square counts twice in its derivative.
+    """Write symmetric matrices of a gradient by features; a square counts twice in its derivative.
 
-    As in ``pack`` too much is copied and overwritten: what is too much of a row lies in the next.
+    Whole registers are copied, as in ``pack``: the surplus of a row is overwritten by the next row.
     """
     for degree in range(degrees):
         base = degree * stride * stride
@@ -135,12 +139,12 @@ def unpack(slope, degrees, stride, n_max, present, count, offsets, matrices):
 
 @compiled
 def multiply_back(matrices, rows, degrees, stride, channels, out):
-    """M_l C_l into rows like those of ``gather``."""
+    """Write M_l C_l into rows like those of ``gather``."""
     zero = spread(rows.dtype.type(0))
     for degree in range(degrees):
         last = (degree + 1) * (degree + 1) - 1
         for row in range(degree * degree, last + 1, 4):
-            # Four rows at once; where fewer are left the last is computed again.
+            # Four rows are computed at once; if fewer are left, the last one repeatedly.
             r0 = row * stride
             r1, r2 = min(row + 1, last) * stride, min(row + 2, last) * stride
             r3 = min(row + 3, last) * stride
@@ -160,7 +164,7 @@ def multiply_back(matrices, rows, degrees, stride, channels, out):
 
 @compiled
 def describe(c, center, n_max, degrees, offsets, present, rows, products, features):
-    """From a center's coefficients to its features, not of unit length; elements seen, counted."""
+    """Write a center's features, not of unit length, and return its number of elements."""
     count = gather(c, center, len(offsets), n_max, present, rows)
     stride = padded(count * n_max)
     multiply_out(rows, degrees, stride, products)
@@ -170,7 +174,7 @@ def describe(c, center, n_max, degrees, offsets, present, rows, products, featur
 
 @compiled
 def trace_back(slope, center, n_max, degrees, offsets, present, count, rows, products, back, out):
-    """From a gradient by those features to that by the coefficients, in ``out``."""
+    """Write the gradient by a center's coefficients to ``out``, from that by its features."""
     stride = padded(count * n_max)
     unpack(slope, degrees, stride, n_max, present, count, offsets, products)
     multiply_back(products, rows, degrees, stride, count * n_max, back)
@@ -179,7 +183,7 @@ def trace_back(slope, center, n_max, degrees, offsets, present, count, rows, pro
 
 @compiled
 def scatter(rows, center, n_elements, n_max, present, count, out):
-    """Rows of seen elements into flat (n, rows, channels); zero for unseen ones."""
+    """Write rows of present elements into flat (n, rows, channels); zero for absent elements."""
     channels, stride = n_elements * n_max, padded(count * n_max)
     n_rows = len(rows) // padded(channels)
     base = center * n_rows * channels
@@ -193,7 +197,7 @@ def scatter(rows, center, n_elements, n_max, present, count, out):
 
 @compiled
 def copy(source, begin, target, at, count):
-    """``count`` numbers, eight by eight as far as possible."""
+    """Copy ``count`` numbers, eight by eight as far as possible."""
     for k in range(0, count - 7, 8):
         store(load(source, begin + k), target, at + k)
     for k in range(count // 8 * 8, count):

@@ -1,8 +1,8 @@
-"""Running a kernel on as many threads as torch has.
+"""Execution of a kernel on as many threads as torch has.
 
-A kernel is a compiled function of ``(start, stop, *arguments)`` that works on the centers from
-``start`` to ``stop`` and lets go of Python's lock, so that plain threads serve. Each center is
-computed by one thread in a fixed order: results do not depend on their number.
+A kernel is a compiled function of ``(start, stop, *arguments)`` that computes the centers from
+``start`` to ``stop`` and releases Python's global lock, so that plain threads serve. Each center is
+computed by one thread in a fixed order: results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-#: Centers for which a further thread pays, as a rule.
+#: Number of centers for which a further thread usually pays.
 WORTH_A_THREAD = 32
 
 

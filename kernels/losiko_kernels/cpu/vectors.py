@@ -1,4 +1,4 @@
-"""Sums over whole vectors, for kernels: scalar products, combinations, distances."""
+"""Operations on whole vectors, for kernels: scalar products, combinations, distances."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from losiko_kernels.cpu.lanes import compiled, load, load_as, muladd, spread, st
 
 @compiled
 def dot(a, b):
-    """Scalar product of two arrays, as far as the shorter one goes."""
+    """Scalar product of two arrays, up to the length of the shorter."""
     zero, size = spread(a.dtype.type(0)), min(len(a), len(b))
-    # Four sums side by side: one alone would wait for itself at every step.
+    # Four sums side by side: a single one would stall at every step.
     s0, s1, s2, s3 = zero, zero, zero, zero
     for k in range(0, size - 31, 32):
         s0 = muladd(load(a, k), load(b, k), s0)
@@ -24,7 +24,7 @@ def dot(a, b):
 
 @compiled
 def combine(factor, a, other, b, out):
-    """factor a + other b into ``out``, which may be one of them, as far as the shortest goes."""
+    """Write factor a + other b to ``out``, which may be a or b, up to the shortest length."""
     zero, size = spread(a.dtype.type(0)), min(len(a), len(b), len(out))
     kind = a.dtype.type
     first, second = spread(kind(factor)), spread(kind(other))
@@ -37,7 +37,7 @@ def combine(factor, a, other, b, out):
 
 @compiled
 def apart(a, b):
-    """|a - b|^2, in the precision of a."""
+    """Distance |a - b|^2, in the precision of a."""
     zero, minus = spread(a.dtype.type(0)), spread(a.dtype.type(-1))
     s0, s1, size = zero, zero, len(a)
     for k in range(0, size - 15, 16):

@@ -1,14 +1,14 @@
 r"""The locally linear target of many atoms, without copies of their references in memory.
 
-As ``losiko_kernels.cpu.combination`` has it: for an atom at p with references z_k, their squared
+The formulas are those of ``losiko_kernels.cpu.combination``: for an atom at p with references z_k,
 distances d_k = |p - z_k|^2, of mean m, D_kl = |z_k - z_l|^2, and ridges rho_k,
 
     A x = 1,     A_kl = (d_k + d_l - D_kl) / (2 m) + rho_k delta_kl,     w = x / sum x,
 
-with the loss m / sum x. Kernels find the d and make A, torch solves the systems, another kernel
-adds up the gradient 2 (1 + s) p - 2 sum_k (w_k + s / k) z_k, s = sum_k rho_k w_k^2. References are
-gathered where they are needed, a few components of some of them at a time: those of an element
-mostly stay in the GPU's cache, whereas a copy for every atom would pass through its memory.
+with the loss m / sum x. Kernels compute d and A, torch solves the systems, another kernel adds up
+the gradient 2 (1 + s) p - 2 sum_k (w_k + s / k) z_k, s = sum_k rho_k w_k^2. References are gathered
+where they are needed, a few components of some of them at a time: those of an element mostly stay
+in the GPU's cache, whereas a copy for every atom would pass through its memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from losiko_kernels.gpu.launching import on_device, power_of_two
 
 #: Bytes of the systems of equations solved at once.
 BLOCK_BYTES = 2**30
-#: Mean squared distance below which an atom is on its references.
+#: Mean distance below which an atom is on its references.
 SMALLEST = 1e-12
 #: References gathered at a time, and components of them: a line of memory in single precision.
 REFERENCES, COMPONENTS = 16, 32
@@ -37,15 +37,15 @@ def combine(
     rows: torch.Tensor,
     ridges: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Loss (n,), its gradient by p (n, r), and the weights (n, k).
+    """Loss (n,), its gradient by p (n, r), and the weights w (n, k).
 
     Args:
-        p: (n, r).
-        references: (N, r), of the dtype of p.
-        indices: Rows of the references, (n, k).
-        among: D of the references of more atoms, which may be more, (N, K, K).
-        rows: Which of these the atoms are, (n,).
-        ridges: (n, k), or one for all references (1, 1).
+        p: Descriptors, shape (n, r).
+        references: References, shape (N, r), of the dtype of p.
+        indices: References of each atom, shape (n, k).
+        among: D_kl of M atoms with up to K references each, shape (M, K, K).
+        rows: Row of ``among`` of each atom, shape (n,).
+        ridges: Ridges rho, shape (n, k), or a single one for all references, shape (1, 1).
     """
     n, k = indices.shape
     loss, gradient, weights = p.new_empty(n), p.new_empty(p.shape), p.new_empty((n, k))
@@ -87,12 +87,12 @@ def _combine(
             LINES=lines,
             WIDTH=width,
         )
-        # Not `solve`, which raises for the whole batch where one matrix is singular.
+        # `solve` would raise for the whole batch if one matrix were singular.
         x = torch.linalg.solve_ex(system, torch.ones_like(apart)).result
         total = x.sum(1)
         weights = x / total[:, None]
         penalty = (ridges * weights.square()).sum(1)
-        # A solution lies in memory as LAPACK has it.
+        # The solution has LAPACK's layout in memory.
         shares = (weights + penalty[:, None] / k).contiguous()
         gradient_kernel[(n,)](
             p,
@@ -115,13 +115,13 @@ def nearest_of(
     """The ``k`` nearest of some candidates, by exact distance and then by index, in float64.
 
     Args:
-        queries: (n, r).
-        references: (N, r), float32.
-        indices: Candidates of each query, (n, m).
-        k: At most m.
+        queries: Points, shape (n, r).
+        references: References, shape (N, r), float32.
+        indices: Candidates of each query, shape (n, m).
+        k: Number of references wanted, at most m.
 
     Returns:
-        Squared distances, float64, and indices, (n, k).
+        Distances, float64, and indices, both shape (n, k).
     """
     indices = indices.sort(dim=1).values
     distances = squared_distances(queries.contiguous(), references, indices, torch.float64)
@@ -132,7 +132,7 @@ def nearest_of(
 def squared_distances(
     p: torch.Tensor, references: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """|p - z|^2 of points (n, r) to the references ``indices`` (n, k) of each, in a precision."""
+    """Distances |p - z|^2 (n, k) of points (n, r) from their references ``indices`` (n, k)."""
     n, k = indices.shape
     out = torch.empty((n, k), dtype=dtype, device=p.device)
     if n > 0:
@@ -145,7 +145,7 @@ def squared_distances(
 
 @triton.jit
 def apart_kernel(p, references, indices, out, count, size, SOME: tl.constexpr, BLOCK: tl.constexpr):
-    """Of one point and SOME of its ``count`` references, of ``size`` components."""
+    """Distances of one point from SOME of its ``count`` references, of ``size`` components."""
     point = tl.program_id(0).to(tl.int64)
     k = tl.program_id(1) * SOME + tl.arange(0, SOME)
     in_use = k < count
@@ -158,7 +158,7 @@ def apart_kernel(p, references, indices, out, count, size, SOME: tl.constexpr, B
         places = references + starts[:, None] + (begin + component)[None, :]
         z = tl.load(places, mask=in_use[:, None] & inside[None, :], other=0.0)
         difference = z.to(sums.dtype) - own.to(sums.dtype)[None, :]
-        # What lies beyond the references is no distance, but is not stored either.
+        # Entries beyond the references are no distances, and are not stored.
         sums += difference * difference
     tl.store(out + point * count + k, tl.sum(sums, 1), mask=in_use)
 
@@ -177,7 +177,7 @@ def system_kernel(
     LINES: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """LINES lines of the matrix A of one atom; ``largest`` is the K of ``among``."""
+    """LINES lines of the matrix A of one atom; ``largest`` is K, the width of ``among``."""
     atom = tl.program_id(0).to(tl.int64)
     i = tl.program_id(1) * LINES + tl.arange(0, LINES)
     j = tl.arange(0, WIDTH)

@@ -2,12 +2,12 @@ r"""Density coefficients and their gradient, in one launch each.
 
     c[i, lm, element * n_max + n] = sum_j w_ij g_nl(r_ij^2) R_lm(r_ij / scale)
 
-Forward: a program is a center, a lane a channel. The center's pairs pass one by one; their
+Forward, a program is a center and a lane a channel. The center's pairs follow one by one; their
 harmonics are the same number in every lane, and all coefficients of a lane's channel stay in
-registers until they are written, once, as whole rows. Nothing is added across lanes or programs, so
+registers until they are written, once, as whole rows. No sum runs across lanes or programs, so
 results repeat to the last bit.
 
-Backward: a few lanes are a pair and share its radial functions. With the incoming gradient G of the
+Backward, a few lanes are a pair and share its radial functions. With the incoming gradient G of the
 center's coefficients,
 
     u_lm = sum_n g_nl G[lm, n],      v_lm = sum_n dg_nl/d(r^2) G[lm, n]
@@ -50,12 +50,12 @@ def expand_density(
     """Coefficients (n, (l_max+1)^2, n_elements * n_max), scaled as the table is.
 
     Args:
-        vectors: Center to neighbour in Angstrom, (E, 3), sorted by center.
-        weights: Of each pair, (E,); None: 1.
-        first: Where each center's pairs begin, and E at last, (n + 1,), int64.
-        element: Of each pair's neighbour, 0..n_elements-1, (E,), int64.
-        n_elements: How many elements there are.
-        table: The radial functions as piecewise polynomials, in the vectors' precision.
+        vectors: Vectors from center to neighbour in Angstrom, sorted by center, shape (E, 3).
+        weights: Weights of the pairs, shape (E,). None means all 1.
+        first: Number of each center's first pair, and E, shape (n + 1,), int64.
+        element: Element of each pair's neighbour, 0..n_elements-1, shape (E,), int64.
+        n_elements: Number of elements.
+        table: Radial functions as piecewise polynomials, in the vectors' precision.
     """
     n = first.shape[0] - 1
     degrees, channels = table.l_max + 1, n_elements * table.n_max
@@ -102,9 +102,9 @@ def expand_density_backward(
     """Gradient of sum_i factor_i <grad_c_i, c_i> by vectors (E, 3) and by weights (E,) or None.
 
     Args:
-        grad_c: (n, (l_max+1)^2, n_elements * n_max).
-        factor: Of each center, (n,); None: 1.
-        vectors, weights, first, element, n_elements, table: As for ``expand_density``.
+        grad_c: Gradient by the coefficients, shape (n, (l_max+1)^2, n_elements * n_max).
+        factor: Factors of the centers, shape (n,). None means all 1.
+        vectors, weights, first, element, n_elements, table: Arguments of ``expand_density``.
     """
     count = vectors.shape[0]
     grad_vectors = torch.empty_like(vectors)
@@ -147,7 +147,7 @@ def expand_density_backward(
 
 
 def degree_ranges(l_max: int) -> list[tuple[int, int]]:
-    """Ranges low..high-1 of degrees, of ``ROWS_AT_ONCE`` rows at most each where possible."""
+    """Ranges low..high-1 of degrees, each of at most ``ROWS_AT_ONCE`` rows if possible."""
     ranges, low = [], 0
     while low <= l_max:
         high = low + 1
@@ -249,7 +249,7 @@ def backward_kernel(
     PAIRS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """Gradients of PAIRS pairs; per-pair numbers are blocks (PAIRS,), radial ones (PAIRS, LANES).
+    """Gradients of PAIRS pairs; numbers of pairs are blocks (PAIRS,), radial ones (PAIRS, LANES).
 
     ``next_center`` is one more than the center of each pair.
     """
@@ -278,8 +278,8 @@ def backward_kernel(
     r2 = x * x + y * y + z * z
     cosine, sine = azimuths(x, y, DEGREES - 1)
     zero = tl.zeros((PAIRS,), x.dtype)
-    # Of the sum of u_lm R_lm: by z; by x and y through the azimuth, and through r^2 (to be
-    # multiplied by x and y); its value; and the sum of v_lm R_lm.
+    # Derivatives of the sum of u_lm R_lm: by z; by x and y through the azimuth; and through r^2 (to
+    # be multiplied by x and y). Then the value of that sum, and the sum of v_lm R_lm.
     along_z = zero
     through_x = zero
     through_y = zero

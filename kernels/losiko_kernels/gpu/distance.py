@@ -1,11 +1,12 @@
-r"""The squared distance of a unit power spectrum from a target, and its gradient, in one launch.
+r"""The distance of a unit power spectrum from a target, and its gradient, in one launch.
 
     d = |p - t|^2,     p = P / |P|,     dd/dP = 2 / |P| (p - t - p (p . (p - t)))
 
 Neither P nor its gradient is ever in memory: a program computes its center's matrices tile by tile,
-first for |P| and P . t, then for the differences, which it squares into d, whose sum would lose all
-digits as |p|^2 - 2 p . t + |t|^2, and multiplies with the coefficients. The target need not be of
-unit length. Read are the coefficients and the target, written as many numbers as coefficients.
+first for |P| and P . t, then for the differences p - t. It sums their squares into d, which as
+|p|^2 - 2 p . t + |t|^2 would lose all digits, and multiplies them with the coefficients. The target
+need not be of unit length. The kernel reads the coefficients and the target, and writes d and as
+many numbers as coefficients.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from losiko_kernels.gpu.tiles import (
 def distance(
     c: torch.Tensor, target: torch.Tensor, n_max: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squared distances d (n,), and dd/dc shaped as c.
+    """Distances d (n,), and their gradient dd/dc, shaped as c.
 
     Args:
-        c: Scaled coefficients (n, (l_max+1)^2, n_elements * n_max).
-        target: A vector for each center, in the order of the features, (n, F).
-        n_max: Radial functions of an element.
+        c: Scaled coefficients, shape (n, (l_max+1)^2, n_elements * n_max).
+        target: Target of each center, in the order of the features, shape (n, F).
+        n_max: Number of radial functions of an element.
 
-    A center that sees no atom has p = 0 and gradient 0.
+    A center without neighbours has p = 0 and gradient 0.
     """
     n = c.shape[0]
     features, _, sizes = tiling(c, n_max)
@@ -71,7 +72,7 @@ def distance_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """First |P|^2 and P . t, then d and the gradient."""
+    """Compute |P|^2 and P . t of one center, then d and the gradient."""
     center = tl.program_id(0).to(tl.int64)
     target += center * FEATURES
     norm2 = tl.full((), 0, c.dtype.element_ty)
@@ -86,7 +87,7 @@ def distance_kernel(
             overlap += tl.sum(entries * t)
 
     shrink = inverse_root(norm2)
-    # p . (p - t). Its rounding error moves the gradient no more than that of p itself.
+    # p . (p - t), whose rounding error changes the gradient no more than that of p itself.
     along = 1 - overlap * shrink
     total = tl.full((), 0, c.dtype.element_ty)
     for degree in range(DEGREES):

@@ -10,9 +10,9 @@ Every factor of the recursion, and of the derivatives (r^2 and the azimuth held 
     dQ_lm/dz (r^2 moving along)  =  (l^2 - m^2) / (2l - 1)  Q_{l-1,m}
     2 dQ_lm/d(r^2)               = -(l-m)(l-m-1) / (2l - 1) Q_{l-1,m+1}
 
-is a ratio of small integers, which the compiler folds; the roots sit in N_lm alone, which needs to
-be applied only once a row (``parameters``). The functions are generic in the shape of x, y, z: a
-scalar for one pair, a block for many. Loops are unrolled, tuples are registers.
+is a ratio of small integers, which the compiler folds; roots occur in N_lm alone, which is applied
+only once a row (``parameters``). The functions are generic in the shape of x, y, z: a scalar for
+one pair, a block for many. Loops are unrolled, tuples are registers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def legendre_row(z, r2, last, previous, DEGREE: tl.constexpr):
             damped = r2
             if m < DEGREE - 2:
                 damped = r2 * previous[m]
-            # Not from a function: what that returns is, in Triton 3.6, of single precision.
+            # Inline, because a function would return single precision in Triton 3.6.
             damped = damped * ((below - m * m) / (4 * below - 1))
             row = row + (z * last[m] - damped,)  # noqa: RUF005
     return row
@@ -82,7 +82,7 @@ def parameters(
 ) -> torch.Tensor:
     """1/scale, 1/interval width, then N_lm in the order of the coefficients' rows.
 
-    Numbers given to a Triton kernel directly would arrive in single precision.
+    Numbers passed to a Triton kernel directly would arrive in single precision.
     """
     norms = [
         _norm(degree, abs(order))

@@ -1,4 +1,4 @@
-"""What every launch needs: its device, and block sizes."""
+"""Device and block sizes of a kernel's launch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 
 def on_device(tensor: torch.Tensor) -> AbstractContextManager:
-    """Triton launches on the current device, which need not be the tensor's."""
+    """Context in which Triton launches on a tensor's device, which need not be the current one."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def power_of_two(count: int) -> int:
-    """The smallest one that is at least ``count``: sizes of Triton's blocks."""
+    """The smallest power of two, a size of Triton's blocks, that is at least ``count``."""
     return 1 << max(count - 1, 0).bit_length()

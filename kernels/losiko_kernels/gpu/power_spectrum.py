@@ -3,8 +3,9 @@ r"""Unit power spectra, and their gradient, from density coefficients.
     p = P / |P|,       P the distinct entries of P_l = C_l C_l^T        (see ``tiles``)
     dE/dP = (s - p (p . s)) / |P|                        for a slope s = dE/dp
 
-Each kernel runs through the matrices twice, first for a sum over all of them and then for what
-depends on it: to multiply again is cheaper than to store thousands of numbers and read them back.
+Each kernel computes the matrices twice, first for a sum over all of them and then for the numbers
+that depend on it: multiplying again is cheaper than storing thousands of numbers and reading them
+back.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from losiko_kernels.gpu.tiles import (
 
 
 def unit_power_spectrum(c: torch.Tensor, n_max: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of unit length (n, F), and the length (n,) that they had.
+    """Unit features (n, F), and the lengths (n,) of the power spectra.
 
     Args:
-        c: Scaled coefficients (n, (l_max+1)^2, n_elements * n_max).
-        n_max: Radial functions of an element.
+        c: Scaled coefficients, shape (n, (l_max+1)^2, n_elements * n_max).
+        n_max: Number of radial functions of an element.
 
-    A center that sees no atom has length 0 and features 0.
+    A center without neighbours has length 0 and features 0.
     """
     n = c.shape[0]
     features, count, sizes = tiling(c, n_max)
@@ -47,7 +48,7 @@ def unit_power_spectrum(c: torch.Tensor, n_max: int) -> tuple[torch.Tensor, torc
 def power_spectrum_backward(
     c: torch.Tensor, length: torch.Tensor, slope: torch.Tensor, n_max: int
 ) -> torch.Tensor:
-    """dE/dc, shaped as c, from ``slope`` = dE/dp (n, F), for the p of ``unit_power_spectrum``."""
+    """Gradient dE/dc, shaped as c, from ``slope`` = dE/dp (n, F) for unit features p."""
     features, _, sizes = tiling(c, n_max)
     grad_c = torch.empty_like(c)
     if c.shape[0] > 0:
@@ -79,7 +80,7 @@ def unit_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """First |P|^2, then p."""
+    """Compute |P|^2 of one center, then p."""
     center = tl.program_id(0).to(tl.int64)
     norm2 = tl.full((), 0, c.dtype.element_ty)
     for degree in range(DEGREES):
@@ -111,7 +112,7 @@ def unit_backward_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """First P . s, then the gradient."""
+    """Compute P . s of one center, then the gradient."""
     center = tl.program_id(0).to(tl.int64)
     slope += center * FEATURES
     overlap = tl.full((), 0, c.dtype.element_ty)
@@ -136,11 +137,11 @@ def unit_backward_kernel(
 
 @triton.jit
 def inverse_root(square):
-    """1 / sqrt(square), and 0 of 0."""
+    """Inverse root 1 / sqrt(square), or 0 for 0."""
     return inverse(tl.sqrt(square))
 
 
 @triton.jit
 def inverse(number):
-    """1 / number, and 0 of 0."""
+    """Inverse 1 / number, or 0 for 0."""
     return tl.where(number > 0, 1 / tl.where(number > 0, number, 1), 0)

@@ -5,7 +5,7 @@ to 1 across it,
 
     g_nl(r^2) = sum_q table[k, q, l, n] t^q,        dg_nl/d(r^2) = dg_nl/dt * 2 / width.
 
-Beyond the table its last polynomial goes on.
+Beyond the table the last polynomial continues.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import triton.language as tl
 
 @triton.jit
 def interval(r2, inverse_width, INTERVALS: tl.constexpr):
-    """Which interval of the table r^2 lies in, and where in it, from -1 to 1."""
+    """Interval k of the table that r^2 lies in, and the place t in it, from -1 to 1."""
     x = r2 * inverse_width
     k = tl.maximum(tl.minimum(x.to(tl.int32), INTERVALS - 1), 0)
     return k, 2 * (x - k.to(x.dtype)) - 1
@@ -24,7 +24,7 @@ def interval(r2, inverse_width, INTERVALS: tl.constexpr):
 
 @triton.jit
 def radial_value(place, mask, t, STRIDE: tl.constexpr):
-    """sum_q coefficients_q t^q, by Horner; q's coefficients lie ``STRIDE`` apart from ``place``."""
+    """Horner's sum of coefficients_q t^q; coefficient q lies q * ``STRIDE`` beyond ``place``."""
     value = tl.load(place + 5 * STRIDE, mask=mask, other=0.0)
     for q in tl.static_range(5):
         value = value * t + tl.load(place + (4 - q) * STRIDE, mask=mask, other=0.0)

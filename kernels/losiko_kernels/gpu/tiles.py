@@ -2,17 +2,18 @@ r"""Tiles of the power spectrum's matrices, recomputed wherever they are needed.
 
     P_l[a, b] = sum_m c[l^2 + l + m, a] c[l^2 + l + m, b]
 
-A program is a center and one warp. It passes through the matrix of each degree in tiles of all rows
-a and some columns b, about 32 entries a thread, each the sum of 2l+1 outer products of a row of
+A program is a center and one warp. It computes the matrix of each degree in tiles of all rows a and
+some columns b, about 32 entries a thread, each the sum of 2l+1 outer products of a row of
 coefficients with itself: a dozen numbers loaded for 32 multiplications, no padding of 2l+1, and
 plain arithmetic in the precision of the inputs. The matrix is symmetric and the gradient sums over
-a tile's rows, so that a tile's columns of it are complete when the tile is done, in any order.
+a tile's rows, so that a tile's columns of the gradient are complete when the tile is done, in any
+order.
 
 Features are the distinct entries in DScribe's order: pairs of elements, then l, then n, n'
-(n' >= n within one element). A table, the same for every center, says which feature f an entry is:
+(n' >= n within one element). A table, the same for every center, holds the feature f of each entry:
 f for the first of the two entries that share it, a <= b, and -1 - f for the second. Entries outside
-the matrix, which are zero, pass for a second one of feature 0, so that what is loaded for them is
-there to load; it is multiplied by zero or not stored.
+the matrix are zero and count as a second entry of feature 0, whose address is valid to load; the
+number is multiplied by zero or not stored.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from losiko_kernels.gpu.launching import power_of_two
 
 
 class Tiling(NamedTuple):
-    """How the matrices of C = n_elements * n_max channels are cut.
+    """Tiles into which the matrices of C = n_elements * n_max channels are cut.
 
     Attributes:
-        features: Feature of each entry as above, (l_max + 1, rows, tiles * columns), int32.
+        features: Feature of each entry, as described in the text of this file, shape (l_max + 1,
+            rows, tiles * columns), int32.
         count: Number of features F.
-        sizes: The kernels' compile-time arguments.
+        sizes: Compile-time arguments of the kernels.
     """
 
     features: torch.Tensor
@@ -42,7 +44,7 @@ class Tiling(NamedTuple):
 
 
 def tiling(c: torch.Tensor, n_max: int) -> Tiling:
-    """That of coefficients (n, M, C)."""
+    """The tiling of coefficients (n, M, C), M = (l_max + 1)^2."""
     _, orders, channels = c.shape
     degrees = round(orders**0.5)
     # In double precision an entry takes two registers.
@@ -86,7 +88,7 @@ def _feature_of_entry(
 
 @triton.jit
 def degree_rows(c, center, degree, DEGREES: tl.constexpr, CHANNELS: tl.constexpr):
-    """Where the 2l+1 rows of a center's coefficients of degree l begin."""
+    """Pointer to the 2l+1 rows of a center's coefficients of degree l."""
     return c + (center * (DEGREES * DEGREES) + degree * degree) * CHANNELS
 
 
@@ -114,7 +116,7 @@ def products(
 
 @triton.jit
 def sum_of_squares(entries, diagonal):
-    """A tile's part of |P|^2: a feature off the diagonal is two entries."""
+    """Contribution of a tile to |P|^2: a feature off the diagonal is two entries."""
     return (tl.sum(entries * entries) + tl.sum(diagonal * diagonal)) * 0.5
 
 
@@ -122,7 +124,7 @@ def sum_of_squares(entries, diagonal):
 def tile_features(
     features, degree, tile, TILES: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    """Feature of each of a tile's entries (ROWS, COLUMNS), and whether the entry is its first."""
+    """Feature of each entry of a tile (ROWS, COLUMNS), and a mask of the first entries of each."""
     a = tl.arange(0, ROWS)
     b = tile * COLUMNS + tl.arange(0, COLUMNS)
     place = (degree * ROWS + a)[:, None] * (TILES * COLUMNS) + b[None, :]

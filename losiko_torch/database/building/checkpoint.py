@@ -1,7 +1,7 @@
-"""What a build has finished, in a folder: after a kill it goes on from there.
+"""Checkpoints of a build: finished parts in a folder, from which it continues after a kill.
 
-The folder holds what the database is built from (``configuration.json``), the bases of each pass,
-and the parts that were projected onto them. Every file appears whole or not at all.
+The folder holds what the parts depend on (``configuration.json``), the bases of each pass, and the
+parts projected onto them. Every file appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -27,25 +27,26 @@ from losiko_torch.io.atomic import replacement
 from losiko_torch.systems.atom_weights import own_weights
 
 CONFIGURATION = "configuration.json"
-#: Of what a build writes into its folder.
+#: Patterns of the names of all files that a build writes into its folder.
 PATTERNS = (CONFIGURATION, "bases-*.safetensors", "part-*.safetensors")
 
-#: Of an element: components (n, r) and the share of the squared length that each lost, (n,).
+#: Components (n, r) of an element's environments, and the share of its squared length that each
+#: lost, (n,).
 Projected = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Finished parts of a build in ``folder``; None: nothing is kept."""
+    """Finished parts of a build in ``folder``. None means that nothing is kept."""
 
     folder: Path | None
 
     @classmethod
     def in_folder(cls, folder: Path, configuration: dict[str, Any]) -> Parts:
-        """Those of a build of this configuration, whether it was begun before or not.
+        """The parts of a build of this configuration, new or begun before.
 
         Raises:
-            InputError: If the folder holds something else, or parts of another configuration.
+            InputError: If the folder holds other files, or parts of another configuration.
         """
         path = folder / CONFIGURATION
         try:
@@ -71,7 +72,7 @@ class Parts:
         return cls(folder)
 
     def bases(self, passage: int) -> dict[int, torch.Tensor] | None:
-        """The bases of a pass by element, if they were found already."""
+        """The bases of a pass by atomic number. None if they were not found yet."""
         found = self._read(f"bases-{passage}")
         return None if found is None else _by_number(found)
 
@@ -81,7 +82,16 @@ class Parts:
     def load(
         self, passage: int, number: int, counts: dict[int, int]
     ) -> dict[int, Projected] | None:
-        """A part with so many environments of each element, if it is finished."""
+        """A finished part by atomic number. None if it is not finished.
+
+        Args:
+            passage: Number of the pass.
+            number: Number of the part.
+            counts: Environments of each element that the part must have.
+
+        Raises:
+            InputError: If the file is damaged, or of another size.
+        """
         found = self._read(_name(passage, number))
         if found is None:
             return None
@@ -126,7 +136,7 @@ class Parts:
 def configuration_of(
     descriptor: nn.Module, components: dict[int, int | None], structures: list[Atoms]
 ) -> dict[str, Any]:
-    """What the parts of a build depend on, ready for JSON."""
+    """Everything that the parts of a build depend on, ready for JSON."""
     stored = StoredDescriptor.of(descriptor, sorted(components))
     told: dict[str, Any] = {"kind": stored.kind, **stored.parameters}
     if stored.fingerprint is not None:
@@ -140,7 +150,7 @@ def configuration_of(
 
 
 def digest(structures: list[Atoms]) -> str:
-    """Changes with any atom, cell or weight of the structures, or their order."""
+    """Digest of all atoms, cells and weights of the structures, in their order."""
     found = hashlib.sha256()
     for atoms in structures:
         weights = own_weights(atoms)
@@ -151,7 +161,7 @@ def digest(structures: list[Atoms]) -> str:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what a build wrote into its folder, and the folder if nothing else is in it."""
+    """Remove the files of a build from its folder, and the folder if it is then empty."""
     for pattern in PATTERNS:
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
@@ -160,7 +170,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def _smallest(vectors: torch.Tensor) -> torch.Tensor:
-    """In float16 where that changes nothing."""
+    """The vectors in float16 if float16 holds them exactly, else as they are."""
     half = vectors.half()
     return half if torch.equal(half.float(), vectors) else vectors
 
@@ -174,7 +184,7 @@ def _by_number(tensors: dict[str, torch.Tensor]) -> dict[int, torch.Tensor]:
 
 
 def _difference(before: Any, now: Any) -> str:
-    """The first entry that differs, or both values."""
+    """The first entry that differs, or both values, as text."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in now:
             if before.get(key) != now[key]:

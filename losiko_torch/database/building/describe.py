@@ -1,4 +1,4 @@
-"""What ``EnvironmentDatabase.build`` asks of a structure, makes of a few, and keeps of each."""
+"""Structures of a database: checked before a build, described in it, and recorded after it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from losiko_torch.systems.pymatgen import AnyStructure, as_atoms, check_type, on
 from losiko_torch.systems.species import check_known
 from losiko_torch.systems.validity import check_structure
 
-#: Keys of a structure's info that start like this are results, not what it is.
+#: Prefix of the keys of a structure's info that hold this package's results: no record keeps them.
 OWN = "losiko_"
-#: Characters of a text in a structure's info that is kept.
+#: Longest text, in characters, that a record keeps of a structure's info.
 LONGEST = 200
 
 
@@ -51,12 +51,12 @@ def describable(
     filters: list[Filter],
     done: Callable[[int], None],
 ) -> tuple[list[Atoms], list[str]]:
-    """Structures that pass the filters and can be described, and why others cannot.
+    """Structures that pass the filters and can be described, and the reasons why others cannot.
 
-    Calls ``done`` with the number of those that nothing more is to be done with.
+    ``done`` is called with 1 for each structure that is left out.
 
     Raises:
-        InputError: If none is left.
+        InputError: If no structure is left, or one is of an unknown type.
     """
     chosen: list[Atoms] = []
     skipped: list[str] = []
@@ -83,7 +83,11 @@ def describable(
 
 
 def describe(structures: list[Atoms], descriptor: nn.Module) -> torch.Tensor:
-    """Descriptors of all atoms of a few structures, of unit length, (n, F), float32."""
+    """Unit descriptors of all atoms of a few structures, shape (n, F), float32.
+
+    Raises:
+        InputError: If the descriptor gives features that are not finite.
+    """
     batch = Batch.from_atoms(structures, device=device_of(descriptor))
     vectors = unit_features(descriptor, batch).float()
     if not torch.isfinite(vectors).all():
@@ -92,15 +96,15 @@ def describe(structures: list[Atoms], descriptor: nn.Module) -> torch.Tensor:
 
 
 def record_of(atoms: Atoms) -> dict[str, Any]:
-    """What is kept of a structure: its formula, its source, and what its info says in short.
+    """The record of a structure: its formula, its source, and the short entries of its info.
 
-    Of a periodic one also that it is.
+    The entry "periodic" is true for periodic structures and absent for others.
     """
     record: dict[str, Any] = {"formula": atoms.get_chemical_formula()}
     if atoms.pbc.any():
         record["periodic"] = True
     for key, value in atoms.info.items():
-        if key == "periodic":  # what the cell says counts
+        if key == "periodic":  # the structure's own pbc counts
             continue
         if isinstance(value, np.generic):
             value = value.item()

@@ -1,8 +1,8 @@
-"""Where the environments of many structures go: their order in a database, and their parts.
+"""The order of environments in a database, and the parts in which structures are described.
 
-What is described together are structures of the same elements: most descriptors are far cheaper for
-few elements. The order of the database is that of the structures all the same. All of this follows
-from the atomic numbers alone, before anything is described.
+Structures of the same elements are described together, because most descriptors are far cheaper for
+few elements. The order in the database is that of the structures all the same. Both follow from the
+atomic numbers alone, before anything is described.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from losiko_torch.systems.atom_weights import filled, own_weights
 
 #: Atoms described at once.
 ATOMS_AT_ONCE = 1024
-#: Atoms of a part: what a build that was stopped does not have to do again.
+#: Atoms of a part, the unit that an interrupted build does not have to do again.
 ATOMS_A_PART = 32 * ATOMS_AT_ONCE
 
 #: Numbers of structures of the same elements, described at once.
@@ -29,13 +29,13 @@ Block = list[int]
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Structures, their atoms one behind the other, and the environments that these become.
+    """All atoms of the structures in one row, and the environments that they become.
 
     Attributes:
-        structures: They.
-        numbers: Atomic numbers of all N atoms, (N,).
-        first: Number of each structure's first atom, and N, (n + 1,).
-        rows: The row of each atom among the environments of its element, (N,).
+        structures: The n structures of the database.
+        numbers: Atomic numbers of all N atoms, shape (N,).
+        first: Number of each structure's first atom, and N, shape (n + 1,).
+        rows: Row of each atom among the environments of its element, shape (N,).
     """
 
     structures: list[Atoms]
@@ -55,12 +55,12 @@ class Layout:
 
     @cached_property
     def counts(self) -> dict[int, int]:
-        """Environments of each element."""
+        """Number of environments of each element, by atomic number."""
         elements, counts = np.unique(self.numbers, return_counts=True)
         return dict(zip(elements.tolist(), counts.tolist(), strict=True))
 
     def parts(self) -> list[list[Block]]:
-        """All structures, in blocks of the same elements, so many to a part."""
+        """All structures in blocks of the same elements, gathered into parts of similar size."""
         parts: list[list[Block]] = []
         size = ATOMS_A_PART
         for block in self.blocks(range(len(self.structures))):
@@ -72,7 +72,7 @@ class Layout:
         return parts
 
     def blocks(self, chosen: Iterable[int]) -> Iterator[Block]:
-        """Some of the structures, those of the same elements together."""
+        """Yield the ``chosen`` structures in blocks, each of the same elements."""
 
         def elements_of(k: int) -> tuple[int, ...]:
             return tuple(np.unique(self.structures[k].numbers).tolist())
@@ -90,7 +90,7 @@ class Layout:
                 yield block
 
     def atoms_of(self, block: Block) -> np.ndarray:
-        """Numbers of all atoms of a block, in the order in which they are described."""
+        """Numbers of all atoms of a block, in the order in which they are described, shape (n,)."""
         return np.concatenate([np.arange(self.first[k], self.first[k + 1]) for k in block])
 
     def holding(self, atoms: np.ndarray) -> set[int]:
@@ -98,14 +98,14 @@ class Layout:
         return set((np.searchsorted(self.first, atoms, side="right") - 1).tolist())
 
     def places(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Structure and atom within it of each environment of an element, (n,), int32."""
+        """Structure, and atom within it, of each environment of an element; each (n,), int32."""
         atoms = np.flatnonzero(self.numbers == number)
         structure = np.searchsorted(self.first, atoms, side="right") - 1
         atom = atoms - self.first[structure]
         return torch.from_numpy(structure).int(), torch.from_numpy(atom).int()
 
     def weights(self, number: int) -> torch.Tensor:
-        """What each environment of an element weighs, (n,), float32."""
+        """Weights of the environments of an element, shape (n,), float32."""
         return torch.from_numpy(self._weights[self.numbers == number]).float()
 
     @cached_property

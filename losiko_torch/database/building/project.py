@@ -1,11 +1,12 @@
-"""Environments of any number of structures: all are described, their components alone are kept.
+"""Environments of any number of structures: all are described, only their components are kept.
 
-First come the bases, from samples that the atomic numbers alone choose. Then all structures are
+The bases come first, from samples that the atomic numbers alone choose. All structures are then
 described part by part, and each part is projected onto the bases at once. Environments that lose
-too much of their length join the samples, and those of their elements are projected again.
+too much of their length join the samples, and all environments of their elements are projected
+again.
 
-The features of a hundred thousand molecules are some 30 GB; their components are a tenth of it, and
-nothing else grows with their number but the structures.
+The features of a hundred thousand molecules take some 30 GB, their components a tenth of it. No
+other memory grows with the number of structures, except for the structures themselves.
 """
 
 from __future__ import annotations
@@ -31,21 +32,24 @@ from losiko_torch.database.element import Environments
 from losiko_torch.database.reference_weights import as_weight
 from losiko_torch.descriptors.interface import restriction
 
-#: Bytes of features that are held rather than computed again: those of small databases.
+#: Bytes of features that are held rather than computed again: enough for small databases.
 HELD = 2**29
-#: Passes over all structures: the second one for elements whose basis had missed some.
+#: Passes over all structures; the second serves elements whose basis had missed environments.
 PASSES = 2
 
 
 class Features:
-    """Unit descriptors of structures, held as long as there is room for them."""
+    """Unit descriptors of structures, held in memory while ``room`` (bytes) lasts."""
 
     def __init__(self, layout: Layout, descriptor: nn.Module, room: int):
         self.layout, self.descriptor, self.room = layout, descriptor, room
         self.held: dict[int, torch.Tensor] = {}
 
     def of(self, block: Block) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Those of all atoms of a block, (n, f), and which features they are; None: all."""
+        """Unit descriptors (n, f) of all atoms of a block, and the features (f,) that they hold.
+
+        None in place of the features means all of them.
+        """
         numbers = np.unique(self.layout.structures[block[0]].numbers).tolist()
         cheaper, columns = restriction(self.descriptor, numbers)
         found = {k: self.held[k] for k in block if k in self.held}
@@ -63,7 +67,7 @@ class Features:
         return torch.cat([found[k] for k in block]), columns
 
     def sample(self, rows: dict[int, torch.Tensor], n_features: int) -> dict[int, torch.Tensor]:
-        """Those of some environments of each element, (S, n_features)."""
+        """Unit descriptors of the environments ``rows`` of each element, shape (S, n_features)."""
         layout = self.layout
         place = np.full(len(layout.numbers), -1)
         for number, chosen in rows.items():
@@ -90,17 +94,17 @@ def environments_of(
     parts: Parts,
     progress: Callable[[int], None],
 ) -> dict[int, Environments]:
-    """The environments of all structures, by element.
+    """The environments of all structures, by atomic number.
 
     Args:
-        layout: The structures.
-        descriptor: What describes them.
-        components: How many are kept of each element; None: all.
-        parts: Where finished parts are kept, and what is there already.
+        layout: The structures, and the order of their environments.
+        descriptor: Descriptor of the atoms.
+        components: Number of components kept of each element. None means all.
+        parts: Store of finished parts, which are not computed again.
         progress: Called with the number of structures described since the last call.
     """
-    # Features that are held were described beside others than after a new start, where rounding
-    # may differ: what can be resumed holds none.
+    # Features may differ in rounding by the structures that were described beside them, which are
+    # others after a new start: a build that can be resumed holds no features.
     features = Features(layout, descriptor, HELD if parts.folder is None else 0)
     one = describe(layout.structures[:1], descriptor)
     n_features, device = one.shape[1], one.device
@@ -138,7 +142,7 @@ def environments_of(
 
 @dataclass(frozen=True)
 class _Projection:
-    """All environments of some elements in their components, part by part."""
+    """The projection of all environments of some elements onto their bases, part by part."""
 
     features: Features
     bases: dict[int, torch.Tensor]
@@ -148,7 +152,11 @@ class _Projection:
     def run(
         self, vectors: dict[int, torch.Tensor], progress: Callable[[int], None]
     ) -> dict[int, torch.Tensor]:
-        """Write the ``vectors`` of each element; what each one lost of its squared length, (n,)."""
+        """Write the ``vectors`` of each element, and return what its environments lose.
+
+        Returns:
+            Share of its squared length that lies off the basis, by atomic number, each shape (n,).
+        """
         layout, counts = self.features.layout, self.features.layout.counts
         lost = {}
         for z, basis in self.bases.items():
@@ -167,7 +175,7 @@ class _Projection:
         return lost
 
     def _rows(self, blocks: list[Block]) -> dict[int, torch.Tensor]:
-        """Which environments of each element these blocks hold, in their order."""
+        """Rows, by atomic number, of the environments that these blocks hold, in their order."""
         layout = self.features.layout
         atoms = np.concatenate([layout.atoms_of(block) for block in blocks])
         numbers = layout.numbers[atoms]

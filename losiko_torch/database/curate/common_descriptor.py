@@ -1,9 +1,9 @@
-"""One descriptor for several databases: the same numbers in all, and the elements of all.
+"""A common descriptor of several databases: equal parameters, and the elements of all.
 
-Databases of one descriptor may know different elements. SOAP of more elements has the features of
-fewer among its own (``SOAP.restricted`` tells which), so the references are those that the wider
-one would have given. ACSF has no such list, and of another module nothing is known: these must be
-the same.
+Databases with the same descriptor may have different elements. SOAP of more elements has the
+features of fewer among its own (``SOAP.restricted`` returns which), so the references are those
+that the wider SOAP would have given. ACSF has no such list, and of another module nothing is known:
+these must agree in their elements too.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from losiko_torch.descriptors.interface import name_of, restriction, species_of
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError
 
-#: The entry of a SOAP's compression that has a number for each element.
+#: Entry of a SOAP's compression that has a number for each element.
 BY_ELEMENT = "species_weighting"
 
 
 def with_common_descriptor(
     databases: Sequence[DatabaseRecord],
 ) -> tuple[nn.Module, list[dict[int, Environments]]]:
-    """A descriptor for all of them, and the environments of each among its features.
+    """A descriptor for all databases, and the environments of each among its features.
 
     Raises:
-        InputError: If they are not described alike; it names the first parameter that differs.
+        InputError: If their descriptors differ; the message names the first parameter that does.
     """
     for database in databases:
         check_whole(database)
@@ -73,7 +73,7 @@ def _check_same(first: DatabaseRecord, other: DatabaseRecord, number: int) -> No
 
 
 def _without_elements(key: str, value: Any) -> Any:
-    """A parameter as far as it must be the same whatever the elements are."""
+    """The part of a parameter's value that does not depend on the elements."""
     if key == "species":
         return None
     if key == "compression" and value[BY_ELEMENT] is not None:
@@ -82,7 +82,7 @@ def _without_elements(key: str, value: Any) -> Any:
 
 
 def _widened(descriptors: list[nn.Module]) -> nn.Module:
-    """The first, or the same SOAP for the elements of all."""
+    """The first descriptor, or the same SOAP for the elements of all."""
     soaps = [descriptor for descriptor in descriptors if isinstance(descriptor, SOAP)]
     if not soaps:
         return descriptors[0]
@@ -96,7 +96,7 @@ def _widened(descriptors: list[nn.Module]) -> nn.Module:
 
 
 def _united_weights(soaps: list[SOAP]) -> dict[str, float] | None:
-    """What each element's neighbours count, of all descriptors together."""
+    """Species weights of all descriptors together, by symbol. None if there are none."""
     weights: dict[str, float] = {}
     for soap in soaps:
         for symbol, weight in (soap.compression[BY_ELEMENT] or {}).items():
@@ -109,7 +109,7 @@ def _united_weights(soaps: list[SOAP]) -> dict[str, float] | None:
 
 
 def _among_features(database: DatabaseRecord, descriptor: nn.Module) -> dict[int, Environments]:
-    """Its environments among the features of a descriptor for more elements."""
+    """Environments of a database among the features of a descriptor for more elements."""
     own = species_of(database.descriptor)
     if own is None or own == species_of(descriptor):
         return database.environments

@@ -1,9 +1,8 @@
-"""Where a database came from and what was done to it since, in its metadata.
+"""Provenance of a database in its metadata: its sources, and the steps of curation since.
 
-``made_from`` lists the databases that were united, each with all its metadata and its counts (those
-when it was united); ``curation`` the steps taken, in words, with the number of environments before
-and after. What several databases say differently (their licences above all) is named with the one
-that says it.
+``made_from`` lists the databases that were united, each with all its metadata and its counts at
+that time. ``curation`` lists the steps taken, in words, with the number of environments before and
+after. Entries that differ among the sources (licences above all) are listed with their source.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from losiko_torch.database.record import AnyDatabase, DatabaseRecord
 from losiko_torch.errors import InputError
 
 MADE_FROM, CURATION = "made_from", "curation"
-#: What a united database tells of all its sources together.
+#: The step noted where targets had been fitted to the references of before.
+DROPPED = "fitted targets dropped: fit again"
+#: Entries of the metadata that a united database combines from its sources.
 SHARED = ("level_of_theory", "licence")
 
 
@@ -29,21 +30,22 @@ def check_whole(database: DatabaseRecord) -> None:
 
 
 def after(database: AnyDatabase, environments: dict[int, Any], step: str) -> AnyDatabase:
-    """The database with what a step left of its environments, and the step in its metadata.
+    """The database with the environments that a step left, and the step in its metadata.
+
+    Targets fitted to the references of before are dropped, with a note.
 
     Raises:
-        InputError: If nothing is left, or nothing that has a weight.
+        InputError: If no environment is left, or none with a weight.
     """
     if not any(len(part) for part in environments.values()):
         raise InputError(f"no environment is left in the database: {step}")
     if not any(part.usable for part in environments.values()):
         raise InputError(f"all environments that are left weigh 0: {step}")
-    left = {number: part for number, part in environments.items() if len(part)}
-    return replace(
-        database,
-        environments=left,
-        metadata=noted(database.metadata, f"{step}: {_counts(database.environments, left)}"),
-    )
+    left = {z: part.without_fitted() for z, part in environments.items() if len(part)}
+    metadata = noted(database.metadata, f"{step}: {_counts(database.environments, left)}")
+    if database.is_fitted:
+        metadata = noted(metadata, DROPPED)
+    return replace(database, environments=left, metadata=metadata, fitted={})
 
 
 def noted(metadata: dict[str, Any], entry: str) -> dict[str, Any]:
@@ -52,12 +54,12 @@ def noted(metadata: dict[str, Any], entry: str) -> dict[str, Any]:
 
 
 def name_in(database: DatabaseRecord, number: int) -> str:
-    """How one of several databases, the first of number 0, is called: by its title, if any."""
+    """Name of one of several databases, numbered from 0: its title, or else its number."""
     return str(database.metadata.get("title") or f"database {number + 1}")
 
 
 def united_metadata(databases: Sequence[DatabaseRecord]) -> dict[str, Any]:
-    """Title, level of theory and licence of all together, all that each tells, and all steps."""
+    """Metadata of a union: title, level of theory and licence of all, all sources, all steps."""
     names = [name_in(database, number) for number, database in enumerate(databases)]
     sources = [
         source
@@ -74,11 +76,15 @@ def united_metadata(databases: Sequence[DatabaseRecord]) -> dict[str, Any]:
             metadata = noted(metadata, f"{name}: {step}")
     sizes = " + ".join(f"{len(database):,}" for database in databases)
     total = sum(map(len, databases))
-    return noted(metadata, f"{len(databases)} databases united: {sizes} = {total:,} environments")
+    metadata = noted(
+        metadata, f"{len(databases)} databases united: {sizes} = {total:,} environments"
+    )
+    fitted = any(database.is_fitted for database in databases)
+    return noted(metadata, DROPPED) if fitted else metadata
 
 
 def _sources(name: str, database: DatabaseRecord) -> list[dict[str, Any]]:
-    """What a database was made from: others, if it is a union, or itself."""
+    """Sources of a database: those that it was united from, or itself."""
     told = database.metadata.get(MADE_FROM)
     if isinstance(told, list) and all(isinstance(each, dict) and "title" in each for each in told):
         return told
@@ -88,7 +94,7 @@ def _sources(name: str, database: DatabaseRecord) -> list[dict[str, Any]]:
 
 
 def _together(key: str, sources: list[dict[str, Any]]) -> Any:
-    """What all tell alike; else what each tells, by its title."""
+    """Value of an entry that all sources share, else each value with the title of its source."""
     told = [source.get(key) for source in sources]
     if all(value == told[0] for value in told):
         return told[0]
@@ -105,7 +111,7 @@ def _steps(metadata: dict[str, Any]) -> list[Any]:
 
 
 def _counts(before: dict[int, Any], left: dict[int, Any]) -> str:
-    """As "30 of 50 environments left (H 20 of 30, C 10 of 20)"."""
+    """Counts in words, as in "30 of 50 environments left (H 20 of 30, C 10 of 20)"."""
     each = ", ".join(
         f"{chemical_symbols[number]} {len(left.get(number, ())):,} of {len(part):,}"
         for number, part in before.items()

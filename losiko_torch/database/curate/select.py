@@ -1,11 +1,11 @@
-"""Making a database smaller, or other, without describing anything anew.
+"""Selections of a database's environments, without describing anything anew.
 
-Each function gives a new database and leaves the one given as it is. The records of the structures
+Each function returns a new database and leaves its argument as it is. The records of the structures
 and the components stay, as with ``without``, so that numbers keep their meaning (``trimmed`` drops
-records that nothing belongs to); weights stay with their environments, and a reference of weight 0,
-which is not there for a search, counts less than any other. Distances are |p - z| of unit
-descriptors within the components that the database keeps; each step is told in
-``metadata["curation"]``.
+records without environments). Weights stay with their environments, and a reference of weight 0,
+which no search finds, counts less than any other. Targets fitted to the references are dropped.
+Separations are |p - z| of unit descriptors within the components that the database keeps, the
+square root of the distance D. Each step is recorded in ``metadata["curation"]``.
 
 >>> from ase.build import molecule
 >>> from losiko_torch import SOAP, EnvironmentDatabase
@@ -41,57 +41,64 @@ AT_ONCE = 2**14
 
 
 def thinned(
-    database: AnyDatabase, distance: float, progress: Progress | None = None
+    database: AnyDatabase, separation: float, progress: Progress | None = None
 ) -> AnyDatabase:
     """The database without near-duplicates.
 
-    Of environments of one element that lie nearer to each other than ``distance`` the first stays,
-    or, where they are weighted, the first of the heaviest. So no two that stay are nearer than
-    that, and each that goes has one that stays nearer than that. For SOAP with a sigma of 0.3 A,
-    0.05 is small: half of the carbons of 1,500 QM9 molecules have another one within 0.12.
+    The first of several environments of one element nearer to each other than ``separation`` stays,
+    or, if they are weighted, the first of the heaviest. No two environments that stay are nearer
+    than that, and each that goes has one that stays nearer than that. For SOAP with a sigma of
+    0.3 A, 0.05 is small: half of the carbons of 1,500 QM9 molecules have another one within 0.12.
 
-    ``progress`` is called with the number of environments done since the last call.
+    Args:
+        database: Database to thin.
+        separation: Smallest separation |p - z| of environments that stay.
+        progress: Called with the number of environments done since the last call.
 
     Raises:
-        InputError: For a distance that is not positive, or a restricted database.
+        InputError: For a separation that is not positive, or a restricted database.
 
-    Cost: the time grows with the number of environments times that of those that stay, the memory
-    with their number. 100,000 of 512 components, none of which goes, take 20 s on one core
+    Time grows with the number of environments times that of those that stay, memory with their
+    number. 100,000 environments of 512 components, all of which stay, take 20 s on one core
     (``benchmarks/curation.py --speed``); a million should take half an hour.
     """
-    distance = positive("distance", distance)
+    separation = positive("separation", separation)
     check_whole(database)
     environments = {}
     for number, part in database.environments.items():
         if part.weight is None:
-            stays = thinned_out(part.vectors, distance, progress)
+            stays = thinned_out(part.vectors, separation, progress)
         else:
             order = part.weight.argsort(descending=True, stable=True)
             stays = torch.empty(len(part), dtype=torch.bool, device=order.device)
-            stays[order] = thinned_out(part.vectors[order], distance, progress)
+            stays[order] = thinned_out(part.vectors[order], separation, progress)
         environments[number] = part.kept(stays)
-    return after(database, environments, f"thinned to a distance of {distance:g}")
+    return after(database, environments, f"thinned to a separation of {separation:g}")
 
 
 def farthest(
     database: AnyDatabase, per_element: int, progress: Progress | None = None
 ) -> AnyDatabase:
-    """The database with ``per_element`` environments of each element, spread as far as they can.
+    """The database with ``per_element`` environments of each element, as far apart as possible.
 
-    Farthest-point sampling: the first is the one nearest to the mean, each further one that
-    farthest from those chosen before. So a smaller choice is part of a larger one, and the largest
-    distance of an environment from a chosen one never grows. Elements with fewer keep all; of those
-    with more, copies of chosen environments and references of weight 0 are never chosen.
+    Farthest-point sampling starts from the environment nearest to the mean and adds the one
+    farthest from all chosen before. A smaller choice is thus part of a larger one, and the largest
+    separation of an environment from its nearest chosen one never grows. Elements with fewer
+    environments keep all. In others, copies of chosen environments and references of weight 0 are
+    never chosen.
 
-    ``progress`` is called with the number of environments chosen since the last call.
+    Args:
+        database: Database to sample.
+        per_element: Number of environments of each element.
+        progress: Called with the number of environments chosen since the last call.
 
     Raises:
-        InputError: If ``per_element`` is no number from 1 on, or for a restricted database.
+        InputError: If ``per_element`` is no integer from 1 on, or for a restricted database.
 
-    Cost: the time grows with the number of environments times ``per_element``, the memory with
-    their number. 10,000 out of 100,000 of 512 components take 45 s on one core in the worst case,
-    where all are about as far from each other (``benchmarks/curation.py --speed``); half of 9,568
-    carbons of QM9 molecules take 0.8 s.
+    Time grows with the number of environments times ``per_element``, memory with their number.
+    10,000 out of 100,000 of 512 components take 45 s on one core in the worst case, where all are
+    about as far from each other (``benchmarks/curation.py --speed``); half of 9,568 carbons of QM9
+    molecules take 0.8 s.
     """
     per_element = whole("per_element", per_element)
     check_whole(database)
@@ -113,23 +120,26 @@ def farthest(
 def minus(
     database: AnyDatabase,
     other: DatabaseRecord,
-    distance: float,
+    separation: float,
     progress: Progress | None = None,
 ) -> AnyDatabase:
-    """The database without what ``other`` knows: steers away from its motifs.
+    """The database without environments that ``other`` contains: steers away from its motifs.
 
-    Environments go that have one of ``other``, of the same element and with a weight, nearer than
-    ``distance``. Both must be described alike; the elements of their descriptors may differ.
-    Distances are exact whatever the components of the two are. Whole structures are taken away by
-    ``database.without``.
+    An environment goes if ``other`` has one of the same element, with a weight, nearer than
+    ``separation``. Separations are exact even if the components of the two databases differ.
+    ``database.without`` removes whole structures.
 
-    ``progress`` is called with the number of environments done since the last call.
+    Args:
+        database: Database that loses environments.
+        other: Database described alike; the elements of the descriptors may differ.
+        separation: Smallest separation |p - z| from the environments of ``other``.
+        progress: Called with the number of environments done since the last call.
 
     Raises:
-        InputError: For a distance that is not positive, different descriptors, restricted
-            databases, or if nothing is left.
+        InputError: For a separation that is not positive, different descriptors, restricted
+            databases, or if no environment is left.
     """
-    distance = positive("distance", distance)
+    separation = positive("separation", separation)
     _, (ours, theirs) = with_common_descriptor([database, other.to(database.device)])
     environments = {}
     for number, part in database.environments.items():
@@ -140,25 +150,25 @@ def minus(
             for rows in torch.arange(len(part), device=near.device).split(AT_ONCE):
                 vectors = part.vectors[rows]
                 here = torch.nn.functional.pad(vectors, (0, 1))
-                near[rows] = near_others(Points.of(here), others, distance)
+                near[rows] = near_others(Points.of(here), others, separation)
                 if progress is not None:
                     progress(len(rows))
         elif progress is not None:
             progress(len(part))
         environments[number] = part.kept(~near)
-    step = f"those nearer than {distance:g} to one of {name_in(other, 1)} taken away"
+    step = f"those nearer than {separation:g} to one of {name_in(other, 1)} taken away"
     return after(database, environments, step)
 
 
 def chosen(database: AnyDatabase, where: str | Sequence[str]) -> AnyDatabase:
-    """The environments of structures whose records pass filters, as ``build`` has them.
+    """The database with the environments of structures whose records pass filters.
 
     Args:
-        database: The database.
+        database: Database to select from.
         where: Filters on ``database.structures``, such as "e_above_hull<0.2"; all must hold.
 
     Raises:
-        InputError: If a filter cannot be understood, or nothing is left.
+        InputError: If a filter cannot be understood, or no environment is left.
     """
     texts = [where] if isinstance(where, str) else list(where)
     filters = [parse_record_filter(text) for text in texts]
@@ -173,7 +183,10 @@ def chosen(database: AnyDatabase, where: str | Sequence[str]) -> AnyDatabase:
 
 
 def trimmed(database: AnyDatabase) -> AnyDatabase:
-    """The database without records of structures that nothing belongs to; others are renumbered."""
+    """The database without records of structures that have no environment; others are renumbered.
+
+    The references stay as they are, and so do targets fitted to them.
+    """
     parts = database.environments.values()
     used = torch.cat([part.structure for part in parts]).long().unique()
     number_of = torch.zeros(len(database.structures), dtype=torch.int32, device=used.device)
@@ -189,9 +202,9 @@ def trimmed(database: AnyDatabase) -> AnyDatabase:
 
 
 def _seen_from(part: Environments, known: Environments) -> torch.Tensor:
-    """Known references (n, r + 1) in the components of others, and what lies off these.
+    """References of ``known`` (n, r + 1) in the components of ``part``, and their length off these.
 
-    So |p - z| is the distance of rows, a reference p of ``part`` having 0 in the last one.
+    The separation |p - z| is then that of the rows, if a reference p of ``part`` ends with a 0.
     """
     vectors = known.vectors if known.weight is None else known.vectors[known.weight > 0]
     turned = part.basis.double().T @ known.basis.double()  # (r, r of the known ones)

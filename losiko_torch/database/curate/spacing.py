@@ -1,10 +1,10 @@
-"""Which of many points lie near each other: thinning them, and spreading a few among them.
+"""Near neighbours among many points: thinning the points, and spreading a few among them.
 
-Points are the descriptors of an element's references, (N, r) with |p| <= 1. Of a million no N x N
-matrix can be made, nor is one needed: their leading components bound all distances from below (see
-``near_known``), and only pairs that the bound calls near are looked at whole. Among the 9,568
-carbons of 1,500 QM9 molecules one has on average 1.1 others within 0.05, and the bound calls 1.8
-near.
+Points are the descriptors of an element's references, (N, r) with |p| <= 1. An N x N matrix of
+separations |p - z| would be too large for a million points, and is not needed: leading components
+bound all separations from below (see ``search.warm_start``), and only pairs that the bound calls
+near are compared whole. A carbon of 1,500 QM9 molecules has on average 1.1 of the 9,568 others
+within 0.05, and the bound calls 1.8 near.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 from losiko_torch.search.exact import FLOAT32_ERROR
 from losiko_torch.search.warm_start import leading_of
 
-#: Points compared at once, with so many others: their bounds stay in a processor's cache.
+#: Points compared at once, and the others they are compared with: their bounds stay in cache.
 POINTS, OTHERS = 512, 8192
-#: Numbers of whole points gathered at once.
+#: Numbers (components of points) gathered at once.
 GATHERED = 2**21
 
 #: Called with the number of points done since the last call.
@@ -27,12 +27,12 @@ Progress = Callable[[int], None]
 
 
 class Points(NamedTuple):
-    """Points, and what bounds their distances from below.
+    """Points, and the lower bounds of their separations.
 
     Attributes:
-        whole: (n, r).
-        leading: (n, l), never farther from each other than the whole ones.
-        squares: Squared lengths of ``leading``, (n,).
+        whole: The points, shape (n, r).
+        leading: Leading components, never farther from each other than the points, shape (n, l).
+        squares: Squared lengths of ``leading``, shape (n,).
     """
 
     whole: torch.Tensor
@@ -49,14 +49,14 @@ class Points(NamedTuple):
 
 
 def near_others(
-    points: Points, others: Points, distance: float, rows: torch.Tensor | None = None
+    points: Points, others: Points, separation: float, rows: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Which points (n,) have one of the others nearer than ``distance``: a mask (n,).
+    """Mask (n,) of the points that have one of the others nearer than ``separation``.
 
-    Exact: float64 decides. With ``rows`` (m,) the k-th of the others has the leading components k
-    and is, whole, row ``rows[k]`` of ``others.whole``.
+    The mask is exact: float64 decides. With ``rows`` (m,) the k-th of the others has the leading
+    components k and is, whole, row ``rows[k]`` of ``others.whole``.
     """
-    limit = distance**2
+    limit = separation**2
     found = torch.zeros(len(points.whole), dtype=torch.bool, device=points.whole.device)
     for some in _slices(len(found), POINTS):
         part = points.at(some)
@@ -69,7 +69,7 @@ def near_others(
                 continue
             column_rows = columns.start + torch.arange(lower.shape[1], device=found.device)
             which = column_rows if rows is None else rows[column_rows]
-            # Where one is near, the first by the bound mostly is.
+            # If any is near, the one of the lowest bound mostly is.
             near = torch.zeros(len(waiting), dtype=torch.bool, device=found.device)
             chosen = which[first[likely]]
             near[likely] = _nearer(part.whole, waiting[likely], others.whole, chosen, limit)
@@ -85,15 +85,15 @@ def near_others(
 
 
 def thinned_out(
-    vectors: torch.Tensor, distance: float, progress: Progress | None = None
+    vectors: torch.Tensor, separation: float, progress: Progress | None = None
 ) -> torch.Tensor:
-    """Which points (N, r) stay if each that is nearer than ``distance`` to an earlier one goes.
+    """Mask (N,) of the points (N, r) that stay if near-duplicates of earlier ones go.
 
-    Only earlier ones that stay count. So no two that stay are nearer than that to each other, and
-    each that goes has one that stays nearer than that: a mask (N,).
+    A point goes if an earlier point that stays is nearer than ``separation``. No two points that
+    stay are nearer than that to each other, and each that goes has one that stays nearer than that.
     """
     points = Points.of(vectors)
-    limit = distance**2
+    limit = separation**2
     stays = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
     rows = torch.empty(len(vectors), dtype=torch.long, device=vectors.device)
     leading, squares = torch.empty_like(points.leading), torch.empty_like(points.squares)
@@ -101,7 +101,7 @@ def thinned_out(
     for some in _slices(len(vectors), POINTS):
         part = points.at(some)
         kept = Points(vectors, leading[:count], squares[:count])
-        new = (~near_others(part, kept, distance, rows[:count])).nonzero().squeeze(1)
+        new = (~near_others(part, kept, separation, rows[:count])).nonzero().squeeze(1)
         new = new[_first_ones(part.at(new), limit)]
         after = count + len(new)
         rows[count:after] = some.start + new
@@ -114,12 +114,12 @@ def thinned_out(
 
 
 def _first_ones(points: Points, limit: float) -> torch.Tensor:
-    """Of a few points, in order, those that are far from all of them before; indices."""
+    """Indices of the points that are far from all earlier points that stay."""
     lower = _bounds(points, points.leading, points.squares)
     i, j = (lower < limit + FLOAT32_ERROR).tril(-1).nonzero().unbind(1)
     near = _nearer(points.whole, i, points.whole, j, limit)
     stays = [True] * len(points.whole)
-    # By i, then by j: whether j stays is known when i asks.
+    # The pairs are sorted by i, then by j: whether j stays is decided before i needs it.
     for later, earlier in zip(i[near].tolist(), j[near].tolist(), strict=True):
         if stays[earlier]:
             stays[later] = False
@@ -131,21 +131,21 @@ def farthest_points(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Farthest-point sampling (Gonzalez, Theor. Comput. Sci. 38, 293, 1985) of points (N, r).
 
-    First the point nearest to the mean of all, then always the one farthest from those chosen (the
-    first of equally far ones). It ends early where all others are copies of chosen ones.
+    The point nearest to the mean of all comes first, then always the one farthest from those chosen
+    (the first of equally far ones). The sampling ends early if all others are copies of chosen
+    points.
 
     Returns:
-        Indices in the order chosen, and after each the covering radius, the largest distance of a
-        point from its nearest chosen one; both (m,), m <= count.
-
-    A new one can be nearer to a point than that point's nearest one is only if the two lie less
-    than twice as far apart; the points of which this is so are bounded from below, and what the
-    bound does not settle is looked at whole.
+        Indices in the order chosen, and after each the covering radius, the largest separation of a
+        point from its nearest chosen one; both shape (m,), m <= count.
     """
+    # By the triangle inequality a new chosen point c can be nearer to a point p than p's nearest
+    # chosen point q is only if |c - q| < 2 |p - q|. Other points are left out, lower bounds rule
+    # out most of the rest, and the remaining ones are compared whole.
     points = Points.of(vectors)
     n, device = len(vectors), vectors.device
-    nearest = torch.full((n,), torch.inf, device=device)  # squared distance to the chosen ones
-    owner = torch.zeros(n, dtype=torch.long, device=device)  # which of them
+    nearest = torch.full((n,), torch.inf, device=device)  # distance from the nearest chosen one
+    owner = torch.zeros(n, dtype=torch.long, device=device)  # number of that one
     centers = torch.empty_like(points.leading[:count])
     squares = torch.empty_like(points.squares[:count])
     chosen, radii = [], []
@@ -185,7 +185,7 @@ def _bounds(
     squares: torch.Tensor,
     rows: torch.Tensor | slice = slice(None),
 ) -> torch.Tensor:
-    """Lower bounds, up to ``FLOAT32_ERROR``, of squared distances of rows from others; (n, m)."""
+    """Lower bounds, up to ``FLOAT32_ERROR``, of the distances of rows from others, (n, m)."""
     bounds = torch.addmm(squares, points.leading[rows], leading.T, alpha=-2)
     return bounds.add_(points.squares[rows][:, None])
 
@@ -193,7 +193,7 @@ def _bounds(
 def _nearer(
     whole: torch.Tensor, i: torch.Tensor, others: torch.Tensor, j: torch.Tensor, limit: float
 ) -> torch.Tensor:
-    """For pairs of rows (m,) whether their squared distance is below ``limit``, in float64."""
+    """Mask (m,) of the pairs of rows whose distance, in float64, is below ``limit``."""
     size = max(1, GATHERED // whole.shape[1])
     parts = [
         (whole[a].double() - others[b].double()).square_().sum(1) < limit

@@ -1,10 +1,10 @@
 """The union of databases: one for all their references, without describing anything anew.
 
-Of an element each database keeps its references z = B y in a basis B of its own. They are put
-together exactly, in the joint span of these bases: with [B_1 B_2 ...] = Q R (Q orthonormal, R in
-blocks R_k of columns), z = Q (R_k y). Where the joint span has more dimensions than components
-are wanted, its principal components for all references are taken: they need no more than the
-scalar products y^T y of each database's components, so any number of references is fine.
+Each database keeps an element's references z = B y in a basis B of its own. Their union is exact in
+the joint span of these bases: with [B_1 B_2 ...] = Q R (Q orthonormal, R in blocks R_k of columns),
+z = Q (R_k y). If the joint span has more dimensions than ``components``, its principal components
+for all references are taken: they need only the scalar products y^T y of each database's
+components, so any number of references is fine.
 
 >>> from ase.build import molecule
 >>> from losiko_torch import SOAP, EnvironmentDatabase
@@ -25,6 +25,7 @@ from itertools import accumulate
 import torch
 
 from losiko_torch.checks import whole
+from losiko_torch.database.building.closest import united_closest
 from losiko_torch.database.components import COMPONENTS, JOINING, LOST, SAMPLE
 from losiko_torch.database.curate.common_descriptor import with_common_descriptor
 from losiko_torch.database.curate.provenance import united_metadata
@@ -40,20 +41,20 @@ ROUNDING = 1e-14
 
 
 def united(databases: Sequence[AnyDatabase], components: int | None = COMPONENTS) -> AnyDatabase:
-    """One database of the references of all, in their order, structures numbered on.
+    """The union of databases: all references in their order, structures numbered consecutively.
 
     Args:
-        databases: One or more, described alike; the elements of a SOAP may differ. The result is
-            on the device of the first.
-        components: Principal components kept of the references of an element; None keeps the joint
-            span, in which all distances stay what they were.
+        databases: Databases described alike; the elements of a SOAP may differ. The result is on
+            the device of the first.
+        components: Principal components in which the references of an element are kept. None keeps
+            the joint span, in which all distances stay what they were.
 
     Raises:
-        InputError: If there is none, they have different descriptors (it names the first parameter
-            that differs), or one is restricted to some elements.
+        InputError: If there is no database, their descriptors differ (the message names the first
+            parameter that does), or one is restricted to some elements.
 
-    A reference in several databases is in the result several times: see ``thinned``. The metadata
-    names all sources (``made_from``), with their licences.
+    A reference in several databases is in the result several times: see ``select.thinned``. The
+    metadata names all sources (``made_from``), with their licences. Fitted targets are dropped.
     """
     databases = list(databases)
     if not databases:
@@ -77,12 +78,14 @@ def united(databases: Sequence[AnyDatabase], components: int | None = COMPONENTS
         structures=[record for each in databases for record in each.structures],
         metadata=united_metadata(databases),
         skipped=[text for each in databases for text in each.skipped],
+        closest=united_closest(each.closest for each in databases),
+        fitted={},
     )
     return made.with_lists()
 
 
 def _together(parts: list[tuple[Environments, int]], components: int | None) -> Environments:
-    """Environments of one element, each with the number that its structures start from."""
+    """Union of the environments of one element, each with the number of its first structure."""
     given = [part for part, _ in parts]
     vectors, basis = _in_one_basis(
         [part.vectors for part in given], [part.basis for part in given], components
@@ -116,7 +119,8 @@ def _in_one_basis(
     if components is not None and count > SAMPLE and directions.shape[1] == components:
         joining = _missed(vectors, found, turns)
         if len(joining):
-            # As in ``projected``: what is rare and mostly lost counts as much as in a sample.
+            # As in ``building.project``: rare references that are mostly lost get the weight that
+            # they would have in a sample.
             moment = _moment(vectors, turns) + count / SAMPLE * (joining.T @ joining)
             directions = _directions(moment, count, components)
             found = _turned(vectors, turns, directions)
@@ -144,7 +148,7 @@ def _directions(moment: torch.Tensor, count: int, components: int | None) -> tor
 def _turned(
     vectors: list[torch.Tensor], turns: Sequence[torch.Tensor], directions: torch.Tensor
 ) -> torch.Tensor:
-    """References along these directions of the joint span, (N, r), float32."""
+    """References along directions (R, r) of the joint span, shape (N, r), float32."""
     return torch.cat(
         [
             (block.double() @ (turn.T @ directions)).float()
@@ -157,7 +161,7 @@ def _turned(
 def _missed(
     vectors: list[torch.Tensor], found: torch.Tensor, turns: Sequence[torch.Tensor]
 ) -> torch.Tensor:
-    """Of references that lost too much of their length the first ones, in the joint span (m, R)."""
+    """References that lost the most, if too much, of their length, in the joint span (m, R)."""
     lost = torch.cat([some.square().sum(1) for some in vectors]) - found.square().sum(1)
     most = lost.topk(min(JOINING, len(lost)))
     joining = set(most.indices[most.values > LOST].tolist())

@@ -42,23 +42,23 @@ from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.neighbors import Pairs, find_pairs
 from losiko_torch.systems.species import species_numbers
 
-#: An atom closer than this (Angstrom) to a center is the central atom itself, which symmetry
+#: Distance in Angstrom from a center below which an atom is the central atom itself, which symmetry
 #: functions leave out. Positions are rounded to less than this, even in float32.
 ON_CENTER = 1e-4
 #: Numbers that a triple of atoms takes besides one for each angular function (measured: 27).
 NUMBERS_PER_TRIPLE = 30
-#: Numbers that triples take at once, and at most those of one center beyond: what stays in a CPU's
-#: cache, and what keeps a GPU busy.
+#: Numbers that triples take at once, up to those of one center beyond: as many as stay in a CPU's
+#: cache, and enough to keep a GPU busy.
 CPU_NUMBERS, GPU_NUMBERS = 2**19, 2**24
-#: Above this many numbers in all (256 MiB in float64), gradients compute them again, part by part,
-#: instead of keeping them.
+#: Numbers of all triples (256 MiB in float64) above which gradients compute them again, part by
+#: part, instead of keeping them.
 KEPT_NUMBERS = 2**25
 
 
 class ACSF(NumpyInterface, nn.Module):
     """Symmetry functions G1 to G5 (Behler, J. Chem. Phys. 134, 074106, 2011, eqs. 4 to 9).
 
-    Called on a ``Batch`` it returns torch features, differentiable with respect to positions and
+    A call with a ``Batch`` returns torch features, differentiable with respect to positions and
     cells; ``create`` and ``derivatives`` take ``ase.Atoms`` and return numpy, as DScribe's do.
 
     Features are ordered by element of the neighbour, ascending, each with G1, the G2 and the G3;
@@ -108,7 +108,7 @@ class ACSF(NumpyInterface, nn.Module):
         self.r_cut = number_or_nan(r_cut)
         if not 0 < self.r_cut < float("inf"):
             raise InputError(f"r_cut must be a positive number, not {r_cut!r}")
-        #: Distance in Angstrom beyond which an atom is not seen.
+        #: Interatomic distance in Angstrom beyond which atoms have no influence.
         self.cutoff = self.r_cut
         self.periodic, self.average, self.sparse, self.dtype = periodic, "off", sparse, dtype
         self._species = species_numbers(species)
@@ -139,10 +139,13 @@ class ACSF(NumpyInterface, nn.Module):
     ) -> torch.Tensor:
         """Features of every atom, or of the points ``centers`` (indices into the batch).
 
-        ``pairs`` are those within the cutoff of each other, where they are known already.
+        Args:
+            batch: The structures.
+            centers: Points to describe, shape (n_centers,). None means every atom.
+            pairs: Pairs within the cutoff. None means that they are found here.
 
         Returns:
-            (n_centers, n_features).
+            Features (n_centers, n_features).
 
         Raises:
             StructureError: If an element is not among ``species``.
@@ -191,9 +194,9 @@ class ACSF(NumpyInterface, nn.Module):
     ) -> Any:
         """Derivatives of the features with respect to atomic positions (1/Angstrom).
 
-        As ``NumpyInterface.derivatives``, but a center given as an atom's index always moves with
-        that atom, as in DScribe: were it left behind, the atom would appear as a neighbour of its
-        own center, and the features would jump.
+        ``NumpyInterface.derivatives`` describes the arguments. A center that is an atom's index
+        always moves with that atom, as in DScribe: if it stayed behind, the atom would appear as a
+        neighbour of its own center, and the features would jump.
 
         Raises:
             InputError: For ``attach=False``.
@@ -213,13 +216,14 @@ class ACSF(NumpyInterface, nn.Module):
         )
 
     def get_number_of_features(self) -> int:
+        """Length of the feature vector."""
         n_species = len(self.species)
         radial = 1 + len(self.g2_params) + len(self.g3_params)
         angular = len(self.g4_params) + len(self.g5_params)
         return n_species * radial + n_species * (n_species + 1) // 2 * angular
 
     def restricted(self, numbers: Iterable[int]) -> tuple[ACSF, torch.Tensor]:
-        """This descriptor and all of its features: fewer elements would not make it cheaper."""
+        """Return this descriptor and all its features: fewer elements would not be cheaper."""
         return self, torch.arange(self.get_number_of_features())
 
     def parameters_dict(self) -> dict[str, Any]:
@@ -235,10 +239,10 @@ class ACSF(NumpyInterface, nn.Module):
         }
 
     def bytes_per_atom(self, item: int) -> int:
-        """Memory that an atom takes at the peak of a gradient, with numbers of ``item`` bytes.
+        """Bytes for each atom at the peak of a gradient, with numbers of ``item`` bytes.
 
-        Counted are the features (about eight copies), the pairs' radial functions (about four),
-        and what triples take.
+        The features count about eight times, the pairs' radial functions four times, and the
+        triples' numbers once.
         """
         pairs = expected_neighbors(self.cutoff)
         radial = 1 + len(self.g2_params) + len(self.g3_params)
@@ -247,7 +251,7 @@ class ACSF(NumpyInterface, nn.Module):
         return int((8 * self.get_number_of_features() + 4 * pairs * radial + triples) * item)
 
     def summary(self) -> str:
-        """Its parameters on a line."""
+        """Parameters of the descriptor on a line."""
         tables = (self.g2_params, self.g3_params, self.g4_params, self.g5_params)
         counts = [f"{len(table)} G{k}" for k, table in enumerate(tables, start=2) if table]
         functions = ", ".join(["G1", *counts])
@@ -265,7 +269,7 @@ class ACSF(NumpyInterface, nn.Module):
         row: torch.Tensor,
         n_rows: int,
     ) -> torch.Tensor:
-        """G1, G2, G3 of every element, (n_rows, n_species (1 + n_g2 + n_g3)), from E pairs."""
+        """G1, G2, G3 of every element, shape (n_rows, n_species (1 + n_g2 + n_g3))."""
         terms = radial_functions(r, fc, self.radial_g2.to(r.dtype), self.radial_g3.to(r.dtype))
         n_species = len(self.species)
         sums = terms.new_zeros((n_rows * n_species, terms.shape[1]))
@@ -276,11 +280,13 @@ class ACSF(NumpyInterface, nn.Module):
     def _angular(
         self, geometry: torch.Tensor, element: torch.Tensor, row: torch.Tensor, n_rows: int
     ) -> torch.Tensor:
-        """G4 and G5 of every pair of elements, (n_rows, n_element_pairs (n_g4 + n_g5)).
+        """G4 and G5 of every pair of elements, shape (n_rows, n_element_pairs (n_g4 + n_g5)).
 
         Args:
-            geometry: As ``angular_functions`` takes it, (5, E), for pairs sorted by ``row``.
-            element, row: Element of the neighbour and row of the center of each pair, (E,).
+            geometry: Argument of ``angular_functions``, shape (5, E), for pairs sorted by ``row``.
+            element: Element of the neighbour of each pair, shape (E,).
+            row: Row of the center of each pair, shape (E,).
+            n_rows: Number of rows.
         """
         n_functions = len(self.g4_params) + len(self.g5_params)
         counts = torch.bincount(row, minlength=n_rows)

@@ -30,12 +30,12 @@ import torch
 
 from losiko_torch.errors import InputError
 
-#: Squared distances (Angstrom^2) of two neighbours below this count as this; their root is smooth.
+#: Smallest squared interatomic distance (Angstrom^2) of two neighbours, so that its root is smooth.
 LEAST_R2 = 1e-12
 
 
 def cutoff_function(r: torch.Tensor, r_cut: float) -> torch.Tensor:
-    """f_c(r) (eq. 4) of distances in Angstrom; zero, with zero slope, from ``r_cut`` on."""
+    """f_c(r) (eq. 4) of interatomic distances in Angstrom; 0, with zero slope, beyond ``r_cut``."""
     # cos^2(x/2) = (1 + cos x)/2, without its cancellation near the cutoff.
     return torch.cos(r.clamp(max=r_cut) * (0.5 * math.pi / r_cut)).square()
 
@@ -51,12 +51,12 @@ def radial_functions(
     """Terms of G1, G2 and G3 of every pair.
 
     Args:
-        r, fc: Distances in Angstrom and their cutoff function, (E,).
-        g2: eta (1/Angstrom^2) and R_s (Angstrom), (n_g2, 2).
-        g3: kappa (1/Angstrom), (n_g3,).
+        r, fc: Interatomic distances in Angstrom and their cutoff function, shape (E,).
+        g2: eta (1/Angstrom^2) and R_s (Angstrom), shape (n_g2, 2).
+        g3: kappa (1/Angstrom), shape (n_g3,).
 
     Returns:
-        (E, 1 + n_g2 + n_g3).
+        Terms of G1, then G2, then G3, shape (E, 1 + n_g2 + n_g3).
     """
     fc, r = fc[:, None], r[:, None]
     gaussians = torch.exp(-g2[:, 0] * (r - g2[:, 1]).square())
@@ -67,16 +67,16 @@ def neighbor_pairs(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """All unordered pairs of neighbours of each center, for neighbours listed center by center.
 
     Args:
-        counts: Neighbours of each center, (M,).
+        counts: Number of neighbours of each center, shape (M,).
 
     Returns:
-        Two indices into the list of sum(counts) neighbours, (T,) with T = sum n(n-1)/2. The first
-        ascends and the second lies before it in the list of the same center.
+        Two indices into the list of sum(counts) neighbours, both shape (T,), T = sum n(n-1)/2. The
+        first ascends, and the second lies before it in the list of the same center.
     """
     n_neighbors = int(counts.sum())
     place = torch.arange(n_neighbors, device=counts.device)
     start = torch.repeat_interleave(torch.cumsum(counts, 0) - counts, counts)
-    rank = place - start  # how many neighbours of the same center come before
+    rank = place - start  # number of earlier neighbours of the same center
     first = torch.repeat_interleave(place, rank)
     before = torch.cumsum(rank, 0) - rank
     second = torch.arange(len(first), device=counts.device) + (start - before)[first]
@@ -89,15 +89,16 @@ def angular_functions(
     """The parts of ln G5 of every triple of atoms, from which G4 follows too.
 
     Args:
-        geometry: Unit vector to each neighbour, its distance (Angstrom), its ln f_c; (5, E).
-        first, second: The two neighbours of each triple, (T,).
-        lambdas: The values of lambda that occur.
+        geometry: Unit vector to each neighbour, its interatomic distance (Angstrom), and ln f_c,
+            shape (5, E).
+        first, second: The two neighbours of each triple, shape (T,).
+        lambdas: Values of lambda that occur.
 
     Returns:
-        A row ln((1 + lambda cos theta)/2) for every lambda, then r_ij^2 + r_ik^2 (Angstrom^2) and
-        ln(2 f_c(r_ij) f_c(r_ik)), (n_lambda + 2, T); and r_jk^2 (Angstrom^2), (T,).
+        Rows ln((1 + lambda cos theta)/2) for every lambda, then r_ij^2 + r_ik^2 (Angstrom^2) and
+        ln(2 f_c(r_ij) f_c(r_ik)), shape (n_lambda + 2, T); and r_jk^2 (Angstrom^2), shape (T,).
     """
-    # One row a neighbour gathers faster, one row a component computes faster.
+    # Rows of neighbours are faster to gather, rows of components faster to compute with.
     rows = geometry.T.contiguous()
     one, two = (rows.index_select(0, index).T.contiguous() for index in (first, second))
     plus = (one[:3] + two[:3]).square().sum(0) * 0.25
@@ -115,7 +116,7 @@ def angular_functions(
 
 
 def with_third_side(parts: torch.Tensor, r2_jk: torch.Tensor, r_cut: float) -> torch.Tensor:
-    """``parts`` of ln G5 made those of ln G4, (n_lambda + 2, T)."""
+    """The parts of ln G4, shape (n_lambda + 2, T), from the ``parts`` of ln G5."""
     log_fc = log_cutoff(r2_jk.clamp(min=LEAST_R2).sqrt(), r_cut)
     return torch.cat([parts[:-2], (parts[-2] + r2_jk)[None], (parts[-1] + log_fc)[None]])
 
@@ -125,25 +126,26 @@ def sum_angular(
 ) -> torch.Tensor:
     """Angular functions, summed over triples of atoms.
 
-    Everything in the exponent: terms are many, and each pass over them counts.
-
     Args:
-        mixing: As ``mixing_matrix`` makes it, (n_functions, n_lambda + 2).
-        parts: Of the logarithm, as ``angular_functions`` gives them, (n_lambda + 2, T).
-        slot: The sum that a triple belongs to, (T,), out of ``n_slots``.
+        mixing: Result of ``mixing_matrix``, shape (n_functions, n_lambda + 2).
+        parts: Parts of the logarithm from ``angular_functions``, shape (n_lambda + 2, T).
+        slot: Number, below ``n_slots``, of the sum that a triple belongs to, shape (T,).
+        n_slots: Number of sums.
 
     Returns:
-        (n_functions, n_slots).
+        Sums, shape (n_functions, n_slots).
     """
+    # All factors are in the exponent: each pass over the many terms takes time.
     terms = torch.exp(mixing @ parts)
     return terms.new_zeros((len(mixing), n_slots)).index_add_(1, slot, terms)
 
 
 def mixing_matrix(parameters: list[list[float]], lambdas: list[float]) -> torch.Tensor:
-    """How the parts of ln G4 or ln G5 add up for functions (eta, zeta, lambda).
+    """Coefficients that add up the parts of ln G4 or ln G5 for functions (eta, zeta, lambda).
 
     Returns:
-        Of each function zeta in the column of its lambda, then -eta and 1, (n, n_lambda + 2).
+        Matrix with a row for each function: zeta in the column of its lambda, then -eta and 1,
+        shape (n, n_lambda + 2).
     """
     mixing = torch.zeros((len(parameters), len(lambdas) + 2), dtype=torch.float64)
     for function, (eta, zeta, value) in enumerate(parameters):
@@ -154,7 +156,7 @@ def mixing_matrix(parameters: list[list[float]], lambdas: list[float]) -> torch.
 
 
 def number_or_nan(value: Any) -> float:
-    """``value`` as a float, NaN if it is no number."""
+    """Return ``value`` as a float, or NaN if it is no number."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -162,7 +164,7 @@ def number_or_nan(value: Any) -> float:
 
 
 def parameter_table(name: str, parameters: Any, columns: tuple[str, ...]) -> np.ndarray:
-    """Parameters as an array (n, len(columns)), or (n,) for one column; None is n = 0.
+    """Parameters as an array (n, len(columns)), or (n,) for one column. None means n = 0.
 
     Raises:
         InputError: For another form, and for values out of range.

@@ -1,7 +1,7 @@
-"""SOAP surroundings by compiled kernels, see ``losiko_kernels``.
+"""SOAP by compiled kernels, see ``losiko_kernels``.
 
-What travels between the kernels are the density's coefficients; the power spectrum is made of them
-where it is needed, and never for distances to given points.
+The kernels pass the density's coefficients on to each other. The power spectrum is computed from
+them if features are needed, and never for distances from points of feature space.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from losiko_torch.systems.neighbors import find_pairs
 
 
 def serves(descriptor: Any, like: torch.Tensor) -> bool:
-    """Whether the kernels know this descriptor, in the precision and on the device of a tensor."""
+    """Return whether kernels serve a descriptor in the precision and on the device of a tensor."""
     return (
         kernels_for(like.device) is not None
         and type(descriptor) is SOAP
@@ -33,10 +33,10 @@ def serves(descriptor: Any, like: torch.Tensor) -> bool:
 
 
 def bytes_per_atom(soap: SOAP, item: int) -> int:
-    """Memory that an atom takes at the peak of a gradient, with numbers of ``item`` bytes.
+    """Bytes for each atom at the peak of a gradient by kernels, with numbers of ``item`` bytes.
 
-    Counted are features, their gradient (one at a time, and half a copy of an element's part),
-    coefficients (two copies), and each pair's vectors and indices.
+    Features and their gradient count 1.5 times (one of them at a time, and half a copy of an
+    element's part), coefficients twice, and each pair's vectors and indices once.
     """
     channels = soap.n_max * (1 if soap.compression["mode"] == "mu2" else len(soap.species))
     numbers = 1.5 * soap.get_number_of_features() + 2 * channels * (soap.l_max + 1) ** 2
@@ -44,7 +44,7 @@ def bytes_per_atom(soap: SOAP, item: int) -> int:
 
 
 class CompiledSoap:
-    """See ``surroundings.Surroundings``."""
+    """Surroundings by kernels; see ``descriptors.evaluation.Surroundings`` for the calls."""
 
     def __init__(self, soap: Any, batch: Batch, active: ActiveAtoms):
         soap.check_batch(batch)
@@ -111,16 +111,16 @@ class CompiledSoap:
         gradient.index_add_(0, pairs.neighbor, pull).index_add_(0, pairs.center, pull, alpha=-1)
         virial = batch.cells.new_zeros(batch.n_systems, 3, 3)
         if batch.pbc.any():
-            # A strain deforms the vectors of all pairs alike, whichever image they reach.
+            # A strain deforms the vectors of all pairs alike, to images too.
             moments = vectors[:, :, None] * pull[:, None, :]
             virial = sum_by_system(moments, batch.system_idx[pairs.center], batch.n_systems)
         return gradient, virial
 
 
 def table_of(soap: SOAP, like: torch.Tensor) -> RadialTable | None:
-    """The radial functions of a descriptor, in the precision and on the device of a tensor.
+    """Table of a descriptor's radial functions, in the precision and on the device of a tensor.
 
-    None if they are too narrow for a table.
+    None means that they are too narrow for a table.
     """
     kind: Any = type(soap.basis)
     return _table(kind, *soap.basis_arguments, like.dtype, like.device)

@@ -2,7 +2,7 @@ r"""Expansion coefficients of the neighbour density around each center.
 
     c^Z_nlm(i) = sum_{j of element Z} w_ij g_nl(r_ij^2) r_ij^l Y_lm(r_ij)
 
-One outer product of the radial and the angular part for each pair, summed over the pairs of each
+The outer product of the radial and the angular part of each pair is summed over the pairs of each
 (center, element), degree by degree.
 """
 
@@ -22,14 +22,14 @@ def expand_density(
     n_elements: int,
     scale: float,
 ) -> Coefficients:
-    """Coefficients of each degree, (n_centers, n_elements, n_max, 2l+1).
+    """Coefficients of each degree l, shape (n_centers, n_elements, n_max, 2l+1).
 
     Args:
-        vectors: Center to neighbour, shape (E, 3), in Angstrom.
+        vectors: Vectors from center to neighbour in Angstrom, shape (E, 3).
         radial: Weighted radial functions, shape (l_max + 1, E, n_max).
-        slot: For each pair its center times ``n_elements`` plus its neighbour's element, (E,).
+        slot: Center of each pair times ``n_elements`` plus its neighbour's element, shape (E,).
         n_centers, n_elements: Sizes of the result.
-        scale: Unit of length of the solid harmonics, as the radial functions were given.
+        scale: Unit of length (Angstrom) of the solid harmonics, that of the radial functions.
     """
     degrees, _, n_max = radial.shape
     angular = solid_harmonics(vectors / scale, degrees - 1)

@@ -1,6 +1,6 @@
-r"""Radial bases: how an atom's Gaussian density projects onto radial functions.
+r"""Radial bases: the projection of an atom's Gaussian density onto radial functions.
 
-An atom at distance r from the center contributes g_nl(r^2) r^l Y_lm(r) to the expansion
+An atom at interatomic distance r from the center contributes g_nl(r^2) r^l Y_lm(r) to the expansion
 coefficient c_nlm. Writing the solid harmonic r^l Y_lm out leaves a g_nl that is smooth in r^2, so
 no angle, no division and no special case at r = 0 appears. Both bases compute in float64 whatever
 the precision of ``r2``, which ``basis(r2)`` returns.
@@ -25,17 +25,21 @@ from torch import nn
 
 from losiko_torch.errors import InputError
 
-#: Value to which DScribe lets its radial functions and Gaussians decay at their cutoffs.
+#: Value to which DScribe's radial functions and Gaussians decay at their cutoffs.
 DECAY = 1e-3
 
 
 def cutoff_padding(sigma: float) -> float:
-    """How far beyond r_cut (Angstrom) an atom's Gaussian still counts, as in DScribe."""
+    """Length in Angstrom beyond r_cut within which an atom's Gaussian counts, as in DScribe."""
     return sigma * math.sqrt(-2 * math.log(DECAY))
 
 
 def loewdin(overlap: np.ndarray) -> np.ndarray:
-    """S^(-1/2), refusing overlaps that are singular in double precision."""
+    """S^(-1/2) of an overlap matrix S.
+
+    Raises:
+        InputError: If S is singular in double precision.
+    """
     beta = sqrtm(np.linalg.inv(overlap))
     if np.iscomplexobj(beta) or not np.isfinite(beta).all():
         raise InputError(
@@ -46,7 +50,7 @@ def loewdin(overlap: np.ndarray) -> np.ndarray:
 
 
 class GaussianBasis(nn.Module):
-    """Radial part of Gaussian-type orbitals, ``(E,) -> (l_max + 1, E, n_max)``."""
+    """Radial part of Gaussian-type orbitals: r^2, (E,), to g_nl, (l_max + 1, E, n_max)."""
 
     exponents: torch.Tensor
     mixing: torch.Tensor

@@ -1,4 +1,4 @@
-r"""Real solid harmonics r^l Y_lm(r), their gradient by hand, and nothing singular at r = 0.
+r"""Real solid harmonics r^l Y_lm(r) and their analytical gradient, nothing singular at r = 0.
 
 With (x + iy)^m for the azimuth and a three-term recursion in l for the rest,
 
@@ -32,12 +32,12 @@ def solid_harmonics(vectors: torch.Tensor, l_max: int) -> torch.Tensor:
     """r^l Y_lm for every degree up to ``l_max``.
 
     Args:
-        vectors: Shape (E, 3).
+        vectors: Points, shape (E, 3), in any unit of length.
         l_max: Highest degree.
 
     Returns:
-        Shape (E, (l_max + 1)^2), ordered by l, then m = -l..l. Differentiable (forward, backward,
-        and twice).
+        Values ordered by l, then m = -l..l, shape (E, (l_max + 1)^2). Differentiable (forward,
+        backward, and twice).
     """
     return _SolidHarmonics.apply(vectors, l_max)
 
@@ -79,7 +79,7 @@ class _SolidHarmonics(torch.autograd.Function):
 def _values(vectors: torch.Tensor, l_max: int) -> torch.Tensor:
     x, y, z = vectors.unbind(1)
     r2 = (vectors * vectors).sum(1)
-    # Work with the pairs along the last, contiguous axis; rows are orders m.
+    # Pairs lie along the last, contiguous axis; rows are orders m.
     azimuth_re, azimuth_im = [torch.ones_like(x)], [torch.zeros_like(x)]
     for _ in range(l_max):
         re, im = azimuth_re[-1], azimuth_im[-1]

@@ -1,14 +1,15 @@
-r"""How much a neighbour counts: DScribe's weighting functions and the smooth cutoff.
+r"""Weights of neighbours: DScribe's weighting functions and the smooth cutoff.
 
-With r the distance to the center (DScribe's ``weighting`` dictionary, r0 and r in Angstrom):
+DScribe's ``weighting`` dictionary, with r the interatomic distance from the center, r and r0 in
+Angstrom, chooses among
 
     poly  c (1 + 2 (r/r0)^3 - 3 (r/r0)^2)^m for r <= r0, else 0  (Caro, PRB 100, 024112, 2019)
     pow   c / (d + (r/r0)^m)  (Willatt et al., PCCP 20, 29661, 2018)
     exp   c / (d + exp(-r/r0))
 
-and ``w0`` for the atom on the center itself. The smooth cutoff, which DScribe lacks, lets a
-neighbour fade out over the last ``smooth_width`` Angstrom before it leaves, with two continuous
-derivatives, so that a loss has no jump when an atom crosses the cutoff.
+and has ``w0`` for the atom on the center itself. The smooth cutoff, which DScribe lacks, fades
+neighbours out over the last ``smooth_width`` Angstrom before the cutoff, with two continuous
+derivatives, so that a loss does not jump when an atom crosses it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ _REQUIRED = {"poly": ("r0", "c", "m"), "pow": ("r0", "c", "d", "m"), "exp": ("r0
 
 
 def check_weighting(weighting: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A validated copy of DScribe's ``weighting`` dictionary; {} for none."""
+    """A validated copy of DScribe's ``weighting`` dictionary, {} for None.
+
+    Raises:
+        InputError: For unknown or missing entries, and for values out of range.
+    """
     checked: dict[str, Any] = dict(weighting or {})
     unknown = set(checked) - {"function", "r0", "c", "d", "m", "threshold", "w0"}
     if unknown:
@@ -46,7 +51,11 @@ def check_weighting(weighting: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def infer_r_cut(weighting: Mapping[str, Any]) -> float:
-    """The r_cut (Angstrom) that DScribe derives from a weighting function."""
+    """The r_cut in Angstrom that DScribe derives from a weighting function.
+
+    Raises:
+        InputError: If there is no function, or r_cut does not follow from it.
+    """
     function = weighting.get("function")
     if function is None:
         raise InputError("give r_cut, or a weighting function from which it follows")
@@ -63,7 +72,7 @@ def infer_r_cut(weighting: Mapping[str, Any]) -> float:
 
 
 def neighbor_weights(r2: torch.Tensor, weighting: Mapping[str, Any]) -> torch.Tensor:
-    """Weights of neighbours at squared distance ``r2``, both of shape (E,)."""
+    """Weights of neighbours at squared interatomic distances ``r2`` (Angstrom^2), both (E,)."""
     on_center = r2 == 0
     function = weighting.get("function")
     if function is None:
@@ -85,7 +94,7 @@ def neighbor_weights(r2: torch.Tensor, weighting: Mapping[str, Any]) -> torch.Te
 
 
 def smooth_cutoff(r2: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
-    """1 up to ``cutoff - width``, 0 from ``cutoff`` on, a quintic smoothstep between; (E,)."""
+    """Quintic smoothstep: 1 up to ``cutoff - width`` (Angstrom), 0 from ``cutoff`` on, (E,)."""
     # Clamping r2 keeps sqrt away from zero, where its gradient is infinite.
     r = torch.sqrt(r2.clamp(min=max(cutoff - width, 0.0) ** 2 + 1e-12))
     t = ((r - (cutoff - width)) / width).clamp(0.0, 1.0)

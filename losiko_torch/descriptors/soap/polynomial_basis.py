@@ -2,7 +2,7 @@ r"""The polynomial radial basis (DScribe's ``polynomial``), by quadrature over t
 
 With b_n(q) = sum_n' beta_nn' (r_cut - q)^(n'+2) made orthonormal on [0, r_cut] by the Loewdin
 matrix beta = S^(-1/2), and an atom's Gaussian expanded in modified spherical Bessel functions i_l
-(Bartok, Kondor and Csanyi, PRB 87, 184115, 2013), an atom at distance r contributes
+(Bartok, Kondor and Csanyi, PRB 87, 184115, 2013), an atom at interatomic distance r contributes
 
     c_nlm = 4 pi Y_lm int_0^r_cut b_n(q) exp(-eta (q^2 + r^2)) i_l(2 eta q r) q^2 dq,
 
@@ -18,9 +18,9 @@ pair lies along z, where its Y_lm lose digits), and departs from these formulas 
 the Y_lm whose norm factor is below 1e-9 (from l = 10 on: up to 4e-2, and rotation changes its
 features by 1e-2); zeroes exp(-eta (q +- r)^2) beyond 5 A (1e-6 at sigma = 1, 1e-3 at 1.5); loses
 i_l to cancellation for an atom closer than 0.1 A to a center, but not on it (8e-5 at 1e-4 A, all
-digits at 1e-5 A); and with ``mu2`` gives neighbours the species weights of others. Not so the
-Loewdin matrix: both take it in double precision, in which the basis is right to 1e-5 at n_max = 8
-and to 1e-2 at n_max = 10.
+digits at 1e-5 A); and with ``mu2`` gives neighbours the species weights of others. The Loewdin
+matrix does not differ: both programs take it in double precision, in which the basis is right to
+1e-5 at n_max = 8 and to 1e-2 at n_max = 10.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from torch import nn
 
 from losiko_torch.descriptors.soap.gaussian_basis import loewdin
 
-#: Points of the radial quadrature; as many as DScribe takes.
+#: Points of the radial quadrature, the number of DScribe's.
 QUADRATURE_POINTS = 100
 
-#: Numbers that one table of Bessel functions of one chunk of pairs may hold; bounds the memory.
+#: Numbers in the table of Bessel functions of a chunk of pairs; bounds the memory.
 CHUNK_ENTRIES = 2**22
 
 
 class PolynomialBasis(nn.Module):
-    """Radial part of the polynomial basis, ``(E,) -> (l_max + 1, E, n_max)``."""
+    """Radial part of the polynomial basis: r^2, (E,), to g_nl, (l_max + 1, E, n_max)."""
 
     radii: torch.Tensor
     basis: torch.Tensor
@@ -52,8 +52,8 @@ class PolynomialBasis(nn.Module):
         self.l_max, self.eta, self.scale = l_max, 1 / (2 * sigma**2), scale
         nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_POINTS)
         q = r_cut * (nodes + 1) / 2
-        # The basis is that ill-conditioned in n_max that a last digit in S counts: numpy's powers
-        # of arrays would differ in it from these.
+        # The basis is so ill-conditioned for large n_max that the last digit of S matters: powers
+        # of numpy's arrays would differ in it from these.
         overlap = [
             [
                 2 * r_cut ** (7 + i + j) / ((5 + i + j) * (6 + i + j) * (7 + i + j))
@@ -73,9 +73,10 @@ class PolynomialBasis(nn.Module):
         return values.to(r2.dtype)
 
     def moments(self, r2: torch.Tensor, order: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """M_nlk for k = ``order``, in units of ``scale``, and its derivative by ``r2``.
+        """M_nlk for k = ``order``, in units of ``scale``, and its slope by ``r2`` (Angstrom^2).
 
-        Both have the shape (l_max + 1, E, n_max), in 1/Angstrom^2 to the power of k and k + 1.
+        Both have the shape (l_max + 1, E, n_max); their units are 1/Angstrom^2 to the power of k
+        and k + 1.
         """
         degrees = self.l_max + 1
         values = r2.new_empty((degrees, len(r2), self.basis.shape[1]))
@@ -92,7 +93,7 @@ class PolynomialBasis(nn.Module):
         return values, slopes.sub_(values, alpha=self.eta)
 
     def _table(self, r2: torch.Tensor, l_max: int) -> torch.Tensor:
-        """(2 eta q scale)^l h_l(4 eta^2 q^2 r^2) exp(-eta (q^2 + r^2)); (l_max + 1, E, points)."""
+        """(2 eta q scale)^l h_l(4 eta^2 q^2 r^2) exp(-eta (q^2 + r^2)), (l_max + 1, E, points)."""
         r, radii = r2.sqrt()[:, None], self.radii.to(r2.dtype)
         x = 2 * self.eta * r * radii
         growth = 2 * self.eta * self.scale * radii
@@ -109,9 +110,9 @@ class PolynomialBasis(nn.Module):
 def bessel_ratios(x2: torch.Tensor, count: int) -> list[torch.Tensor]:
     r"""h_{l+1}(x^2) / h_l(x^2) for l = 0..count-1, to 1e-12 for every x.
 
-    From h_{l-1} = (2l+1) h_l + x^2 h_{l+1} downward, which only adds positive numbers and damps any
-    error of its start. That start is an expansion in 1/sqrt(nu^2 + x^2), nu = l + 1/2, found by
-    iterating the Riccati equation of I_nu'/I_nu (the Debye expansion, DLMF 10.41(ii)).
+    The recursion h_{l-1} = (2l+1) h_l + x^2 h_{l+1} runs downward, which only adds positive numbers
+    and damps any error of its start. The start is an expansion in 1/sqrt(nu^2 + x^2), nu = l + 1/2,
+    found by iterating the Riccati equation of I_nu'/I_nu (the Debye expansion, DLMF 10.41(ii)).
     """
     top = max(count + 16, 36)
     nu = top + 0.5
@@ -128,7 +129,7 @@ def bessel_ratios(x2: torch.Tensor, count: int) -> list[torch.Tensor]:
 
 
 class _Moments(torch.autograd.Function):
-    """Values and slopes by r^2; as the slope is an output, it carries its own derivative."""
+    """Values and slopes by r^2; the slope is an output too, so that it can be differentiated."""
 
     generate_vmap_rule = False
 

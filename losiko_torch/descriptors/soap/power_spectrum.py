@@ -1,7 +1,7 @@
-r"""From density coefficients to the power spectrum, in DScribe's feature order.
+r"""The power spectrum of density coefficients, in DScribe's feature order.
 
-With the coefficients of degree l of all channels (a channel is a pair of element and radial
-function) as the rows of C_l, the power spectrum is the matrix product
+Let the rows of C_l be the coefficients of degree l of all channels (a channel is a pair of element
+and radial function). The power spectrum is then the matrix product
 
     P_l = C_l C_l^T,     p^{ZZ'}_nn'l = sum_m c^Z_nlm c^Z'_n'lm
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
-#: Coefficients of each degree: one tensor (centers, elements, n_max, 2l + 1) for l = 0..l_max.
+#: Coefficients of each degree l = 0..l_max, a tensor (centers, elements, n_max, 2l + 1).
 Coefficients = list[torch.Tensor]
 
 COMPRESSIONS = ("off", "mu2", "mu1nu1", "crossover")
@@ -35,7 +35,7 @@ def scale_degrees(coefficients: Coefficients) -> Coefficients:
 
 
 def power_spectrum(coefficients: Coefficients, compression: str) -> torch.Tensor:
-    """Features (centers, n_features) from the scaled coefficients of ``scale_degrees``."""
+    """Features (centers, n_features) of coefficients scaled by ``scale_degrees``."""
     n_centers, n_elements, n_max, _ = coefficients[0].shape
     if compression == "mu1nu1":
         products = [torch.einsum("czim,cjm->czij", block, block.sum(1)) for block in coefficients]
@@ -64,9 +64,14 @@ def feature_count(n_elements: int, n_max: int, l_max: int, compression: str) -> 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which matrix entries the features are, and which feature each matrix entry is.
+    """The map between features and matrix entries, in both directions.
 
     The matrices of all degrees count as one flat array of l_max+1 x channels x channels entries.
+
+    Attributes:
+        entry_of_feature: Matrix entry of each feature, shape (F,).
+        feature_of_entry: Feature of each matrix entry, flat.
+        channels: Number of rows of a matrix.
     """
 
     entry_of_feature: torch.Tensor
@@ -78,7 +83,7 @@ _LAYOUTS: dict[tuple, _Layout] = {}
 
 
 def _layout(n_elements: int, n_max: int, degrees: int, device: torch.device) -> _Layout:
-    """DScribe's order: pairs of elements, then l, then n, n' (n' >= n within one element)."""
+    """Layout in DScribe's order: pairs of elements, then l, then n, n' (n' >= n in one element)."""
     key = (n_elements, n_max, degrees, device)
     if key not in _LAYOUTS:
         channels = n_elements * n_max

@@ -47,12 +47,12 @@ from losiko_torch.systems.species import species_numbers
 class SOAP(NumpyInterface, nn.Module):
     """Smooth overlap of atomic positions (Bartok, Kondor, Csanyi, PRB 87, 184115, 2013).
 
-    Called on a ``Batch`` it returns torch features, differentiable with respect to positions and
+    A call with a ``Batch`` returns torch features, differentiable with respect to positions and
     cells; ``create`` and ``derivatives`` take ``ase.Atoms`` and return numpy, as DScribe's do.
 
     Args:
-        r_cut: Cutoff of the radial basis in Angstrom, above 1 for ``gto``. May be left out when a
-            weighting function determines it.
+        r_cut: Cutoff of the radial basis in Angstrom, above 1 for ``gto``. None means the one that
+            follows from the weighting function.
         n_max: Number of radial functions.
         l_max: Highest degree of spherical harmonics, 0 to 20.
         sigma: Standard deviation in Angstrom of the Gaussian that smears each atom.
@@ -72,9 +72,9 @@ class SOAP(NumpyInterface, nn.Module):
         InputError: For parameters out of range.
 
     DScribe 2.1.2 departs from its own formulas, and so from this, in three places: the polynomial
-    basis (see ``polynomial``); atoms outside a periodic cell, of which it misses neighbours; and
-    ``derivatives`` with ``attach`` of averages, where it moves the wrong centers if some are free
-    or an atom does not see them all.
+    basis (see ``soap.polynomial_basis``); atoms outside a periodic cell, of which it misses
+    neighbours; and ``derivatives`` with ``attach`` of averages, where it moves the wrong centers if
+    some are free or an atom is not a neighbour of all.
     """
 
     element_of_number: torch.Tensor
@@ -111,7 +111,7 @@ class SOAP(NumpyInterface, nn.Module):
         self.sparse, self.dtype, self.smooth_width = sparse, dtype, float(smooth_width)
         self._species = species_numbers(species)
         self._compression, weights = _check_compression(compression, self.species)
-        #: Distance in Angstrom beyond which an atom is not seen.
+        #: Interatomic distance in Angstrom beyond which atoms have no influence.
         self.cutoff = self.r_cut + cutoff_padding(self.sigma)
 
         basis = GaussianBasis if rbf == "gto" else PolynomialBasis
@@ -134,10 +134,10 @@ class SOAP(NumpyInterface, nn.Module):
     ) -> torch.Tensor:
         """Features of every atom, or of the points ``centers`` (indices into the batch).
 
-        ``pairs`` are those within the cutoff of each other, where they are known already.
+        ``pairs`` are those within the cutoff. None means that they are found here.
 
         Returns:
-            (n_centers, n_features); with averaging (n_systems, n_features).
+            Features (n_centers, n_features), or (n_systems, n_features) with averaging.
 
         Raises:
             StructureError: If an element is not among ``species``.
@@ -166,7 +166,7 @@ class SOAP(NumpyInterface, nn.Module):
         return feature_count(len(self.species), self.n_max, self.l_max, self.compression["mode"])
 
     def get_location(self, species: tuple[str | int, str | int]) -> slice:
-        """Where the features of a pair of elements lie, e.g. ``get_location(("H", "O"))``."""
+        """Slice of the features of a pair of elements, e.g. ``get_location(("H", "O"))``."""
         if len(species) != 2:
             raise InputError("get_location needs a pair of species")
         for number in species_numbers(species):
@@ -192,11 +192,11 @@ class SOAP(NumpyInterface, nn.Module):
         raise AssertionError("unreachable: both species were found above")
 
     def restricted(self, numbers: Iterable[int]) -> tuple[SOAP, torch.Tensor]:
-        """The same descriptor for some of its elements only, which is cheaper.
+        """A cheaper equivalent for structures of some of the elements only.
 
         Returns:
-            It, and which of this descriptor's features its features are; the others vanish for
-            structures of these elements. Compression "mu2" leaves nothing to restrict.
+            The descriptor, and the features of this one that it gives, shape (f,); the others
+            vanish for these elements. Compression "mu2" leaves nothing to restrict.
         """
         kept = tuple(z for z in self.species if z in set(numbers))
         mode = self.compression["mode"]
@@ -230,10 +230,10 @@ class SOAP(NumpyInterface, nn.Module):
         }
 
     def bytes_per_atom(self, item: int) -> int:
-        """Memory that an atom takes at the peak of a gradient, with numbers of ``item`` bytes.
+        """Bytes for each atom at the peak of a gradient, with numbers of ``item`` bytes.
 
-        Counted are the features and their products (about eight copies), and the pairs' outer
-        products of radial and angular functions (about three).
+        The features and their products count about eight times, the pairs' outer products of
+        radial and angular functions about three times.
         """
         pairs = expected_neighbors(self.cutoff)
         products = self.n_max * (2 * self.l_max + 1)
@@ -242,7 +242,7 @@ class SOAP(NumpyInterface, nn.Module):
         return int((features + pairs * (3 * products + 6 * harmonics)) * item)
 
     def summary(self) -> str:
-        """Its parameters on a line."""
+        """Parameters of the descriptor on a line."""
         return (
             f"SOAP, r_cut {self.r_cut:g} A, n_max {self.n_max}, l_max {self.l_max}, "
             f"sigma {self.sigma:g} A, smooth_width {self.smooth_width:g} A, "
@@ -259,16 +259,16 @@ class SOAP(NumpyInterface, nn.Module):
             self.check_elements(batch.numbers.cpu().numpy())
 
     def channel_of(self, numbers: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """For atomic numbers (E,) which of the densities they add to, (E,), and how many there are.
+        """Density that each atomic number (E,) adds to, shape (E,), and the number of densities.
 
-        One for each element, but a single one with compression "mu2".
+        Each element has a density of its own, but compression "mu2" has a single one.
         """
         if self.compression["mode"] == "mu2":
             return torch.zeros_like(numbers), 1
         return self.element_of_number[numbers], len(self.species)
 
     def pair_weights(self, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor | None:
-        """What neighbours of these squared distances and atomic numbers count, (E,); None: 1."""
+        """Weights (E,) of neighbours, by r^2 (Angstrom^2) and atomic number. None means all 1."""
         if not self.weighting and self.smooth_width == 0 and not self._weighs_species:
             return None
         weights = neighbor_weights(r2, self.weighting)

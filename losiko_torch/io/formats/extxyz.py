@@ -1,9 +1,8 @@
-"""Writing relaxed structures: extended xyz that ASE reads back, all or nothing.
+"""Extended xyz that ASE reads back: structures with their numbers, see ``losiko_torch.io.labels``.
 
-Each structure keeps what it came with and gains in ``info`` ``losiko_loss``, ``losiko_start_loss``,
-``losiko_converged``, ``losiko_steps`` and ``losiko_reason``, and the per-atom array
-``losiko_distance``; where it carries a reference (see ``references``) also ``losiko_rmsd``.
-Structures read from files also tell by ``losiko_source`` ("file@frame") where they came from.
+ASE writes some values so that it reads others, and stops at some. So each entry of ``info`` is
+written in a form that survives, escaped or as JSON, and what no form can hold is left out with a
+warning.
 """
 
 from __future__ import annotations
@@ -11,76 +10,48 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
-from ase.spacegroup import Spacegroup
 
-from losiko_torch.io.atomic import replacement
+from losiko_torch.io.atomic import replacing
+from losiko_torch.io.formats.interface import Add, Format
+from losiko_torch.io.labels import labelled
 from losiko_torch.results import Result
-from losiko_torch.systems.names import UNREADABLE
-from losiko_torch.systems.reference_geometry import deviation
 
 
 @contextmanager
-def replacing(path: str | Path, overwrite: bool = False) -> Iterator[IO[str]]:
-    """A text file that takes the place of ``path`` once complete, or leaves no trace.
+def extxyz_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
+    """Yield a function that adds the frames of results to a file of extended xyz.
 
     Raises:
-        InputError: If it cannot be written, or if ``path`` exists and ``overwrite`` is not set:
-            then what was written is kept beside it, under a name that the error tells.
-    """
-    with (
-        replacement(path, overwrite) as temporary,
-        open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        yield file
-
-
-def write_results(results: Iterable[Result], path: str | Path, overwrite: bool = False) -> None:
-    """Write the structures of results in order, the failed ones too; see the module's text.
-
-    Raises:
-        InputError: As ``replacing`` does.
+        InputError: As in ``losiko_torch.io.atomic.replacement``.
     """
     with replacing(path, overwrite) as file:
-        file.writelines(map(frame_of, results))
+        yield lambda results: file.writelines(map(frame_of, results))
+
+
+FORMAT = Format("extxyz", (".extxyz", ".xyz"), extxyz_file, already="structures")
 
 
 def frame_of(result: Result) -> str:
-    """A result as a frame of extended xyz."""
+    """Return a result as a frame of extended xyz."""
     text = io.StringIO()
     write_xyz(text, writable(labelled(result)), write_results=False)
     return text.getvalue()
 
 
-def labelled(result: Result) -> Atoms:
-    """A copy of a result's structure that carries its numbers; the input's calculator is gone."""
-    atoms = result.atoms.copy()
-    # What could not be read says so in its reason, and can be read from now on.
-    atoms.info.pop(UNREADABLE, None)
-    atoms.info |= {
-        "losiko_loss": float(result.loss),
-        "losiko_start_loss": float(result.start_loss),
-        "losiko_converged": bool(result.converged),
-        "losiko_steps": int(result.n_steps),
-        "losiko_reason": result.reason,
-    }
-    deviates = None if result.failed else deviation(atoms)
-    if deviates is not None:
-        atoms.info["losiko_rmsd"] = deviates
-    atoms.arrays["losiko_distance"] = np.asarray(result.distances, dtype=float)
-    return atoms
-
-
 def writable(atoms: Atoms) -> Atoms:
-    """A copy with all that extended xyz can hold, put so that ASE reads the same; warns of rest."""
+    """Return a copy of a structure with what extended xyz can hold, in forms that ASE reads back.
+
+    A warning names what is left out.
+    """
     copy = atoms.copy()
     copy.info = {}
     lost = []
@@ -104,13 +75,11 @@ def writable(atoms: Atoms) -> Atoms:
 
 
 def _readable_entry(key: Any, value: Any) -> Any:
-    """The value in a form that survives writing and reading: as it is, escaped, or as JSON."""
+    """The value in a form that survives writing and reading: unchanged, escaped, or as JSON."""
     if not isinstance(key, str) or key in ("Lattice", "Properties", "pbc"):
         raise ValueError(f"{key} cannot be a key")
     if type(value) in (bool, int, float) and key.isidentifier():
         return value
-    if isinstance(value, Spacegroup):  # as ASE's reader of cif leaves it
-        value = value.symbol
     forms = [value] if isinstance(value, (str, np.ndarray, np.generic, int, float)) else []
     if isinstance(value, str):
         forms.append(value.replace("\\", "\\\\"))

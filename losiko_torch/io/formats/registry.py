@@ -1,0 +1,42 @@
+"""Formats by the suffixes of their files, those of other packages among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from losiko_torch.errors import InputError
+from losiko_torch.io.formats.interface import Format
+from losiko_torch.registry import Registry
+
+FORMATS = Registry("format", "losiko_torch.io.formats", "FORMAT", ("extxyz", "db", "parquet"))
+
+
+def suffixes() -> tuple[str, ...]:
+    """Return the suffixes of all formats, in their order."""
+    return tuple(_by_suffix())
+
+
+def format_of(path: Path) -> Format:
+    """Return the format of a file, by its suffix.
+
+    Raises:
+        InputError: If no format has the suffix.
+    """
+    found = _by_suffix()
+    suffix = path.suffix.lower()
+    if suffix not in found:
+        raise InputError(f"{path}: results are written to {', '.join(found)}: name it so")
+    return found[suffix]
+
+
+def _by_suffix() -> dict[str, Format]:
+    found: dict[str, Format] = {}
+    for each in FORMATS.choices.values():
+        for suffix in each.suffixes:
+            if suffix in found:
+                raise InputError(
+                    f"the formats '{found[suffix].name}' and '{each.name}' both write {suffix}: "
+                    "uninstall the package of one of them"
+                )
+            found[suffix] = each
+    return found

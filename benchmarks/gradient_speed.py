@@ -118,7 +118,7 @@ def ours(setting: Setting) -> Candidates:
             (f"locally-linear, {linear.n_neighbors} references", linear),
         ):
             objective = Objective(setting.database, target).restricted(batch.numbers)
-            matching = objective.match(objective.features(batch), batch.numbers)
+            matching = objective.search_at(batch).matching
             candidates[f"loss and gradient, {name}, {label}"] = (
                 lambda o=objective, b=batch, m=matching: o.evaluate(b, m),
                 setting.n_atoms,

@@ -5,7 +5,7 @@
 Queries are atoms of 60 molecules of the database, undisturbed and with N(0, 0.1 A) on every
 coordinate; the molecules' own environments are left out. The exact answer, and the time that
 others are compared with, is that of the package's search through all references
-(``near_known.near_known_search``). All others find candidates in the first components; exact
+(``warm_start.near_known_search``). All others find candidates in the first components; exact
 distances in float64 choose among them. One core; recall@k: the share of the k nearest
 that is found.
 """

@@ -64,7 +64,7 @@ def agreement(structures: list[Atoms], database: EnvironmentDatabase, targets: s
     """
     batch = Batch.from_atoms(structures, torch.float32)
     objective = Objective(database, make_target(targets)).restricted(batch.numbers)
-    found = objective.match(objective.features(batch), batch.numbers).indices
+    found = objective.search_at(batch).matching.indices
     # The same positions, rounded as they are, but everything else in float64.
     features = objective.features(Batch.from_atoms(structures, torch.float64))
     first, whole, excess = [], [], 0.0

@@ -34,7 +34,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from inspect import signature
 from pathlib import Path
 
 import common
@@ -44,7 +43,9 @@ from ase.io.extxyz import write_xyz
 
 from losiko_torch import EnvironmentDatabase, read_structures, relax, relax_iter
 from losiko_torch.io.writers import result_file
+from losiko_torch.relaxation.execute import Workers, execute
 from losiko_torch.relaxation.relaxer import Relaxer
+from losiko_torch.relaxation.settings import Settings
 from losiko_torch.runs.folder import RunFolder
 from losiko_torch.systems.names import SOURCE
 
@@ -52,13 +53,6 @@ NOISE = 0.1
 PROGRAM = [sys.executable, "-c", "from losiko_torch.cli import main; main()", "relax"]
 #: Atoms of a batch where there are to be many shards.
 SMALL = 100
-#: The arguments of `relax` but for its first ones.
-DEFAULTS = {
-    name: each.default
-    for name, each in signature(relax).parameters.items()
-    if each.kind is each.KEYWORD_ONLY
-    and name not in ("batch_atoms", "workers", "ray_address", "progress")
-}
 #: Kinds of broken structures, and what is said of them.
 BROKEN = {
     "not a number": "not a finite number",
@@ -216,9 +210,9 @@ def workers(folder: Path, molecules: int) -> None:
 
     def rate(count: int, kill: bool = False) -> tuple[float, bool]:
         """Molecules a second after the first shard, and whether all are as expected."""
-        relaxer = Relaxer.make(structures, database, **DEFAULTS, batch_atoms=SMALL)
+        relaxer = Relaxer.make(structures, database, Settings(batch_atoms=SMALL))
         results, began, before = [], 0.0, 0
-        for shard in relaxer.run(structures, workers=count):
+        for shard in execute(relaxer, structures, Workers(count)):
             results += shard.results
             if not began:
                 began, before = time.perf_counter(), len(results)

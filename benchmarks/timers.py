@@ -21,24 +21,23 @@ import floor
 TIMED = (
     (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.make"),
     (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.at"),
-    (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.sight"),
-    (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.keep"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.active"),
+    (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.select"),
     (floor.PAIRS, "losiko_torch.descriptors.soap.compiled", "find_pairs"),
     (floor.DENSITY, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.__init__"),
     (floor.SPECTRUM, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.features"),
-    (floor.PROJECTION, "losiko_torch.loss.objective", "Objective.project"),
-    (floor.PROJECTION, "losiko_torch.loss.objective", "Objective._as_features"),
-    (floor.TARGET, "losiko_torch.loss.targets", "LocallyLinear.evaluate"),
+    (floor.PROJECTION, "losiko_torch.loss.atom_loss", "AtomLoss.project"),
+    (floor.PROJECTION, "losiko_torch.loss.atom_loss", "AtomLoss.by_features"),
+    (floor.TARGET, "losiko_torch.loss.targets.locally_linear", "LocallyLinear.evaluate"),
     (floor.TARGET, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.distances"),
     (floor.BACKWARD, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.trace_back"),
     (floor.BACKWARD, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.trace_back_distances"),
-    (floor.SEARCH, "losiko_torch.loss.objective", "Objective.search"),
-    (floor.SEARCH, "losiko_torch.loss.objective", "Objective._look_again"),
-    (floor.OPTIMIZER, "losiko_torch.optimizers.lbfgs", "LBFGS.tell"),
+    (floor.SEARCH, "losiko_torch.loss.atom_loss", "AtomLoss.search"),
+    (floor.SEARCH, "losiko_torch.loss.atom_loss", "AtomLoss.renew"),
+    (floor.OPTIMIZER, "losiko_torch.optimizers.lbfgs", "LBFGS.step"),
 )
 #: Functions whose results tell for how many atoms they worked, where they are, and how.
 COUNTED: dict[str, tuple[str, Callable[[Any], int]]] = {
-    "Objective.evaluate": ("losiko_torch.loss.objective", lambda found: len(found.distances)),
     "Environments.nearest": ("losiko_torch.database.element", lambda found: len(found[1])),
 }
 REST = "rest"

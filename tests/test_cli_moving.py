@@ -107,9 +107,9 @@ def test_a_box_around_a_molecule(losiko, paths):
         (("--noise", "0.2"), "noise is (s0^2 in A^2, alpha)"),
         (("--noise", "0.2,x"), "is no list of numbers"),
         (("--noise", "0.2,-1"), "alpha must be positive"),
-        (("--n-starts", "0"), "n-starts"),
+        (("--n-starts", "0"), "n_starts must be an integer from 1 on, not 0"),
         (("--start-noise", "0"), "start_noise must be positive"),
-        (("--seed", "-1"), "seed"),
+        (("--seed", "-1"), "seed must be an integer from 0 on, not -1"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_read(losiko, paths, options, sentence):

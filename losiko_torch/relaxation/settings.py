@@ -192,16 +192,17 @@ class Settings(LossSettings):
         self._check_cells()
 
     def _check_cells(self) -> None:
-        if self.symprec is not None and self.strain is None:
+        strain = self.strain
+        if self.symprec is not None and strain is None:
             raise InputError("symprec makes cells symmetric too: it needs cell=True (--cell)")
-        if self.symprec is not None and self.strain != ANY_STRAIN:
+        if self.symprec is not None and strain != ANY_STRAIN:
             raise InputError(
                 "symprec makes whole cells symmetric: it goes with no choice of strains"
             )
         if self.symprec is not None:
             positive("symprec", self.symprec)
         for term in self.terms:
-            if getattr(term, "needs_cell", False) and self.strain is None:
+            if getattr(term, "needs_cell", False) and strain is None:
                 raise InputError(
                     f"term '{term.name}' acts on cells alone: it needs cell=True (--cell)"
                 )

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Unpack, cast
 
 import numpy as np
@@ -26,7 +27,7 @@ from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
 from losiko_torch.loss.settings import LossOptions, LossSettings
-from losiko_torch.loss.terms.interface import check_no_start
+from losiko_torch.loss.terms.interface import for_calculator
 from losiko_torch.systems.atom_weights import WEIGHT
 
 
@@ -72,8 +73,8 @@ class LosikoCalculator(Calculator):
         options.setdefault("dtype", "float64")
         super().__init__(label=label, atoms=atoms, directory=directory)
         settings = LossSettings(**options)
-        check_no_start(settings.terms, "a calculator")
-        self.evaluator = Evaluator.make(database, settings)
+        terms = for_calculator(settings.terms, "a calculator")
+        self.evaluator = Evaluator.make(database, replace(settings, terms=terms))
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation, arrays of the atoms included."""

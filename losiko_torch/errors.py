@@ -12,8 +12,8 @@ class LosikoError(ValueError):
 
 
 class InputError(LosikoError):
-    """The call as a whole cannot be carried out."""
+    """Error of a call that cannot be carried out at all."""
 
 
 class StructureError(LosikoError):
-    """One structure cannot be worked on; others can."""
+    """Error of a structure that cannot be worked on; others can."""

@@ -28,7 +28,7 @@ from losiko_torch.descriptors.interface import is_periodic
 from losiko_torch.errors import StructureError
 from losiko_torch.loss.judge import judge
 from losiko_torch.loss.settings import LossOptions, LossSettings
-from losiko_torch.loss.terms.interface import arrays_of, check_no_start
+from losiko_torch.loss.terms.interface import arrays_of, for_calculator
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.validity import FARTHEST
 
@@ -76,8 +76,8 @@ class LosikoModel(ModelInterface):
         super().__init__()
         options.setdefault("dtype", "float64")
         settings = LossSettings(**options)
-        check_no_start(settings.terms, "a model")
-        self.evaluator = Evaluator.make(database, settings)
+        terms = for_calculator(settings.terms, "a model")
+        self.evaluator = Evaluator.make(database, replace(settings, terms=terms))
         self._device, self._dtype = self.evaluator.device, self.evaluator.dtype
         self._compute_forces, self._compute_stress = compute_forces, compute_stress
 

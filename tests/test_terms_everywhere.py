@@ -278,11 +278,14 @@ def test_workers_are_sent_the_terms():
     assert_equal(relax(starts, organic(), **options, workers=1), here)
 
 
-def crystal_terms(atoms):
+def crystal_terms(structures):
+    anchors = [atoms.positions + 0.1 for atoms in structures]
+    anchors[0][0] = np.nan
     return [
         Density(2.5, 0.1),
         Repulsion(1.0, CLOSEST),
         Property(mean_height(), 0.3, 0.05, name="height"),
+        Tether(0.3, anchors),
     ]
 
 
@@ -290,7 +293,8 @@ def crystal_terms(atoms):
 def test_the_calculator_differentiates_terms_of_crystals(number):
     atoms = strained()[number] * (1, 1, 2)
     atoms.rattle(0.02, seed=8)
-    atoms.calc = LosikoCalculator(crystalline(), targets="nearest", terms=crystal_terms(atoms))
+    terms = crystal_terms([atoms])
+    atoms.calc = LosikoCalculator(crystalline(), targets="nearest", terms=terms)
     plain = atoms.copy()
     plain.calc = LosikoCalculator(crystalline(), targets="nearest")
     assert np.abs(atoms.get_stress() - plain.get_stress()).max() > 1e-4
@@ -298,7 +302,7 @@ def test_the_calculator_differentiates_terms_of_crystals(number):
     np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-6)
     stress = calculate_numerical_stress(atoms, 1e-5)
     np.testing.assert_allclose(atoms.get_stress(), stress, atol=1e-7)
-    total = score(atoms, crystalline(), terms=crystal_terms(atoms), **FLOAT64)[0].loss
+    total = score(atoms, crystalline(), terms=terms, **FLOAT64)[0].loss
     assert atoms.get_potential_energy() == pytest.approx(total, rel=1e-10)
     # Energies of the atoms are theirs: those of terms belong to no atom.
     assert atoms.get_potential_energies().sum() < total
@@ -320,13 +324,15 @@ def test_the_model_gives_what_the_calculator_gives(forces):
     ts = pytest.importorskip("torch_sim", reason="TorchSim is not installed")
     from losiko_torch.torchsim import LosikoModel
 
-    options = {"terms": crystal_terms(None), "targets": "nearest"}
-    model = LosikoModel(crystalline(), compute_forces=forces, compute_stress=forces, **options)
     structures = strained()
+    terms = crystal_terms(structures)
+    options = {"terms": terms, "targets": "nearest"}
+    model = LosikoModel(crystalline(), compute_forces=forces, compute_stress=forces, **options)
     found = model(ts.initialize_state(structures, model.device, model.dtype))
     first = 0
     for number, atoms in enumerate(structures):
-        atoms.calc = LosikoCalculator(crystalline(), **options)
+        alone = [*terms[:-1], Tether(0.3, terms[-1].to[number])]
+        atoms.calc = LosikoCalculator(crystalline(), terms=alone, targets="nearest")
         energy = atoms.get_potential_energy()
         assert float(found["energy"][number]) == pytest.approx(energy, rel=1e-10)
         if forces:

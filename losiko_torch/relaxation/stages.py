@@ -62,7 +62,7 @@ def run_stages(
 
 
 class _StageInFlight(InFlight):
-    """One stage for many structures.
+    """Stage of a relaxation that many structures go through.
 
     Attributes:
         finished: Ends of the structures that have left the batch.

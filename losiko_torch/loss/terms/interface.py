@@ -31,6 +31,8 @@ A term may also have:
 - ``needs_cell``: True for a term that acts on cells alone.
 - ``needs_start``: True for a term that compares with the start of a relaxation, which calculators
   do not have.
+- ``for_calculator()``: the term as calculators use it, which prepare a structure anew in each of
+  its cells.
 """
 
 from __future__ import annotations
@@ -116,11 +118,18 @@ def arrays_of(terms: Sequence[Term], atoms: Atoms, number: int) -> dict[str, np.
     return arrays
 
 
-def check_no_start(terms: Sequence[Term], where: str) -> None:
-    """Raise ``InputError`` for a term that compares with a start, which ``where`` has none of."""
+def for_calculator(terms: Sequence[Term], where: str) -> tuple[Term, ...]:
+    """Return the terms as ``where`` uses them, which knows a structure's present geometry alone.
+
+    Raises:
+        InputError: For a term that compares with a start.
+    """
     for term in terms:
         if getattr(term, "needs_start", False):
             raise InputError(
                 f"term '{term.name}' compares with the start of a relaxation, which {where} does "
                 "not have: give it positions"
             )
+    return tuple(
+        term.for_calculator() if hasattr(term, "for_calculator") else term for term in terms
+    )

@@ -2,7 +2,8 @@ r"""A tether of the atoms to where they started, or to given positions.
 
     k/2 sum_i |r_i - a_i|^2
 
-The anchors a_i keep their place within the cell: a strain of the cell moves them along.
+The anchors a_i keep their place within the cell: a strain of the cell moves them along. In a
+calculator, which knows no cell from which they could have moved, they keep their place in space.
 """
 
 from __future__ import annotations
@@ -67,13 +68,25 @@ class Tether:
         return cls(value)
 
     def prepare(self, atoms: Atoms, number: int) -> Mapping[str, np.ndarray]:
-        """Return the anchors of a structure as fractions of its cell vectors, shape (n, 3)."""
+        """Return the anchors of a structure as ``_placed`` takes them, shape (n, 3)."""
         anchors = self._anchors(atoms, number)
         if anchors.shape != (len(atoms), 3):
             raise StructureError(
                 f"the tether has {len(anchors)} anchors for its {len(atoms)} atoms"
             )
-        return {self.name: np.linalg.solve(regular_cell(atoms).T, anchors.T).T}
+        return {self.name: self._kept(anchors, atoms)}
+
+    def for_calculator(self) -> Self:
+        """Return the tether to anchors that keep their place in space."""
+        return _TetherInSpace(self.stiffness, self.to)  # type: ignore[return-value]
+
+    def _kept(self, anchors: np.ndarray, atoms: Atoms) -> np.ndarray:
+        """Return anchors as fractions of the cell vectors, shape (n, 3)."""
+        return np.linalg.solve(regular_cell(atoms).T, anchors.T).T
+
+    def _placed(self, kept: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return where the anchors are now, Angstrom, shape (N, 3)."""
+        return (kept[:, None, :] @ batch.cells[batch.system_idx]).squeeze(1)
 
     def _anchors(self, atoms: Atoms, number: int) -> np.ndarray:
         if self.to is None:
@@ -81,7 +94,10 @@ class Tether:
         if isinstance(self.to, str):
             if self.to not in atoms.arrays:
                 raise StructureError(f"it has no array '{self.to}' to be tethered to")
-            return _positions(atoms.arrays[self.to])
+            try:
+                return _positions(atoms.arrays[self.to])
+            except InputError as error:
+                raise StructureError(f"its array '{self.to}' is no anchors: {error}") from None
         if isinstance(self.to, list):
             if number >= len(self.to):
                 raise StructureError(f"the tether has anchors for {len(self.to)} structures only")
@@ -89,11 +105,10 @@ class Tether:
         return np.asarray(self.to)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        fractions = batch.arrays[self.name].to(batch.positions.dtype)
-        tethered = ~fractions.isnan().any(1, keepdim=True)
+        kept = batch.arrays[self.name].to(batch.positions.dtype)
+        tethered = ~kept.isnan().any(1, keepdim=True)
         # Zeros from the first: a NaN would turn gradients into NaN too.
-        fractions = torch.where(tethered, fractions, 0)
-        anchors = (fractions[:, None, :] @ batch.cells[batch.system_idx]).squeeze(1)
+        anchors = self._placed(torch.where(tethered, kept, 0), batch)
         away = torch.where(tethered, batch.positions - anchors, 0)
         values = self.stiffness / 2 * away.square().sum(1)
         return sum_by_system(values, batch.system_idx, batch.n_systems)
@@ -105,6 +120,16 @@ class Tether:
         elif isinstance(self.to, np.ndarray):
             to = _listed(self.to)
         return {"name": self.name, "stiffness": self.stiffness, "to": to}
+
+
+class _TetherInSpace(Tether):
+    """Tether to anchors that no strain moves."""
+
+    def _kept(self, anchors: np.ndarray, atoms: Atoms) -> np.ndarray:
+        return anchors
+
+    def _placed(self, kept: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return kept
 
 
 def _listed(positions: np.ndarray) -> list[list[float | None]]:

@@ -11,7 +11,7 @@ from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 from small_database import database, rattled, soap, water_database
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax, score
-from losiko_torch.database.environments import Environments
+from losiko_torch.database.element import Environments
 from losiko_torch.loss.judge import judge
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.targets.locally_linear import LocallyLinear

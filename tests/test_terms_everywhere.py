@@ -112,7 +112,7 @@ def assert_equal(results, expected):
         np.testing.assert_array_equal(one.distances, other.distances)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_every_optimizer_lowers_the_whole_loss(optimizer):
     starts = guesses(["H2O"] if optimizer == "nelder-mead" else ["H2O", "CH3OH"])
     terms = moderate(starts)

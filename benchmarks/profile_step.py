@@ -28,7 +28,7 @@ from ase import Atoms
 
 from losiko_torch import Batch, EnvironmentDatabase, relax
 from losiko_torch.loss.objective import Objective
-from losiko_torch.loss.targets.registry import make_target
+from losiko_torch.loss.settings import make_target
 
 NOISE = 0.1
 MIDDLE, COMPARED, AT_ONCE = 8, 100, 512

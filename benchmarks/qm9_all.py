@@ -33,7 +33,7 @@ from ase import Atoms
 
 from losiko_torch import EnvironmentDatabase, Result
 from losiko_torch.io.writers import result_file
-from losiko_torch.loss.targets.registry import make_target
+from losiko_torch.loss.settings import make_target
 
 NOISE, MAX_STEPS = 0.1, 200
 TARGETS = "locally-linear"

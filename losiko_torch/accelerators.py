@@ -19,6 +19,9 @@ from losiko_kernels.radial_table import LANES, TERMS, RadialTable
 #: Compiler of the kernels for each kind of device, and the package that holds them.
 COMPILERS = {"cpu": ("numba", "losiko_kernels.cpu"), "cuda": ("triton", "losiko_kernels.gpu")}
 
+#: Texts of torch's errors for lack of memory that are of no type of their own.
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+
 
 def kernels_for(device: torch.device) -> ModuleType | None:
     """Return ``losiko_kernels.cpu`` or ``losiko_kernels.gpu``. None if they cannot be used."""
@@ -74,4 +77,11 @@ def _solve(kernels: ModuleType, device: str) -> bool:
     )
     return all(
         torch.allclose(found.cpu(), torch.tensor(expected), atol=1e-5) for found, expected in known
+    )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory ran out, on a CPU or a GPU."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        sign in str(error) for sign in OUT_OF_MEMORY
     )

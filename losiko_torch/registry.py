@@ -18,9 +18,11 @@ class Registry:
     """Choices by name, found when they are first asked for.
 
     A module of ``package`` offers a choice by its attribute ``attribute``, an object with a
-    ``name``. Another distribution offers one by an entry point of the group ``package``, which
-    loads such an object. So a new choice is one new file, and none of this package where it
-    comes from outside.
+    ``name``: a class of optimizers, made without arguments; a class of targets with ``make`` (see
+    ``losiko_torch.loss.targets.nearest``); a class of terms with ``option`` and ``parse`` (see
+    ``losiko_torch.loss.terms.density``); a ``Format``. Another distribution offers one by an entry
+    point of the group ``package``, which loads such an object. So a new choice is one new file, and
+    none of this package where it comes from outside.
 
     Attributes:
         kind: Word for a choice in error messages, such as "optimizer".

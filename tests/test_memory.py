@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from ase.collections import g2
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.relaxation.batch_loop import advance, begin
+from losiko_torch.relaxation.batch_loop import Limits, advance, begin
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.batching.memory import bytes_per_atom
@@ -54,7 +54,7 @@ def run(n_atoms):
     finished, everyone = Finished.at_start(batch), torch.ones(batch.n_systems, dtype=torch.bool)
     state = begin(alike, rows, everyone, LBFGS())
     while state is not None:
-        state, _ = advance(alike, LBFGS(), state, 3, 0.02, finished)
+        state, _ = advance(alike, LBFGS(), state, Limits(3, 0.02), finished)
     return batch.n_atoms
 
 run(10)

@@ -6,9 +6,9 @@ import torch
 
 from losiko_torch.database.element import Environments
 from losiko_torch.errors import InputError
+from losiko_torch.loss.settings import make_target
 from losiko_torch.loss.targets.locally_linear import LocallyLinear
 from losiko_torch.loss.targets.nearest import Nearest
-from losiko_torch.loss.targets.registry import make_target
 
 
 def problem(n=6, k=5, r=12, seed=0, spread=0.3):

@@ -16,10 +16,10 @@ from losiko_torch.batching.prepare import Prepared, prepare
 from losiko_torch.batching.shards import shards
 from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.errors import InputError, LosikoError
+from losiko_torch.errors import InputError
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import LossSettings
-from losiko_torch.loss.terms.evaluate import term_values
+from losiko_torch.loss.terms.evaluate import problem_of
 from losiko_torch.loss.terms.interface import for_database
 from losiko_torch.systems.atom_weights import filled
 from losiko_torch.systems.batch import Batch
@@ -35,14 +35,12 @@ class Evaluator:
         objective: Loss.
         factors: Weights of elements, by atomic number.
         dtype: Floating-point numbers that are computed with.
-        device: Place of the computation.
         batch_atoms: Atoms of a batch.
     """
 
     objective: Objective
     factors: Mapping[int, float]
     dtype: torch.dtype
-    device: torch.device
     batch_atoms: int
 
     @classmethod
@@ -60,7 +58,12 @@ class Evaluator:
         dtype = settings.precision
         check_neighbors(objective, dtype)
         size = settings.batch_atoms or atoms_that_fit(objective, dtype)
-        return cls(objective, settings.factors, dtype, database.device, size)
+        return cls(objective, settings.factors, dtype, size)
+
+    @property
+    def device(self) -> torch.device:
+        """Place of the computation: that of the database."""
+        return self.objective.database.device
 
     def batch(self, items: Sequence[Prepared]) -> Batch:
         """Return prepared structures, without problems, as a batch."""
@@ -109,19 +112,8 @@ class Evaluator:
         if item.problem is not None:
             return item
         batch = self.batch([item])
-        for term in self.objective.terms:
-            try:
-                (value,) = term_values([term], batch)
-            except InputError:
-                raise
-            except Exception as error:  # whatever another's code trips over in a structure
-                known = isinstance(error, LosikoError)
-                lines = str(error).splitlines() or [type(error).__name__]
-                reason = lines[0] if known else f"{type(error).__name__}: {lines[0]}"
-                return replace(item, problem=f"the term '{term.name}' fails ({reason})")
-            if not torch.isfinite(value).all():
-                return replace(item, problem=f"the term '{term.name}' is not a finite number")
-        return item
+        problems = (problem_of(term, batch) for term in self.objective.terms)
+        return replace(item, problem=next(filter(None, problems), None))
 
 
 def _database(given: EnvironmentDatabase | None) -> EnvironmentDatabase:

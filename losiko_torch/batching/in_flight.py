@@ -16,13 +16,13 @@ from typing import Protocol
 
 import torch
 
+from losiko_torch.accelerators import is_out_of_memory
+
 #: Share of the batch that has to be free before others join: judging and describing few atoms at
 #: a time costs nearly as much as many.
 REFILL = 0.25
 #: Reason of a structure for which there is not enough memory.
 TOO_LARGE = "it does not fit into memory, not even alone"
-#: Texts of torch's errors for lack of memory that are of no type of their own.
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
 class InFlight(Protocol):
@@ -83,7 +83,7 @@ def flow(
             inside = in_flight.go_on(newcomers, enough)
             continue
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Here, since as long as the error is known so are the tensors of its frames.
         in_flight.drop()
@@ -103,12 +103,6 @@ def _enough(waiting: Sequence[int], held: int, capacity: int) -> int:
         return held
     portion = max(waiting[0], min(math.ceil(REFILL * capacity), sum(waiting)))
     return min(held, held + portion - capacity)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        sign in str(error) for sign in _OUT_OF_MEMORY
-    )
 
 
 def _release() -> None:

@@ -7,35 +7,35 @@ come close to the minimum before their noise is gone (benchmarks/README.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """Default settings for a database of one kind.
+    """Default settings of targets for a database of one kind.
 
     Attributes:
         n_neighbors: References that an atom's target combines.
         reg: Ridge on the weights with which a target combines them.
-        fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom.
     """
 
     n_neighbors: int
     reg: float
-    fmax: float
 
 
-MOLECULES = Defaults(n_neighbors=64, reg=1e-3, fmax=0.02)
-CRYSTALS = Defaults(n_neighbors=32, reg=0.3, fmax=0.003)
+MOLECULES = Defaults(n_neighbors=64, reg=1e-3)
+CRYSTALS = Defaults(n_neighbors=32, reg=0.3)
+#: Largest gradient on any atom at which a structure has converged, 1/Angstrom.
+FMAX_OF_MOLECULES, FMAX_OF_CRYSTALS = 0.02, 0.003
 #: Width of SOAP's Gaussians (Angstrom) with which the numbers for molecules were chosen.
 SIGMA = 0.3
 
 
-def for_molecules(sigma: float) -> Defaults:
-    """Defaults for molecules described by SOAP with Gaussians of width ``sigma`` (Angstrom).
+def fmax_for_molecules(sigma: float) -> float:
+    """Return ``fmax`` for molecules described by SOAP with Gaussians of width ``sigma`` (Angstrom).
 
-    ``fmax`` falls with the square of a width below ``SIGMA``. Sharper descriptors distinguish
-    smaller displacements and are still right where the loss is flatter: 0.02, 0.01 and 0.005
-    1/Angstrom are best for 0.3, 0.2 and 0.15 Angstrom.
+    It falls with the square of a width below ``SIGMA``. Sharper descriptors distinguish smaller
+    displacements and are still right where the loss is flatter: 0.02, 0.01 and 0.005 1/Angstrom are
+    best for 0.3, 0.2 and 0.15 Angstrom.
     """
-    return replace(MOLECULES, fmax=MOLECULES.fmax * min(1.0, (sigma / SIGMA) ** 2))
+    return FMAX_OF_MOLECULES * min(1.0, (sigma / SIGMA) ** 2)

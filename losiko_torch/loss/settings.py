@@ -12,7 +12,7 @@ from losiko_torch.checks import positive, whole
 from losiko_torch.database.defaults import MOLECULES, Defaults
 from losiko_torch.errors import InputError
 from losiko_torch.loss.targets.interface import Target
-from losiko_torch.loss.targets.registry import TARGETS, make_target
+from losiko_torch.loss.targets.registry import TARGETS
 from losiko_torch.loss.terms.interface import Term, checked_terms
 from losiko_torch.options import WHERE, check_options, option
 from losiko_torch.systems.atom_weights import element_factors
@@ -46,6 +46,32 @@ def _precision(name: str, value: Any) -> torch.dtype:
     if dtype not in PRECISIONS:
         raise InputError(f"dtype must be float32 or float64, not {dtype}")
     return dtype
+
+
+def make_target(
+    targets: str | Target,
+    n_neighbors: int | None = None,
+    reg: float | None = None,
+    defaults: Defaults = MOLECULES,
+) -> Target:
+    """Return the target of this name with these parameters, or the object itself.
+
+    Raises:
+        InputError: For an unknown name, parameters that the target does not take, and an object
+            that is no target.
+    """
+    if isinstance(targets, str):
+        if targets not in TARGETS.choices:
+            raise InputError(f"targets '{targets}' are none of {', '.join(TARGETS.choices)}")
+        return TARGETS[targets].make(n_neighbors, reg, defaults)
+    if isinstance(targets, type) or not isinstance(targets, Target):
+        raise InputError(
+            f"targets {targets!r} are none: give a name such as 'nearest' or an object such as "
+            "LocallyLinear(n_neighbors=64, reg=1e-3)"
+        )
+    if n_neighbors is not None or reg is not None:
+        raise InputError("n_neighbors and reg belong to a name: give them to the target itself")
+    return targets
 
 
 @dataclass(frozen=True)
@@ -148,7 +174,15 @@ class LossSettings(TargetSettings):
         return _precision("dtype", torch.float32 if self.dtype is None else self.dtype)
 
 
-class LossOptions(TypedDict, total=False):
+class PlaceOptions(TypedDict, total=False):
+    """Keyword arguments for the place of a computation, for signatures."""
+
+    device: torch.device | str | None
+    dtype: torch.dtype | str | None
+    batch_atoms: int | None
+
+
+class LossOptions(PlaceOptions, total=False):
     """Keyword arguments that make ``LossSettings``, for signatures."""
 
     targets: str | Target
@@ -157,9 +191,6 @@ class LossOptions(TypedDict, total=False):
     degree: float
     weights: Mapping[str, float] | None
     terms: Sequence[Term]
-    device: torch.device | str | None
-    dtype: torch.dtype | str | None
-    batch_atoms: int | None
 
 
 def identity_of(value: Any) -> Any:

@@ -16,6 +16,7 @@ such searches a structure keeps the references it has and converges on those.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 
@@ -34,6 +35,18 @@ from losiko_torch.systems.verlet_list import VerletList
 SEARCH_DISTANCE = 0.05
 #: Searches at a small gradient after which a structure keeps the references it has.
 SEARCHES_WHEN_SMALL = 5
+
+
+class Limits(NamedTuple):
+    """Limits of a search.
+
+    Attributes:
+        max_steps: Evaluations granted to each structure.
+        fmax: Largest gradient on any row, in 1/Angstrom, at which a structure has converged.
+    """
+
+    max_steps: int
+    fmax: float
 
 
 @dataclass(frozen=True)
@@ -133,8 +146,7 @@ def advance(
     objective: Objective,
     optimizer: Optimizer,
     now: BatchState,
-    max_steps: int,
-    fmax: float,
+    limits: Limits,
     finished: Finished,
 ) -> tuple[BatchState | None, int]:
     """Evaluate the trial of every structure of a batch, and decide what each does next.
@@ -143,8 +155,7 @@ def advance(
         objective: Loss to minimise.
         optimizer: Optimizer.
         now: Batch of at least one structure.
-        max_steps: Evaluations granted to each structure.
-        fmax: Largest gradient on any row, in 1/Angstrom, at which a structure has converged.
+        limits: Limits of the search.
         finished: Ends of all structures that are to be relaxed; those that leave are written there.
 
     Returns:
@@ -176,7 +187,7 @@ def advance(
     state, accepted = optimizer.step(now.state, loss, gradient, idx, fresh)
     retreating = far & ~accepted
 
-    small = accepted & (size <= fmax)
+    small = accepted & (size <= limits.fmax)
     converged = small & (fresh | keeps_references)
     # Where a trial was accepted, the structure is where it was just evaluated.
     search = small & ~converged
@@ -204,7 +215,8 @@ def advance(
         searches=now.searches + search.long(),
         steps=now.steps + 1,
     )
-    return _without_done(following, converged | lost | (following.steps >= max_steps), finished)
+    done = converged | lost | (following.steps >= limits.max_steps)
+    return _without_done(following, done, finished)
 
 
 def _without_done(

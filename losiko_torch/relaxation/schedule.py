@@ -103,7 +103,7 @@ def parse_schedule(text: str) -> list[Stage]:
     """Return stages for TARGETS[/NEIGHBORS]:STEPS,..., as in ``nearest:30,locally-linear/8:20``."""
     stages = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*([a-z-]+)(?:/(\d+))?:(\d+)\s*", part)
+        match = re.fullmatch(r"\s*([\w.-]+)(?:/(\d+))?:(\d+)\s*", part)
         if match is None:
             raise InputError(
                 f"stage '{part.strip()}' is not of the form TARGETS:STEPS or "

@@ -14,7 +14,7 @@ from losiko_torch.batching.prepare import Prepared
 from losiko_torch.loss.judge import Judged, judge
 from losiko_torch.optimizers.interface import DirectSearch
 from losiko_torch.relaxation.annealing import anneal_batch
-from losiko_torch.relaxation.batch_loop import BatchState, advance, begin
+from losiko_torch.relaxation.batch_loop import BatchState, Limits, advance, begin
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.one_by_one import anneal_one_by_one, relax_one_by_one
@@ -80,11 +80,12 @@ class _StageInFlight(InFlight):
     ):
         """Prepare stage ``number``; ``copies`` number the structures among those of an input."""
         objective = evaluator.objective
-        defaults = objective.database.defaults
+        database = objective.database
         self.evaluator, self.settings, self.optimizer = evaluator, settings, settings.stepping
         self.stage = settings.stages[number]
-        self.objective = replace(objective, target=self.stage.target(defaults))
-        self.fmax = defaults.fmax if settings.fmax is None else settings.fmax
+        self.objective = replace(objective, target=self.stage.target(database.defaults))
+        fmax = database.default_fmax if settings.fmax is None else settings.fmax
+        self.limits = Limits(self.stage.max_steps, fmax)
         self.key = (settings.seed, number + 1)
         self.everyone, self.copies, self.progress = everyone, copies, progress
         self.finished = Finished.at_start(everyone.start)
@@ -99,8 +100,7 @@ class _StageInFlight(InFlight):
                 self.objective,
                 self.optimizer,
                 self.batch,
-                self.stage.max_steps,
-                self.fmax,
+                self.limits,
                 self.finished,
             )
             if count:

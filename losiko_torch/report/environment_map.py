@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.loss.settings import LossSettings
+from losiko_torch.loss.settings import LossSettings, PlaceOptions
 from losiko_torch.systems.names import known_as
 from losiko_torch.systems.pymatgen import AnyStructure
 
@@ -106,10 +106,8 @@ def environment_map(
     structures: AnyStructure | Iterable[AnyStructure] = (),
     database: EnvironmentDatabase | None = None,
     *,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
-    batch_atoms: int | None = None,
     progress: Callable[[int], None] | None = None,
+    **options: Unpack[PlaceOptions],
 ) -> EnvironmentMap:
     """Map the atoms of structures among a database's references.
 
@@ -118,13 +116,13 @@ def environment_map(
 
     Args:
         structures: Structures to map. Without any, the database alone is mapped.
-        database, device, dtype, batch_atoms: See ``losiko_torch.score``.
-        progress: Called with the number of structures just mapped.
+        database: References; None takes the built-in ones.
+        progress: Function that is called with the number of structures just mapped.
+        options: ``device``, ``dtype`` and ``batch_atoms`` as for ``losiko_torch.score``.
     """
     if isinstance(database, EnvironmentDatabase):
         database = database.weighted(None)
-    settings = LossSettings(targets="nearest", device=device, dtype=dtype, batch_atoms=batch_atoms)
-    work = Evaluator.make(database, settings)
+    work = Evaluator.make(database, LossSettings(targets="nearest", **options))
     known = work.objective.database
     planes: dict[int, _Plane] = {}
     found: dict[int, list[tuple[np.ndarray, ...]]] = {}

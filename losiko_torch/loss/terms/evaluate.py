@@ -6,13 +6,15 @@ autograd goes through it, so that a term needs to know nothing of strains.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
-from losiko_torch.errors import InputError
+from losiko_torch.accelerators import is_out_of_memory
+from losiko_torch.errors import InputError, LosikoError
 from losiko_torch.loss.terms.interface import Term
 from losiko_torch.systems.batch import Batch
 
@@ -32,15 +34,15 @@ class TermValues(NamedTuple):
 
 
 def term_values(terms: Sequence[Term], batch: Batch) -> torch.Tensor:
-    """Return the values of the terms, shape (T, B), without gradients."""
+    """Return the values of the terms, shape (T, B), without gradients; NaN where one fails."""
     if not terms:
         return batch.cells.new_zeros((0, batch.n_systems))
     with torch.no_grad():
-        return torch.stack([_value(term, batch) for term in terms])
+        return torch.stack([_values(term, batch) for term in terms])
 
 
 def evaluate_terms(terms: Sequence[Term], batch: Batch) -> TermValues:
-    """Return the values of the terms and their gradients.
+    """Return the values of the terms and their gradients; NaN for structures where one fails.
 
     Raises:
         InputError: For a term that gives no number a structure, or numbers that torch cannot
@@ -63,8 +65,52 @@ def evaluate_terms(terms: Sequence[Term], batch: Batch) -> TermValues:
     return TermValues(stacked.detach(), gradient, virial)
 
 
+def problem_of(term: Term, batch: Batch) -> str | None:
+    """Return why a term has no finite value for a batch of one structure; None if it has one.
+
+    Raises:
+        InputError: For a term that gives no number a structure.
+    """
+    try:
+        with torch.no_grad():
+            value = _value(term, batch)
+    except InputError:
+        raise
+    except Exception as error:  # whatever another's code trips over in a structure
+        if is_out_of_memory(error):
+            raise
+        kind = "" if isinstance(error, LosikoError) else f"{type(error).__name__}: "
+        reason = (str(error).splitlines() or [""])[0]
+        return f"the term '{term.name}' fails ({kind}{reason})"
+    return None if value.isfinite().all() else f"the term '{term.name}' is not a finite number"
+
+
+def _values(term: Term, batch: Batch) -> torch.Tensor:
+    """Return the values of a term, shape (B,); NaN for structures in which the term fails."""
+    try:
+        return _value(term, batch)
+    except InputError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+    # One structure must not take the others down.
+    systems = torch.arange(batch.n_systems, device=batch.cells.device)
+    return torch.cat([_alone(term, batch.keep(systems == k)) for k in systems.tolist()])
+
+
+def _alone(term: Term, batch: Batch) -> torch.Tensor:
+    """Return the value of a term for a batch of one structure, shape (1,); NaN if it has none."""
+    problem = problem_of(term, batch)
+    if problem is None:
+        return _value(term, batch)
+    warnings.warn(problem, stacklevel=2)
+    # Made of the structure's own numbers, the NaN can be differentiated.
+    return torch.nan * (batch.cells.sum((1, 2)) + batch.positions.sum())
+
+
 def _value(term: Term, batch: Batch) -> torch.Tensor:
-    """Return the value of a term, shape (B,), in the precision of the batch."""
+    """Return the values of a term, shape (B,), in the precision of the batch."""
     found = term(batch)
     if not isinstance(found, torch.Tensor) or found.shape != (batch.n_systems,):
         given = list(getattr(found, "shape", [])) or type(found).__name__
@@ -81,7 +127,7 @@ def _value(term: Term, batch: Batch) -> torch.Tensor:
 
 
 def _differentiable(term: Term, batch: Batch) -> torch.Tensor:
-    found = _value(term, batch)
+    found = _values(term, batch)
     if not found.requires_grad:
         raise InputError(
             f"term '{term.name}' gives numbers that torch cannot differentiate by positions or "

@@ -33,18 +33,19 @@ class Tether:
             noisy copies of it. Else an array (n, 3) for every structure, a list of such arrays,
             one for each structure, or the name of a per-atom array of the structures. Atoms whose
             anchor is NaN are free.
+        name: Name under which results tell the term's value.
 
     Raises:
         InputError: For a stiffness that is not positive, or anchors of another kind.
     """
 
-    name: ClassVar[str] = "tether"
     option: ClassVar[Option] = Option(
         "Tether atoms to where they start with this stiffness, 1/A2.", metavar="K", text=float
     )
 
     stiffness: float
     to: str | np.ndarray | Sequence[np.ndarray] | None = None
+    name: str = "tether"
 
     def __post_init__(self) -> None:
         stiffness = positive("the stiffness of the tether", self.stiffness)
@@ -77,8 +78,17 @@ class Tether:
         return {self.name: self._kept(anchors, atoms)}
 
     def for_calculator(self) -> Self:
-        """Return the tether to anchors that keep their place in space."""
-        return _TetherInSpace(self.stiffness, self.to)  # type: ignore[return-value]
+        """Return the tether to anchors that keep their place in space.
+
+        Raises:
+            InputError: For a list of anchors: calculators do not number structures.
+        """
+        if isinstance(self.to, list):
+            raise InputError(
+                f"term '{self.name}' has a list of anchors, and a calculator or model does not "
+                "number structures: give one array, or the name of a per-atom array"
+            )
+        return _TetherInSpace(self.stiffness, self.to, self.name)  # type: ignore[return-value]
 
     def _kept(self, anchors: np.ndarray, atoms: Atoms) -> np.ndarray:
         """Return anchors as fractions of the cell vectors, shape (n, 3)."""

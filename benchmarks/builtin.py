@@ -4,9 +4,9 @@
 
 Molecules of QM9 (B3LYP), of ASE's g2 set (MP2/6-31G(d)) and those of QM7 with sulfur (PBE0). Other
 molecules of QM9, and these of g2 and QM7, showed which groups an earlier database lacked; no
-structure was taken from them. First how far the normalised SOAP vector of each atom is from that of
-its nearest reference, then where the molecules end when relaxed from their own geometry and from
-N(0, 0.1 A) noise on every coordinate.
+structure was taken from them. The first table has the separation |p - z| of each atom's unit
+descriptor from its nearest reference, the second one the errors of molecules relaxed from their own
+geometry and from N(0, 0.1 A) noise on every coordinate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from losiko_torch import SOAP, EnvironmentDatabase, default_database, score
 from losiko_torch.database.builtin import PARAMETERS, builtin_metadata, builtin_structures
 
 SEED = 0
-#: On every coordinate, Angstrom.
+#: Standard deviation of the noise on every coordinate, Angstrom.
 NOISE = 0.1
 HEADER = (
     "| molecules of | count | start | mean RMSD (A) | median | 95th percentile "
@@ -47,24 +47,24 @@ def database_of(archive: Path | None) -> EnvironmentDatabase:
 
 
 def g2_molecules() -> list[Atoms]:
-    """All of g2 with more than one atom; radicals too."""
+    """Molecules of g2 with more than one atom, radicals among them."""
     return [atoms for atoms in map(molecule, g2.names) if len(atoms) > 1]
 
 
 def sulfur_of_qm7() -> list[Atoms]:
-    """Those of QM7 with sulfur, in random order."""
+    """Molecules of QM7 with sulfur, in random order."""
     everything = ase.io.read(common.data_folder() / "molecules" / "qm7.extxyz", ":")
     found = [atoms for atoms in everything if atomic_numbers["S"] in atoms.numbers]
     return [found[k] for k in np.random.default_rng(SEED).permutation(len(found))]
 
 
 def known_to(database: EnvironmentDatabase, molecules: list[Atoms]) -> list[Atoms]:
-    """Those with no other elements than the database's."""
+    """Molecules with no other elements than the database's."""
     return [atoms for atoms in molecules if set(atoms.numbers) <= set(database.environments)]
 
 
 def coverage(name: str, molecules: list[Atoms], database: EnvironmentDatabase) -> str:
-    """A row of the table: median / 95th percentile for each element, of the molecules known."""
+    """Row of the table: median / 95th percentile of separations by element, in known molecules."""
     known = known_to(database, molecules)
     cells = ["-"] * len(database.environments)
     if known:
@@ -80,7 +80,7 @@ def coverage(name: str, molecules: list[Atoms], database: EnvironmentDatabase) -
 
 
 def accuracy(name: str, molecules: list[Atoms], database: EnvironmentDatabase) -> str:
-    """Rows of the table: where the molecules known end, from each start."""
+    """Rows of the table: errors of the relaxed molecules that are known, from each start."""
     known = known_to(database, molecules)
     if not known:
         return f"| {name} | 0 | - | - | - | - | - | - |"

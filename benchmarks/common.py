@@ -1,4 +1,4 @@
-"""What the benchmarks share: one core, QM9's molecules (``notebooks/cases``), timing."""
+"""Code of all benchmarks: one core, QM9's molecules (``notebooks/cases``), timing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from losiko_torch import EnvironmentDatabase, Result
 
 
 def data_folder() -> Path:
-    """``$LOSIKO_DATA``."""
+    """Folder of reference data, ``$LOSIKO_DATA``."""
     folder = os.environ.get("LOSIKO_DATA")
     if folder is None:
         sys.exit("set LOSIKO_DATA to the folder of reference data: see benchmarks/README.md")
@@ -52,19 +52,19 @@ def QM9() -> molecules.QM9:
 def relaxed(
     structures: Iterable[Atoms], database: EnvironmentDatabase, **options
 ) -> Iterator[Result]:
-    """Results one by one: as they are ready where the package has `relax_iter`, else at the end."""
+    """Yield results as they are ready where the package has `relax_iter`, else at the end."""
     relax = getattr(losiko_torch, "relax_iter", losiko_torch.relax)
     yield from relax(structures, database, **options)
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """Molecules relaxed, and how far from where they should be.
+    """Relaxed molecules, and their errors.
 
     Attributes:
-        results: One for each.
-        seconds: That they took together.
-        distances: RMSD of each, Angstrom.
+        results: Result of each molecule.
+        seconds: Time of all molecules together.
+        distances: RMSD of each molecule, Angstrom.
         bonds: Error of every bond, Angstrom.
     """
 
@@ -75,12 +75,12 @@ class Relaxation:
 
     @property
     def converged(self) -> float:
-        """Share."""
+        """Share of converged molecules."""
         return float(np.mean([result.converged for result in self.results]))
 
     @property
     def steps(self) -> float:
-        """Median."""
+        """Median number of steps."""
         return float(np.median([result.n_steps for result in self.results]))
 
 
@@ -95,7 +95,7 @@ def relaxation(
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Wall time of a call, seconds."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""What is lost by keeping references in fewer components, and in float16.
+"""Accuracy that is lost by keeping references in fewer components, and in float16.
 
     python benchmarks/compression.py [--database 4000] [--molecules 50]
 

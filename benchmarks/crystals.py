@@ -1,4 +1,4 @@
-"""How near perturbed crystals come back, each left out of its own database.
+"""Accuracy of crystals relaxed from perturbations, each left out of its own database.
 
     python benchmarks/crystals.py Si-O|Li-Co-O-H [--crystals 50] [--symprec 0.4] [--targets ...]
 
@@ -6,7 +6,7 @@ Materials Project crystals of `$LOSIKO_DATA/mp` with at most 40 atoms a cell and
 at most 0.1 eV an atom. Each is perturbed by N(0, 0.1 A) on every coordinate and a random symmetric
 strain of up to 3 % in every component; positions and cell are relaxed against all the others of
 that hull distance, large ones too. RMSD: minimum-image distances between fractional coordinates in
-the original's cell, after removing the drift. What is not given is the library's default.
+the original's cell, after removing the drift. All other settings are the library's defaults.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.cli.build import PERIODIC
 from losiko_torch.io.read import read_structures
 
-#: Hull distance (eV an atom) up to which a crystal serves.
+#: Largest energy above the hull (eV an atom) of a crystal.
 STABLE = 0.1
 
 

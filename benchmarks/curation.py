@@ -1,13 +1,13 @@
-"""What smaller databases cost: QM9 molecules relaxed with thinned and sampled ones.
+"""Accuracy and time with smaller databases: QM9 molecules relaxed with thinned and sampled ones.
 
     python benchmarks/curation.py [--database 1500] [--molecules 50]
     python benchmarks/curation.py --speed 10000 100000
 
 A database of QM9 molecules, spread over QM9's order, without those that are relaxed; thinned,
 sampled, and, of the same sizes, at random. From N(0, 0.1 A) on every coordinate; RMSD after
-superposition on the DFT geometry, mean error of the bonds. With ``--speed`` the time that curation
-itself takes of so many references of one element: the hydrogens of the same database with
-N(0, 0.005) on each of their components, all farther than 0.05 from each other.
+superposition on the DFT geometry, mean error of the bonds. With ``--speed`` the time of curation
+itself, for so many references of one element: the hydrogens of the same database with N(0, 0.005)
+on each of their components, all at separations above 0.05.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ HEADER = (
     "| references | how many | mean RMSD (A) | largest | mean bond error (A) | ms a molecule |\n"
     "|---|---|---|---|---|---|"
 )
-#: Distance to which, and count to which, references are reduced for their time.
+#: Separation and count to which ``--speed`` reduces references, and the noise on their components.
 DISTANCE, COUNT, NOISE = 0.05, 10_000, 0.005
 
 
 def sample_size(database: EnvironmentDatabase, share: float) -> int:
-    """References of each element at most, so that a share of all is left."""
+    """Number of references to keep of each element at most, so that a share of all is left."""
     counts = np.array([len(part) for part in database.environments.values()])
     sizes = np.arange(1, counts.max() + 1)
     totals = np.minimum(sizes[:, None], counts).sum(1)
@@ -44,7 +44,7 @@ def sample_size(database: EnvironmentDatabase, share: float) -> int:
 def at_random(
     database: EnvironmentDatabase, like: EnvironmentDatabase, seed: int
 ) -> EnvironmentDatabase:
-    """As many of each element as another database has, taken at random."""
+    """Database of random references, as many of each element as another database has."""
     generator = np.random.default_rng(seed)
     environments = {}
     for number, part in database.environments.items():

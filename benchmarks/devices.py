@@ -1,10 +1,11 @@
-"""The same relaxation on the processor and on an NVIDIA GPU, with kernels and in plain torch.
+"""Relaxation on the processor and on an NVIDIA GPU, with kernels and in plain torch.
 
     python benchmarks/devices.py [--molecules 64] [--processor]
 
 Noisy molecules of QM9 (N(0, 0.1 A)), the paper's 359-molecule database, the sharp descriptor,
-defaults, float32. With --processor the first row is the processor's; each other row tells how far
-its losses are from those of the first. Every row is a second run: the first compiles what there is.
+defaults, float32. With --processor the first row is the processor's; each other row has the
+differences of its losses from those of the first. Every row is a second run: a first one compiles
+all kernels.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ import torch
 from losiko_torch import accelerators, relax
 
 NOISE = 0.1
-#: Molecules of the run that does not count: of all combinations of elements.
+#: Molecules of the first run, which is not timed; all combinations of elements are among them.
 WARM_UP = 64
 
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """No kernels, whatever is installed."""
+    """Turn compiled kernels off within the context."""
     kept = accelerators._kernels
     accelerators._kernels = lambda device: None
     try:

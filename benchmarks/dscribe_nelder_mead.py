@@ -61,14 +61,14 @@ class PaperLoss:
 
 
 class Enough(Exception):
-    """Nelder-Mead has reached all losses, or has used up what it was granted."""
+    """Nelder-Mead has reached all losses, or has used up its evaluations or seconds."""
 
 
 @dataclass
 class Watched:
-    """A loss of coordinates that notes when it first reaches each of its goals.
+    """Loss of coordinates that records when it first reaches each of its goals.
 
-    It raises ``Enough`` after the last of them, or beyond ``evaluations`` or ``limit`` seconds.
+    A call raises ``Enough`` after the last goal, or beyond ``evaluations`` or ``limit`` seconds.
     ``reached`` holds evaluations and seconds of the goals so far.
     """
 
@@ -97,7 +97,7 @@ class Watched:
 
 
 def nelder_mead(watched: Watched, adaptive: bool) -> float:
-    """Seconds until it stopped."""
+    """Run Nelder-Mead until it stops and return the seconds."""
     x = watched.start.positions.ravel()
     simplex = np.vstack([x, x + FIRST_STEP * np.eye(len(x))])
     options = {
@@ -115,7 +115,7 @@ def nelder_mead(watched: Watched, adaptive: bool) -> float:
 
 
 def of_size(molecules: list[Atoms], size: int) -> int:
-    """The first molecule with so many atoms."""
+    """Index of the first molecule with ``size`` atoms."""
     return next(k for k, atoms in enumerate(molecules) if len(atoms) == size)
 
 

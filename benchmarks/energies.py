@@ -15,7 +15,7 @@ Printed is a table: milliseconds a molecule (median over the rounds; the candida
 one call of each on a few molecules, so that nothing is loaded or compiled in the timing), how many
 times as long as `locally-linear` it takes (median of the ratios in each round), processor time over
 wall time (1: one core), RMSD after superposition on the DFT geometry, mean error of the bonds, the
-share converged, and the median number of evaluations (RDKit does not tell).
+share converged, and the median number of evaluations (which RDKit does not report).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NOISE = 0.1
 WARM_UP = 3
 
 
-#: From starts to what became of them.
+#: A method: from starts to relaxed molecules.
 Candidate = Callable[[list[Atoms]], list[Relaxed]]
 
 

@@ -1,11 +1,11 @@
-"""What a step must cost at least: operations and bytes of its parts over what the machine can do.
+"""Least cost of a step: operations and bytes of its parts over the rates of the machine.
 
 The counts are those of the formulas as the package evaluates them, each input read and each result
-written once, intermediate results kept in caches. They are
-for SOAP and the targets of the package, in float32; radial functions are looked up in a table; a
-search goes by a lower bound in few components, and looks at twice as many references as are
-asked for; all distances among these are taken to be new. No program reaches the sum of the parts'
-times, but a part far above its own has something left to gain.
+written once, intermediate results kept in caches. They are for SOAP and the targets of the package,
+in float32. Radial functions come from a table. A search uses a lower bound in few components and
+the distances of twice as many references as it returns; all distances among these are taken to be
+computed anew. No program reaches the sum of the parts' times, but a part far above its own has
+something left to gain.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from losiko_torch.search.warm_start import LEADING
 
 #: Bytes of a number and of an index.
 ITEM, INDEX = 4, 8
-#: Steps that L-BFGS remembers; distance (Angstrom) by which lists of pairs reach beyond the cutoff.
+#: Steps in the history of L-BFGS; Verlet skin, by which lists of pairs exceed the cutoff, Angstrom.
 HISTORY, SKIN = 20, 0.5
 #: Operations of a table's polynomial and its slope.
 LOOKUP = 20
-#: Operations for a pair: its vector and distance; for one of the harmonics.
+#: Operations for the vector and distance of a pair, and for one harmonic.
 PAIR, HARMONIC = 8, 8
 
 
@@ -41,7 +41,7 @@ class Machine:
 
     @classmethod
     def measure(cls, device: str = "cpu") -> Machine:
-        """By a product of two square matrices, and by a copy (read and written)."""
+        """Measure a machine by a product of two square matrices and a copy (read and written)."""
         cuda = torch.device(device).type == "cuda"
         n, size = (8192, 2**28) if cuda else (1024, 2**26)
         a, b = torch.rand(n, n, device=device), torch.rand(n, n, device=device)
@@ -58,7 +58,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one part, in operations and bytes."""
+    """Cost of a part, in operations and bytes."""
 
     flops: float = 0.0
     bytes: float = 0.0
@@ -73,7 +73,7 @@ class Cost:
         return max(self.flops / machine.flops, self.bytes / machine.bytes)
 
 
-#: Names of the parts that costs are counted for.
+#: Names of the parts of a relaxation.
 PAIRS, DENSITY, SPECTRUM = "neighbour lists", "density", "power spectrum"
 PROJECTION, TARGET, BACKWARD = "projection on components", "references' combination", "backward"
 SEARCH, OPTIMIZER = "search for references", "optimizer"
@@ -87,13 +87,13 @@ def floor(
     evaluations: float,
     searches: float,
 ) -> dict[str, Cost]:
-    """Of each part of a relaxation.
+    """Least cost of each part of a relaxation.
 
     Args:
-        database: Its descriptor is SOAP.
-        structures: What is relaxed; the neighbours are those of these geometries.
-        n_neighbors: References an atom's target combines; 1: `nearest`.
-        evaluations, searches: Of atoms, in all.
+        database: Database whose descriptor is SOAP.
+        structures: Structures that are relaxed; the neighbours are those of these geometries.
+        n_neighbors: References that an atom's target combines; 1 is `nearest`.
+        evaluations, searches: Evaluations and searches of atoms, in all.
     """
     numbers = np.concatenate([atoms.numbers for atoms in structures])
     alike: dict[frozenset[int], list[Atoms]] = {}
@@ -119,8 +119,9 @@ def floor(
         PAIRS: Cost(listed * PAIR, listed * 2 * INDEX),
         DENSITY: Cost(radial + outer, seen * 2 * INDEX + ITEM * coefficients),
         SPECTRUM: Cost(half + 3 * features, ITEM * (coefficients + features)),
-        # Of the spectrum: its length, a symmetric matrix times the coefficients; of the density:
-        # the radial functions' and the harmonics' gradients, from the same outer products.
+        # Backward through the spectrum: its length, and a symmetric matrix times the coefficients.
+        # Backward through the density: gradients of the radial functions and of the harmonics,
+        # from the same outer products.
         BACKWARD: Cost(
             3 * features + 2 * channels * coefficients + 2 * (radial + outer),
             ITEM * (2 * features + 2 * coefficients),
@@ -135,7 +136,7 @@ def floor(
         r, n_references = references.vectors.shape[1], len(references)
         k = min(n_neighbors, n_references)
         share = count / len(numbers)
-        # There and back; the basis itself is read once for many atoms, and left out.
+        # To components and back to features. The basis is read once for many atoms: left out.
         project = Cost(4 * features * r, ITEM * (2 * features + 2 * r))
         projection += project * (share * evaluations)
         target += _combination(k, r) * (share * evaluations)
@@ -150,13 +151,13 @@ def floor(
 
 
 def _pairs_per_atom(structures: list[Atoms], cutoff: float) -> float:
-    """Atoms within the cutoff of an atom, itself among them."""
+    """Mean number of atoms within the cutoff of an atom, itself among them."""
     pairs = sum(len(neighbor_list("i", atoms, cutoff)) for atoms in structures)
     return 1 + pairs / sum(map(len, structures))
 
 
 def _combination(k: int, r: int) -> Cost:
-    """Of k references in r components: read, multiplied twice, and a k by k system solved."""
+    """Cost to combine k references in r components: read, multiply twice, solve a k by k system."""
     if k == 1:
         return Cost(4 * r, 3 * ITEM * r)
     return Cost(2 * k * r + 4 * k * r + 4 * k * k + k**3 / 3, ITEM * (k * r + k * k + 2 * r))

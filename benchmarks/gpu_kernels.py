@@ -24,7 +24,7 @@ from losiko_torch.descriptors.soap.compiled import table_of
 from losiko_torch.systems.neighbors import Pairs, find_pairs
 
 SPECIES = ["H", "C", "N", "O", "F"]
-#: Those of QM9 have hydrogen for half of their atoms, and rarely fluorine.
+#: Shares of the elements, about those of QM9.
 SHARES = torch.tensor([0.5, 0.35, 0.07, 0.07, 0.01])
 SETTINGS = [
     {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.5},
@@ -33,7 +33,7 @@ SETTINGS = [
 
 
 def clusters(n_atoms: int, device: torch.device) -> Batch:
-    """Atoms anywhere in boxes of 10 cubic Angstrom an atom."""
+    """Random atoms in boxes of 10 cubic Angstrom an atom."""
     generator = torch.Generator().manual_seed(0)
     counts = torch.randint(15, 19, (math.ceil(n_atoms / 16.5),), generator=generator)
     system = torch.repeat_interleave(torch.arange(len(counts)), counts)
@@ -48,7 +48,7 @@ def clusters(n_atoms: int, device: torch.device) -> Batch:
 
 
 class Work(NamedTuple):
-    """Something to time, what it must move (bytes), and what it must multiply (and add)."""
+    """A call to time, the bytes it must move, and the products it must compute (and add)."""
 
     name: str
     run: Callable[[], object]

@@ -7,8 +7,8 @@ a batch of 64 molecules, gradients with respect to positions. `diamond`: a cubic
 atoms rattled by 0.05 A (r_cut 2.3, n 8, l 6, sigma 0.25; ours with smooth_width 0.5, 252 features),
 gradients with respect to positions and cell.
 
-References are given, so that matching is left out, and so are the systems as each package holds
-them. Every candidate finds its neighbours itself. featomic-torch (float64 only) takes the same
+References are fixed, so that no search is timed, and so is the making of each package's systems.
+Every candidate finds its neighbours itself. featomic-torch (float64 only) takes the same
 number of radial functions and degrees and the same Gaussians up to the same distance, r_cut plus
 what DScribe and we pad it with, over which it spreads its radial functions (with a smooth cutoff
 where ours has one). Its loss is sum_i |p_i/|p_i| - t_i|^2 for given t_i over the dense features,
@@ -47,7 +47,7 @@ SMOOTH_WIDTH = 0.5
 CREATE, DERIVATIVES = "DScribe `create`", "DScribe `derivatives` (analytical, attach=True)"
 FEATOMIC = "featomic-torch, loss and gradient, float64"
 
-#: Work and the atoms that it is done for.
+#: Calls by name, each with the number of atoms that it computes.
 Candidates = dict[str, tuple[Callable[[], object], int]]
 
 
@@ -153,7 +153,7 @@ def featomic(setting: Setting) -> Candidates:
         dense = sparse.keys_to_properties(["neighbor_1_type", "neighbor_2_type"]).block(0).values
         return dense / dense.norm(dim=1, keepdim=True)
 
-    # Any unit vectors do: each atom's target is what another atom looks like.
+    # Any unit vectors do: each atom's target is the descriptor of another atom.
     targets = unit(fixed).roll(1, 0)
 
     def gradient() -> None:

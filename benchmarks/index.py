@@ -34,7 +34,7 @@ from losiko_torch.search.warm_start import near_known_search
 #: Molecules whose atoms are searched, and atoms of an element at most.
 MOLECULES, ATOMS = 60, 500
 NOISE = 0.1
-#: References that a relaxation asks for, and candidates that FAISS is asked for.
+#: References that a relaxation needs, and candidates that FAISS returns.
 K, CANDIDATES = 64, 512
 HEADER = (
     "| element | search | made in (s) | memory (MB) | 1,000 noisy queries (s) | times as fast "
@@ -71,7 +71,7 @@ def exactly(part: Environments) -> Find:
 
 
 def in_lists(times: float, dimensions: int, looked_at: list[float]) -> dict[str, Callable]:
-    """The package's own, by lists and references looked at (times sqrt(N)), and components."""
+    """Searches in the package's lists, by lists and references compared (both times sqrt(N))."""
     divided: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def make(part: Environments, seen: float) -> Find:
@@ -91,7 +91,7 @@ def in_lists(times: float, dimensions: int, looked_at: list[float]) -> dict[str,
 
 
 def by_faiss(factory: str, dimensions: int, effort: int) -> Callable[[Environments], Find]:
-    """An index of FAISS over the first components; ``effort``: lists probed, or efSearch."""
+    """Search by a FAISS index over the first components; ``effort``: lists probed, or efSearch."""
 
     def make(part: Environments) -> Find:
         short = part.vectors[:, :dimensions].contiguous().numpy()
@@ -108,7 +108,7 @@ def by_faiss(factory: str, dimensions: int, effort: int) -> Callable[[Environmen
             asked = queries[:, :dimensions].float().contiguous().numpy()
             _, found = index.search(asked, CANDIDATES)
             candidates = torch.from_numpy(found)
-            # Too few found: the first reference fills up.
+            # FAISS has -1 where it finds too few: the first reference stands in.
             return _nearest_of(queries, part.vectors, candidates.clamp(min=0), K)[1]
 
         return find

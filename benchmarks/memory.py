@@ -34,25 +34,25 @@ NOISE = 0.1
 
 
 def noisy(qm9: common.QM9, count: int) -> Iterator[Atoms]:
-    """The first molecules of a random order, each made when it is asked for."""
+    """Yield the first noisy molecules of a random order, one by one."""
     rng = np.random.default_rng(common.REPORTING_SEED)
     for k in rng.permutation(len(qm9.ids))[:count]:
         yield from common.with_noise([qm9.molecule(k)], NOISE, seed=int(k))
 
 
 def peak() -> float:
-    """Of this process so far, MB."""
+    """Peak memory of this process so far, MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def build(path: Path) -> None:
-    """The database, into a file."""
+    """Write the paper's database to a file."""
     common.QM9().paper_database(**common.SHARP).save(path)
 
 
 def measure(path: Path, count: int, max_steps: int) -> None:
-    """Relax and print what it took as JSON."""
+    """Relax and print number of molecules, memory (MB) and seconds as JSON."""
     common.one_core()
     qm9 = common.QM9()
     database = EnvironmentDatabase.load(path)
@@ -64,7 +64,7 @@ def measure(path: Path, count: int, max_steps: int) -> None:
 
 
 def apart(*arguments: object) -> str:
-    """The last line that this script prints with these arguments, in a process of its own."""
+    """Run this script in a process of its own and return the last line that it prints."""
     command = [sys.executable, __file__, *map(str, arguments)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return output.splitlines()[-1] if output else ""
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    # A process inherits the peak of the one that starts it, so that this one must stay small.
+    # A process inherits the peak of its parent, so that this one must stay small.
     qm9 = common.QM9()
     counts = [*arguments.counts, *([len(qm9.ids)] if arguments.all else [])]
     call = "relax_iter" if hasattr(losiko_torch, "relax_iter") else "relax"

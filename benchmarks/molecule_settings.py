@@ -1,4 +1,4 @@
-"""How the settings for molecules were chosen: one change a row, on molecules set apart for that.
+"""Settings for molecules, one change a row, on the molecules set apart for choosing them.
 
     python benchmarks/molecule_settings.py [--molecules 100] [--noise 0.1]
 
@@ -23,7 +23,7 @@ from cases.in_turn import relax_in_turn
 from losiko_torch import EnvironmentDatabase, Result, Stage, relax, score
 
 #: Changes to the descriptor (r_cut 3 A, n_max 8, l_max 6, sigma 0.3 A), each with the fmax (1/A)
-#: that served it best of a few.
+#: that is best for it of a few.
 DESCRIPTORS: list[tuple[dict[str, Any], float]] = [
     ({}, 0.02),
     ({"sigma": 0.2}, 0.01),
@@ -35,7 +35,7 @@ DESCRIPTORS: list[tuple[dict[str, Any], float]] = [
     ({"r_cut": 3.5, "n_max": 10}, 0.02),
     ({"r_cut": 4.0, "n_max": 10}, 0.02),
 ]
-#: Changes to how structures are relaxed, with the descriptor as it is.
+#: Changes to the options of relaxations, with the descriptor as it is.
 CHANGES: list[dict[str, Any]] = [
     {"n_neighbors": 32},
     {"n_neighbors": 128},
@@ -46,7 +46,7 @@ CHANGES: list[dict[str, Any]] = [
     {"schedule": [Stage("nearest", max_steps=10)]},
     {"schedule": [Stage("nearest", max_steps=30)]},
 ]
-#: Where the coarse descriptor stops before the sharp one goes on.
+#: ``fmax`` (1/A) at which the coarse descriptor stops before the sharp one goes on.
 COARSE_FMAX = (0.1, 0.05, 0.02)
 SHARPEST, SHARPEST_FMAX = {"sigma": 0.15}, 0.005
 
@@ -63,7 +63,7 @@ def row(name: str, run: Callable[[], list[Result]], molecules: list[Atoms]) -> s
 
 
 def trusted(starts: list[Atoms], database: EnvironmentDatabase) -> list[Atoms]:
-    """Copies whose atoms count less the farther they are from their nearest references."""
+    """Copies whose atoms weigh less in the loss the farther they are from their references."""
     copies = [atoms.copy() for atoms in starts]
     near = [result.matches.distance[:, 0] for result in score(starts, database)]
     typical = np.median(np.concatenate(near))

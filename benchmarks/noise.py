@@ -1,4 +1,4 @@
-"""What annealed noise does for starts that hardly resemble their molecule.
+"""Effect of annealed noise on starts that hardly resemble their molecule.
 
     python benchmarks/noise.py
 
@@ -16,7 +16,7 @@ from losiko_torch import default_database, relax
 
 MOLECULES = {"NH3": 0.6, "H2O": 0.8, "CH3OH": 0.5}
 NOISES = (None, (0.2, 0.05), (0.04, 0.1), (0.04, 0.3, 10), (0.1, 0.3, 10), (0.1, 0.5, 20))
-#: A loss below which a molecule is found, above what each has at its minimum.
+#: Loss above the lowest one, up to which a molecule counts as found.
 FOUND = 0.01
 
 

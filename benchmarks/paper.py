@@ -1,4 +1,4 @@
-"""The paper's cases on their full size: what ``notebooks/README.md`` compares with the paper.
+"""The paper's cases at full size, which ``notebooks/README.md`` compares with the paper.
 
     python benchmarks/paper.py water|qm9|qm9_sharp|proton_defect|interface|carbon
 
@@ -19,12 +19,12 @@ import common
 
 CASES = ("water", "qm9", "qm9_sharp", "proton_defect", "interface", "carbon")
 RESULTS = Path(__file__).parent / "results"
-#: Whose versions a table is to name.
+#: Packages whose versions a table names.
 PACKAGES = ("losiko-torch", "torch", "ase", "numpy")
 
 
 def processor() -> str:
-    """Its name, where Linux tells it."""
+    """Name of the processor, in detail on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What relaxing only a part costs, and whether a mixed batch gives what its members give alone.
+"""Cost of relaxing a part of a structure, and a mixed batch against its members one by one.
 
     python benchmarks/partial.py
 

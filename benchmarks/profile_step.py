@@ -1,4 +1,4 @@
-"""Where the time of a relaxation goes, and how far each part is from what the machine allows.
+"""Time of a relaxation by its parts, and how far each part is from what the machine allows.
 
     python benchmarks/profile_step.py [--molecules 200] [--database 359|3800] [--targets nearest]
 
@@ -58,14 +58,16 @@ def shares(watch: timers.Timers, whole: float, costs: dict, machine: floor.Machi
 
 @torch.no_grad()
 def agreement(structures: list[Atoms], database: EnvironmentDatabase, targets: str) -> tuple:
-    """Shares of atoms with the same nearest reference, and the same set of references; the excess.
+    """Compare the search with an exhaustive one in float64.
 
-    The excess is the largest by which the squared distance of a nearest one found is larger.
+    Returns the number of atoms, the shares of atoms with the same nearest reference and with the
+    same set of references, and the largest excess of a squared distance: that of the nearest
+    reference found over that of the true one.
     """
     batch = Batch.from_atoms(structures, torch.float32)
     objective = Objective(database, make_target(targets)).restricted(batch.numbers)
     found = objective.search_at(batch).matching.indices
-    # The same positions, rounded as they are, but everything else in float64.
+    # Positions are the same, rounded to float32; everything else is in float64.
     features = objective.features(Batch.from_atoms(structures, torch.float64))
     first, whole, excess = [], [], 0.0
     for number in batch.numbers.unique().tolist():

@@ -1,4 +1,4 @@
-"""How near relaxed QM9 molecules come to their DFT geometries.
+"""Accuracy of relaxed QM9 molecules against their DFT geometries.
 
     python benchmarks/qm9_accuracy.py [--molecules 200] [--fmax 0.02 ...]
 

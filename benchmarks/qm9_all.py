@@ -1,4 +1,4 @@
-"""All of QM9 relaxed, from file to file, with one command.
+"""Relaxation of all of QM9, from file to file, with one command.
 
     python benchmarks/qm9_all.py [--device cuda] [--molecules N] [--batch-atoms N]
 
@@ -37,7 +37,7 @@ from losiko_torch.loss.settings import make_target
 
 NOISE, MAX_STEPS = 0.1, 200
 TARGETS = "locally-linear"
-#: Molecules whose geometries are compared, and from which neighbours are counted; of a first call.
+#: Molecules whose geometries are compared; whose neighbours are counted; of an untimed first call.
 SAMPLE, NEIGHBORS_SAMPLE, WARM_UP = 2000, 500, 50
 
 
@@ -48,7 +48,7 @@ class Clock:
         self.reading = self.relaxing = 0.0
 
     def read(self, count: int | None) -> Iterator[Atoms]:
-        """Molecules from the file, with noise."""
+        """Yield molecules from the file, with noise."""
         began = time.perf_counter()
         qm9 = common.QM9()
         rng = np.random.default_rng(common.REPORTING_SEED)
@@ -66,7 +66,7 @@ class Clock:
     def relax(
         self, molecules: Iterable[Atoms], database: EnvironmentDatabase, **options
     ) -> Iterator[Result]:
-        """Results, as they are ready."""
+        """Yield results as they are ready."""
         before, began = self.reading, time.perf_counter()
         for result in common.relaxed(molecules, database, **options):
             self.relaxing += time.perf_counter() - began - (self.reading - before)
@@ -76,7 +76,7 @@ class Clock:
 
 @dataclass
 class Tally:
-    """What is kept of results that pass by: numbers of all, structures of a sample."""
+    """Record of a stream of results: numbers of all, structures of a sample."""
 
     keep: set[int]
     steps: list[int] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Tally:
 
 
 def errors(sample: list[Atoms]) -> str:
-    """Against the DFT geometries."""
+    """Rows of RMSDs and bond errors of a sample against the DFT geometries."""
     qm9 = common.QM9()
     molecules = [qm9.molecule(atoms.info["qm9"]) for atoms in sample]
     distances, bonds = common.deviations(sample, molecules)

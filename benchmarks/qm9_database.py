@@ -1,10 +1,10 @@
-"""All of QM9 as one database: built, searched, relaxed with.
+"""Database of all of QM9: time to build, recall and speed of searches, accuracy of relaxations.
 
     python benchmarks/qm9_database.py [--database qm9.losiko] [--molecules 200]
 
 Without --database it is built first, by `losiko build` in a process of its own, whose time and peak
 memory are printed. Then environments of random molecules are searched for the 64 references that a
-relaxation asks for, through lists and through all references, and random molecules are relaxed from
+relaxation needs, through lists and through all references, and random molecules are relaxed from
 N(0, 0.1 A). The environments of all the molecules that are searched or relaxed are left out at
 once, not those of each one alone: a copy of the database for each is too much. One core.
 """
@@ -29,12 +29,12 @@ from losiko_torch import EnvironmentDatabase
 from losiko_torch.database.building.describe import describe
 
 NOISE = 0.1
-#: References that a relaxation asks for; molecules searched for at once.
+#: References that a relaxation needs; molecules described at once.
 K, AT_ONCE = 64, 50
 
 
 def build(path: Path, r_cut: float) -> None:
-    """By the command line; prints time and peak memory."""
+    """Build the database by the command line; print time and peak memory."""
     command = "from losiko_torch.cli.app import main; main()"
     source = str(common.data_folder() / "qm9" / "qm9.npz")
     began = time.perf_counter()
@@ -46,7 +46,7 @@ def build(path: Path, r_cut: float) -> None:
 
 
 def search(database: EnvironmentDatabase, molecules: list[Atoms], count: int, noise: float) -> str:
-    """Recall and speed of the lists for that many environments of these molecules."""
+    """Recall and speed of the lists for ``count`` environments of these molecules."""
     structures = common.with_noise(molecules, noise)
     numbers = np.concatenate([atoms.numbers for atoms in structures])[:count]
     parts = [

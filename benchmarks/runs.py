@@ -51,9 +51,9 @@ from losiko_torch.systems.names import SOURCE
 
 NOISE = 0.1
 PROGRAM = [sys.executable, "-c", "from losiko_torch.cli import main; main()", "relax"]
-#: Atoms of a batch where there are to be many shards.
+#: Atoms of a batch small enough for many shards.
 SMALL = 100
-#: Kinds of broken structures, and what is said of them.
+#: Kinds of broken structures, and a part of the reason that is reported.
 BROKEN = {
     "not a number": "not a finite number",
     "one spot": "lie within",
@@ -64,7 +64,7 @@ BROKEN = {
 
 
 def noisy(count: int) -> Iterator[Atoms]:
-    """Molecules of a random order, each made when it is asked for."""
+    """Yield noisy molecules of a random order, one by one."""
     qm9 = common.QM9()
     rng = np.random.default_rng(common.REPORTING_SEED)
     for k in rng.permutation(qm9.others)[:count]:
@@ -78,7 +78,7 @@ def write(path: Path, molecules: Iterator[Atoms]) -> None:
 
 
 def frame(atoms: Atoms, kind: str) -> str:
-    """As extended xyz, broken in one of the ways or in none."""
+    """Extended xyz of a molecule, broken in one of the ways or in none."""
     if kind == "not a number":
         atoms.positions[0] = np.nan
     elif kind == "one spot":
@@ -100,7 +100,7 @@ def relaxing(folder: Path, *more: str) -> list[str]:
 
 
 def wait(command: list[str]) -> float:
-    """Seconds until it ends well, broken structures or not."""
+    """Run a command and return its seconds; exit unless it ends well, broken structures or not."""
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in (0, 1):
@@ -237,7 +237,7 @@ def workers(folder: Path, molecules: int) -> None:
 
 
 def worker_processes() -> list[int]:
-    """Ray's processes that relax."""
+    """Process ids of Ray's workers."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:

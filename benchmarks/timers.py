@@ -1,7 +1,7 @@
 """Timers around the package's functions: where a relaxation spends its time.
 
-Each part is measured without the parts inside of it. The names of functions stand in one table; one
-that the package does not have (any more) is told of, and its time falls to what calls it.
+Each part is measured without the parts inside of it. The names of functions stand in one table. A
+name that the package does not have (any more) is reported, and its time counts for its callers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TIMED = (
     (floor.SEARCH, "losiko_torch.loss.atom_loss", "AtomLoss.renew"),
     (floor.OPTIMIZER, "losiko_torch.optimizers.lbfgs", "LBFGS.step"),
 )
-#: Functions whose results tell for how many atoms they worked, where they are, and how.
+#: Functions whose atoms are counted: their module, and the number of atoms from their result.
 COUNTED: dict[str, tuple[str, Callable[[Any], int]]] = {
     "Environments.nearest": ("losiko_torch.database.element", lambda found: len(found[1])),
 }
@@ -53,7 +53,7 @@ class Timers:
     _inside: list[float] = field(default_factory=list)
 
     def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, its time added to that of the part."""
+        """Wrap a function so that its time is added to that of the part."""
 
         @functools.wraps(work)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -70,7 +70,7 @@ class Timers:
         return wrapper
 
     def counted(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, the atoms it worked for added up."""
+        """Wrap a function so that the atoms it worked for are added up."""
 
         @functools.wraps(work)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -83,7 +83,7 @@ class Timers:
 
 @contextmanager
 def watching(parts: bool = True) -> Iterator[Timers]:
-    """Timers of all that runs inside; without ``parts`` atoms are counted only."""
+    """Time all that runs within the context; without ``parts`` only atoms are counted."""
     timers, before = Timers(), []
     wrappers = [
         (module, name, functools.partial(timers.timed, part)) for part, module, name in TIMED
@@ -101,7 +101,7 @@ def watching(parts: bool = True) -> Iterator[Timers]:
             if last not in vars(owner or object):
                 timers.missing.append(f"{module}.{name}")
                 continue
-            # As it is kept: a class method is an object around its function.
+            # vars, not getattr: a class method is an object around its function.
             kept = vars(owner)[last]
             before.append((owner, last, kept))
             inner = kept.__func__ if isinstance(kept, classmethod) else kept

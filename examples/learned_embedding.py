@@ -33,7 +33,7 @@ class Embedding(nn.Module):
     def __init__(self, width: int = 64):
         super().__init__()
         self.functions = ACSF(r_cut=4.0, g2_params=RADIAL, g4_params=ANGULAR, species=ELEMENTS)
-        # What a descriptor may tell about itself; the program works without, too.
+        # Optional attributes of a descriptor: elements, reach, periodic or not.
         self.species, self.cutoff, self.periodic = ELEMENTS, self.functions.cutoff, False
         size = self.functions.get_number_of_features()
         self.register_buffer("mean", torch.zeros(size))
@@ -47,7 +47,7 @@ class Embedding(nn.Module):
         )
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """(n_atoms, width)."""
+        """Embeddings of all atoms, shape (n_atoms, width)."""
         functions = (self.functions(batch) - self.mean) / self.scale
         element = (batch.numbers[:, None] == self.numbers).to(functions)
         return self.layers(torch.cat([functions, element], 1))
@@ -60,7 +60,7 @@ def distorted(atoms: Atoms, rng: np.random.Generator, width: float = NOISE) -> A
 
 
 def trained(structures: list[Atoms], rounds: int, seed: int = 0) -> Embedding:
-    """An embedding from which a linear map tells how distorted an atom's surroundings are."""
+    """Train an embedding from which a linear map predicts how distorted an environment is."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = Embedding()
@@ -73,7 +73,7 @@ def trained(structures: list[Atoms], rounds: int, seed: int = 0) -> Embedding:
         widths = rng.uniform(0, 2 * NOISE, len(structures))
         noisy = [distorted(a, rng, w) for a, w in zip(structures, widths, strict=True)]
         batch = Batch.from_atoms(noisy, torch.float32)
-        # How far apart the symmetry functions of the clean and the distorted atom are.
+        # Squared difference of symmetry functions between the clean and the distorted atom.
         with torch.no_grad():
             apart = ((model.functions(batch) - clean) / model.scale).square().mean(1)
         loss = (head(model(batch)).squeeze(1) - apart.add(1e-3).log()).square().mean()
@@ -86,7 +86,7 @@ def trained(structures: list[Atoms], rounds: int, seed: int = 0) -> Embedding:
 
 
 def main(rounds: int = 400, n_tests: int | None = None) -> dict[str, np.ndarray]:
-    """Mean RMSD and bond error (A) of the start and of what each descriptor makes of it."""
+    """Mean RMSD and bond error (A) of the starts, and relaxed with each of the descriptors."""
     names = [n for n in g2.names if set(g2[n].symbols) <= set(ELEMENTS) and len(g2[n]) > 2]
     known = [molecule(name) for k, name in enumerate(names) if k % 6]
     unseen = [molecule(name) for name in names[::6]][:n_tests]

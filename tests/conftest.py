@@ -14,5 +14,5 @@ os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"losiko_kerne
 # The tensors of the tests are small: threads cost more than they gain.
 torch.set_num_threads(1)
 
-#: They need a process in which nothing else imported Triton: see test_kernels.py.
+#: Checks of kernels need a process in which nothing else imported Triton: see test_kernels.py.
 collect_ignore = ["kernel_checks.py", "gpu_kernel_compile.py"]

@@ -22,7 +22,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-# Not by `from`, which finds the functions of these names.
+# `from losiko_kernels.gpu import density` would import the function of this name, not the module.
 combination, density, distance, power_spectrum, tiles = (
     import_module(f"losiko_kernels.gpu.{name}")
     for name in ("combination", "density", "distance", "power_spectrum", "tiles")
@@ -30,7 +30,7 @@ combination, density, distance, power_spectrum, tiles = (
 
 #: Local memory, in bytes a thread, that the assembler may trade for more threads at once.
 FREE_SPILLS = 32
-#: Elements, n_max, l_max.
+#: Elements, n_max and l_max that are compiled.
 FEW = {"fp32": [(5, 6, 6)], "fp64": [(5, 6, 3)]}
 MANY = [(n, 6, 6) for n in (3, 4, 5)] + [(n, 8, 6) for n in (1, 2, 3, 4, 5)] + [(2, 4, 9)]
 INTEGERS = {"first": "*i64", "element": "*i64", "next_center": "*i32", "features": "*i32"}
@@ -40,11 +40,11 @@ N_NEIGHBORS = 64
 
 
 def compiled(kernel, dtype: str, constants: dict[str, int], warps: int):
-    """A kernel of which every pointer not listed is to numbers of ``dtype``."""
+    """Compile a kernel; pointers that ``INTEGERS`` does not list are to numbers of ``dtype``."""
     names = kernel.arg_names
     types = {**dict.fromkeys(names, f"*{dtype}"), **INTEGERS}
     signature = {name: "constexpr" if name in constants else types[name] for name in names}
-    # Torch's memory is aligned, which a launch finds out by itself.
+    # Torch's memory is aligned. A launch detects this by itself; a mere compilation does not.
     aligned = [i for i, name in enumerate(names) if signature[name].startswith("*")]
     attributes = {(i,): [["tt.divisibility", 16]] for i in aligned}
     source = ASTSource(kernel, signature=signature, constexprs=constants, attrs=attributes)
@@ -53,7 +53,7 @@ def compiled(kernel, dtype: str, constants: dict[str, int], warps: int):
 
 
 def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
-    """Every kernel as the wrappers launch it."""
+    """Yield every kernel with the constants and warps of its launch."""
     n_pad, channels = -(-n_max // 8) * 8, n_elements * n_max
     shared = {"INTERVALS": 256, "N_PAD": n_pad, "N_MAX": n_max, "CHANNELS": channels}
     shared["DEGREES"] = l_max + 1
@@ -96,7 +96,7 @@ def usage(kernel) -> tuple[int, int]:
 def rounded_constants(kernel) -> list[str]:
     """Numbers of a kernel in double precision that have but the digits of single precision."""
     found = re.findall(r"(?:dense<|constant )([0-9.e+-]+)[^\n]*f64", kernel.asm["ttir"])
-    # Of numbers that are short by themselves, such as 0.5, nothing was lost.
+    # Numbers that are short by themselves, such as 0.5, lose nothing by rounding.
     return [text for text in found if float(np.float32(text)) == float(text) and len(text) > 14]
 
 

@@ -71,12 +71,12 @@ class Case(NamedTuple):
         return vectors, weights, *indices, self.n_elements, table_of(self.soap, vectors)
 
     def rounded(self, dtype: torch.dtype) -> Case:
-        """What kernels get in a precision."""
+        """Case with inputs rounded to ``dtype``, kept in double precision."""
         rounded = [tensor.to(dtype).double() for tensor in (self.vectors, self.weights)]
         return self._replace(vectors=rounded[0], weights=rounded[1])
 
     def coefficients(self) -> list[torch.Tensor]:
-        """By plain torch."""
+        """Coefficients of the density by plain torch."""
         center = torch.repeat_interleave(torch.arange(self.n), self.first.diff())
         radial = self.soap.basis(self.vectors.square().sum(1)) * self.weights[None, :, None]
         slot = center * self.n_elements + self.element
@@ -85,7 +85,7 @@ class Case(NamedTuple):
 
 
 def case(atoms: Atoms, without: tuple[int, ...] = (), **parameters) -> Case:
-    """``without`` names atoms that see nothing."""
+    """Case of a structure; the atoms ``without`` have no neighbours."""
     soap = SOAP(**{"r_cut": 3.0, "sigma": 0.5, **parameters})
     batch = Batch.from_atoms(atoms)
     pairs = find_pairs(batch, soap.cutoff, False)
@@ -98,7 +98,7 @@ def case(atoms: Atoms, without: tuple[int, ...] = (), **parameters) -> Case:
 
 
 def cluster(numbers: str, size: float = 4.0, seed: int = 0) -> Atoms:
-    """Atoms anywhere in a box, and so with few or many neighbours."""
+    """Atoms at random in a box, and so with few or many neighbours."""
     points = np.random.default_rng(seed).uniform(0, size, (len(Atoms(numbers)), 3))
     return Atoms(numbers, points)
 
@@ -117,7 +117,7 @@ def stacked(blocks: list[torch.Tensor]) -> torch.Tensor:
 
 
 def blocks_of(c: torch.Tensor, n_max: int) -> list[torch.Tensor]:
-    """The opposite."""
+    """Coefficients (n, M, C) of the kernels as blocks by degree: the inverse of ``stacked``."""
     degrees = round(c.shape[1] ** 0.5)
     rows = [c[:, degree**2 : (degree + 1) ** 2] for degree in range(degrees)]
     return [block.transpose(1, 2).unflatten(1, (-1, n_max)) for block in rows]
@@ -190,7 +190,7 @@ SIZES = [(1, 1, 0), (1, 3, 6), (2, 3, 2), (5, 6, 2), (5, 8, 1), (10, 5, 0), (2, 
 
 
 def random_coefficients(n_elements: int, n_max: int, l_max: int, dtype) -> torch.Tensor:
-    """Of two centers, the second of which sees nothing."""
+    """Random coefficients of two centers, the second of which has no neighbours."""
     c = noise(2, (l_max + 1) ** 2, n_elements * n_max).to(dtype).double()
     c[1] = 0
     return c
@@ -232,7 +232,7 @@ def test_distance_and_its_gradient(size, dtype):
 
 
 def test_single_precision_sees_small_distances():
-    """1e-8 of a unit vector's square: 1 - p . t would have no digit left."""
+    """Distances of 1e-8 keep their digits in single precision; 1 - p . t would have none left."""
     c = random_coefficients(2, 4, 3, torch.float32)[:1]
     p = features(c, 4)
     target = (p + 1e-4 * torch.nn.functional.normalize(noise(*p.shape), dim=1)).float().double()
@@ -242,7 +242,7 @@ def test_single_precision_sees_small_distances():
 
 
 def near_points(n: int, k: int, size: int, dtype) -> tuple:
-    """Points, references near them, and of each point some of these."""
+    """Points, references near them, and indices of some references for each point."""
     center, *others = torch.nn.functional.normalize(noise(n + 41, size), dim=1)
     near = (center + 0.2 * torch.stack(others)).to(dtype)
     drawn = generator()
@@ -253,7 +253,7 @@ def near_points(n: int, k: int, size: int, dtype) -> tuple:
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
 @pytest.mark.parametrize("shape", [(3, 1, 5), (2, 7, 33), (4, 21, 64)], ids=str)
 def test_combination(shape, dtype):
-    """Of references that more atoms have, each with its own ridge or all with one."""
+    """Combine references that several atoms share, each with its own ridge or all with one."""
     n, k, _ = shape
     p, references, indices = near_points(*shape, dtype)
     rows = torch.arange(n + 2).flip(0)[:n]
@@ -285,7 +285,7 @@ def test_nearest_of_candidates(shape):
 
 @pytest.mark.parametrize("name", ["molecule", "empty centers"])
 def test_all_kernels_together(name):
-    """Distance of an atom's features from others, by atoms' positions."""
+    """Distances of features from others, and their gradients by pair vectors, equal autograd's."""
     given = CASES[name]()
     n_max = given.soap.n_max
     inputs = given.inputs(torch.float64, False)
@@ -347,7 +347,7 @@ def test_wrong_numbers_are_noticed(monkeypatch):
 
 @pytest.mark.parametrize("target", [Nearest(), LocallyLinear(4)], ids=["nearest", "linear"])
 def test_the_loss_and_its_gradient(target, monkeypatch):
-    """Of a molecule against a few others, by these kernels and by autograd."""
+    """Loss and gradient of a molecule against a few others agree between kernels and autograd."""
     parameters = {"r_cut": 3.0, "n_max": 3, "l_max": 2, "sigma": 0.4, "smooth_width": 0.5}
     soap = SOAP(species=["H", "C", "O"], **parameters).to(DEVICE)
     found = []

@@ -30,7 +30,7 @@ RECORD = {
 
 
 def row(number: int, **changes) -> dict:
-    """Of a molecule of water that converged; ``changes`` are other entries."""
+    """Row of the table for a molecule of water that converged; ``changes`` are other entries."""
     made = {
         "number": number,
         "source": f"in.xyz@{number}",
@@ -53,7 +53,7 @@ def row(number: int, **changes) -> dict:
 
 
 def failed(number: int, why: str, **changes) -> dict:
-    """Of a structure that failed."""
+    """Row of the table for a structure that failed."""
     names = ("start_loss", "loss", "largest_distance", "worst_atom", "nearest_structure")
     nothing = dict.fromkeys((*names, "nearest_atom"), None)
     return row(number, reason=f"failed: {why}", **nothing | {"n_steps": 0} | changes)
@@ -64,7 +64,7 @@ def table(rows: list[dict]) -> pa.Table:
 
 
 def write(path: Path, rows: list[dict], structures: list[Atoms], **record) -> RunFolder:
-    """A folder of these rows and structures; the structures' distances fall from the worst atom."""
+    """Write a run's folder of these rows and structures, distances falling from the worst atom."""
     path.mkdir()
     frames = []
     for atoms, each in zip(structures, rows, strict=True):

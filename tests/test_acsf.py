@@ -102,7 +102,7 @@ def test_every_combination_of_functions(chosen):
 
 @pytest.mark.parametrize("r_cut", [0.9, 1.5, 2.5, 8.0])
 def test_cutoffs(r_cut):
-    """At the short ones few atoms, or none, have neighbours, and pairs j, k lie beyond r_cut."""
+    """Parity holds where few atoms, or none, have neighbours and pairs j, k lie beyond r_cut."""
     atoms, options = molecule("CH3CONH2"), {**ALL, "r_cut": r_cut}
     ours = ACSF(**options).create(atoms)
     theirs = dscribe.descriptors.ACSF(**options).create(atoms)
@@ -135,7 +135,7 @@ def test_mixed_periodicity_of_a_skewed_cell(pbc):
 
 @pytest.mark.parametrize("name", ["triclinic", "tiny skewed cell", "hcp", "wire"])
 def test_behlers_equations(name):
-    """Also for exponents with which DScribe has NaN on straight triples, and for free centers."""
+    """Behler's equations hold where DScribe has NaN (straight triples), and for free centers."""
     atoms = periodic_structures()[name]
     options = {**ALL, "species": sorted(set(atoms.symbols)), "r_cut": 3.2, "periodic": True}
     centers = [0, [0.3, 0.4, 0.5], len(atoms) - 1]
@@ -145,7 +145,7 @@ def test_behlers_equations(name):
 
 
 def test_straight_triples_that_dscribe_gets_wrong_are_known():
-    """A DScribe release that mends these lets parity be tested here too."""
+    """DScribe has NaN on straight triples; a release that mends them allows a test of parity."""
     atoms = bulk("Mg")
     options = {"species": ["Mg"], "r_cut": 6.0, "periodic": True, **FRACTIONAL}
     assert np.isnan(dscribe.descriptors.ACSF(**options).create(atoms)).any()
@@ -184,7 +184,7 @@ def test_centers(name):
 
 
 def test_centers_that_dscribe_does_not_take():
-    """Indices from the end (it reads memory that is not its own) and positions (it refuses)."""
+    """Centers by index from the end (DScribe reads foreign memory) and by position (it refuses)."""
     atoms, acsf = molecule("CH3OH"), ACSF(**ALL)
     everywhere = acsf.create(atoms)
     assert same(acsf.create(atoms, [-1, 2]), everywhere[[-1, 2]], 1e-14)
@@ -376,7 +376,7 @@ def test_atoms_without_neighbours():
 
 
 def test_no_jump_at_the_cutoff():
-    """Value and slope vanish there, for a third atom also where it leaves the reach of j."""
+    """Value and slope vanish at the cutoff, for a third atom also where it leaves that of j."""
     acsf = ACSF(**{**ALL, "r_cut": 3.0})
     for distance in (3.0, np.sqrt(8.0)):  # from the center, and 3.0 from the neighbour
         ends = []

@@ -101,7 +101,7 @@ def test_levels_are_few(imports):
 
 
 def test_layers_hold(imports):
-    """The contract of ``make lint``, read from where it stands."""
+    """The layers of ``make lint`` hold, read from its contract."""
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     (contract,) = tool["contracts"]
     lines = [line.split(" | ") for line in contract["layers"]]
@@ -241,7 +241,7 @@ def architecture():
 
 
 def exists(name):
-    """Whether a dotted name is a module, or an attribute of one."""
+    """Return whether a dotted name is a module, or an attribute of one."""
     module, _, attribute = name.rpartition(".")
     try:
         if importlib.util.find_spec(name) is not None:

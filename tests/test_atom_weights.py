@@ -36,7 +36,7 @@ def some_weights(atoms, seed=0):
 
 @pytest.mark.parametrize("targets", TARGETS)
 def test_each_atom_adds_its_weight_times_its_term(targets):
-    """Array times factor; structures without either in the same batch stay as they are."""
+    """Weights are array times factor; other structures of the batch keep theirs."""
     plain = [rattled("CH3CONH2"), rattled("HCOOH"), rattled("N2")]
     own = some_weights(plain[0])
     structures = [weighed(plain[0], own), *plain[1:]]

@@ -43,7 +43,7 @@ def in_parts(monkeypatch):
 
 
 def assert_same(one, other):
-    """The same references in the same order, up to rounding."""
+    """Assert that two databases hold the same references in the same order, up to rounding."""
     assert one.structures == other.structures
     assert list(one.environments) == list(other.environments)
     for z, part in one.environments.items():
@@ -58,7 +58,7 @@ def assert_same(one, other):
 
 
 def assert_equal(one, other):
-    """Bit by bit."""
+    """Assert that two databases are equal, bit by bit."""
     assert one.structures == other.structures
     for z, part in one.environments.items():
         for name in storage.TENSORS:
@@ -69,7 +69,7 @@ def assert_equal(one, other):
 
 
 def test_vectors_are_the_features_in_their_principal_components(monkeypatch):
-    """Return what a build gives if all features are there at once."""
+    """Vectors are those of principal components of all features at once."""
     monkeypatch.setattr(components, "SAMPLE", 40)
     structures = molecules()
     made = EnvironmentDatabase.build(structures, soap(**SMALL), components=20)
@@ -87,7 +87,7 @@ def test_vectors_are_the_features_in_their_principal_components(monkeypatch):
 
 @pytest.mark.parametrize("make", [lambda: soap(**SMALL), Learned])
 def test_parts_of_any_size_give_the_same(in_parts, make):
-    """SOAP, which is restricted to a block's elements, and a module that cannot be."""
+    """Parts of any size agree, for SOAP restricted to a block's elements and for another module."""
     found = EnvironmentDatabase.build(molecules(), make(), components=20)
     assert len(layout.Layout.of(molecules()).parts()) > 4
     layout.ATOMS_AT_ONCE, layout.ATOMS_A_PART = 10_000, 100_000  # the fixture sets them back
@@ -115,7 +115,7 @@ def test_rare_environments_join_the_sample(in_parts, monkeypatch):
 
 
 def test_features_are_not_all_there_at_once(in_parts, monkeypatch):
-    """Never more than the sample's, a block's, and what is held."""
+    """Features in memory are at most those of the sample, of a block, and of the held ones."""
     rows = []
     original = describe
 
@@ -206,7 +206,7 @@ def stopping_after(count):
 
 @pytest.mark.parametrize("sample", [10, 2048])
 def test_a_stopped_build_goes_on_to_the_same_database(in_parts, tmp_path, monkeypatch, sample):
-    """Bit by bit, wherever it was stopped, and without describing again what was finished."""
+    """A build stopped anywhere ends in the same bits and describes no finished part again."""
     monkeypatch.setattr(components, "SAMPLE", sample)
     arguments = (molecules(), soap(**SMALL), 8)
     whole = EnvironmentDatabase.build(*arguments, parts=tmp_path / "whole")
@@ -229,7 +229,7 @@ def test_a_stopped_build_goes_on_to_the_same_database(in_parts, tmp_path, monkey
     assert sum(seen) == len(molecules())
     rows.clear()
     assert_equal(EnvironmentDatabase.build(*arguments, parts=parts), whole)
-    assert sum(rows) == 1  # which tells the number of features
+    assert sum(rows) == 1  # a structure, described for the number of features
     remove_parts(parts)
     assert not parts.exists()
 
@@ -312,7 +312,7 @@ main()
 
 
 def test_a_killed_command_goes_on(in_parts, tmp_path, capfd):
-    """SIGKILL at some moment; the same command then ends with the same file, and no folder."""
+    """After SIGKILL at some moment the same command ends with the same file and no folder."""
     ase.io.write(tmp_path / "in.extxyz", molecules())
     arguments = ["build", str(tmp_path / "in.extxyz"), "--components", "8", "--n-max", "3"]
     output, parts = tmp_path / "db.losiko", tmp_path / "db.losiko.parts"

@@ -95,7 +95,7 @@ def test_no_molecule_is_in_it_twice():
         seen[atoms.info["smiles"]].append(distances)
 
 
-#: SMILES of a molecule of each kind that came later.
+#: SMILES of a molecule of each kind that an earlier database did not have.
 KINDS = {
     "thiol": "CCS",
     "thioether": "CCSC",

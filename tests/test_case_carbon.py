@@ -51,7 +51,7 @@ def test_the_term_has_the_density_that_the_case_measures():
 
 @with_data
 def test_target_density_is_reached():
-    """A stiff penalty on a loss that the target's density leaves nearly as it is."""
+    """A stiff penalty reaches its density where the loss hardly opposes it."""
     database = EnvironmentDatabase.build(diamond(), polymorphs.descriptor())
     starts = [diamond() * (2, 2, 1), diamond()]
     moved = carbon.with_density(starts, database, target=3.4, steps=60)

@@ -1,4 +1,4 @@
-"""Where the notebooks' structures come from: the public originals, checked, or stand-ins."""
+"""Sources of the notebooks' structures: the public originals, checked, or stand-ins."""
 
 import io
 import sys
@@ -10,8 +10,8 @@ import pytest
 from ase.build import bulk
 from cases import data, fetching, prototypes
 
-#: As QM9 writes them: count, "gdb", number and properties; atoms with charges; frequencies, SMILES,
-#: InChI. One number is in Mathematica's notation.
+#: A molecule as in QM9's files: count, "gdb", number and properties; atoms with charges;
+#: frequencies, SMILES, InChI. One number is in Mathematica's notation.
 METHANE = """5
 gdb 1\t157.7118\t157.70997
 C\t-0.0126981359\t 1.0858041578\t 0.0080009958\t-0.535689

@@ -1,4 +1,4 @@
-"""What the notebook on water counts and maps."""
+"""Counts and maps of the water case."""
 
 import numpy as np
 import pytest

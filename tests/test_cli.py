@@ -32,7 +32,7 @@ class Program:
         return end.value.code
 
     def refuses(self, *arguments):
-        """Runs it and returns the one sentence of an exit status 2 that wrote nothing."""
+        """Run the program; it must exit with 2 and write nothing. Return its single sentence."""
         before = contents(self.folder)
         assert self(*arguments) == 2, self.out + self.err
         assert self.out == ""
@@ -70,7 +70,7 @@ def distorted(name, seed=1):
 
 
 def bad_structures():
-    """One of every kind that fails, with a part of the reason."""
+    """Structures of every kind that fails, each with a part of the reason."""
     together, nan = molecule("H2O"), molecule("CH4")
     together.positions[1] = together.positions[0]
     nan.positions[0] = np.nan

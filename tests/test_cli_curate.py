@@ -17,7 +17,7 @@ def losiko(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def files(losiko):
-    """Two databases of other elements, and one of another descriptor, where the program runs."""
+    """Folder of the program with two databases of other elements and one of another descriptor."""
 
     def soap(species, sigma=0.3):
         return SOAP(species=species, r_cut=3.0, n_max=3, l_max=2, sigma=sigma)

@@ -16,7 +16,7 @@ from losiko_torch.database.building.closest import FARTHEST, closest_pairs, unit
 
 
 def plain(structures):
-    """All pairs one by one."""
+    """Shortest interatomic distances, Angstrom, from all pairs one by one."""
     found = {}
     for atoms in structures:
         apart = atoms.get_all_distances()

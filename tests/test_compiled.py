@@ -1,4 +1,4 @@
-"""With compiled kernels and without them everything is the same."""
+"""Compiled kernels and plain torch give the same results everywhere."""
 
 import sys
 import warnings
@@ -39,15 +39,15 @@ def test_kernels_are_used():
 
 
 PRECISIONS = [torch.float64, torch.float32]
-#: Without products, which lose digits.
+#: Mode of ``torch.cdist`` without products of matrices, which lose digits.
 DIRECT = "donot_use_mm_for_euclid_dist"
-#: Of numbers of order one.
+#: Largest error of numbers of order one.
 ERROR = {torch.float64: 1e-10, torch.float32: 2e-5}
 
 
 @pytest.fixture
 def plainly(monkeypatch):
-    """What lets plain torch compute from then on."""
+    """Function that turns compiled kernels off from then on."""
     return lambda: monkeypatch.setattr(accelerators, "_kernels", lambda device: None)
 
 
@@ -115,7 +115,7 @@ def test_surroundings_are_those_of_autograd(name, centers):
 
 
 def assert_near(one, other, batch):
-    """Virials only count where something is periodic."""
+    """Assert that two evaluations agree; virials count only in periodic systems."""
     if one.ndim == 3:
         one, other = one[batch.pbc.any(1)], other[batch.pbc.any(1)]
     if one.numel():
@@ -220,7 +220,7 @@ def test_places_are_kept_as_by_plain_torch(k, plainly):
 @pytest.mark.parametrize("k", [1, 7, 150])
 @pytest.mark.parametrize("components", [10, 100])
 def test_what_is_known_never_changes_the_answer(dtype, k, components):
-    """Known references near or far, and ties among those that are there twice."""
+    """Searches find the same from any known references, near or far, and with ties of copies."""
     p, references = cloud(dtype=dtype)
     p, references = p[:, :components].contiguous(), references[:, :components].float()
     squared = torch.cdist(p.double(), references.double(), compute_mode=DIRECT).square()
@@ -356,7 +356,7 @@ def test_a_stream_refuses_at_once():
 
 @pytest.mark.parametrize("sigma", [0.03, 0.1])
 def test_functions_too_narrow_for_a_table_are_left_to_autograd(sigma):
-    """Or the table is as good as they are."""
+    """Radial functions too narrow for a table go to autograd; for others the table is as good."""
     made = {"rbf": "polynomial", "r_cut": 5.0, "sigma": sigma, "n_max": 6, "l_max": 3}
     descriptor, batch = described([rattled("H2O")], **made)
     ours = surroundings(descriptor, batch)
@@ -366,7 +366,7 @@ def test_functions_too_narrow_for_a_table_are_left_to_autograd(sigma):
 
 
 def test_a_restriction_of_a_restriction_is_one():
-    """However it was made, and with weights or fewer structures afterwards."""
+    """Restricting twice equals restricting once, also before weights or fewer structures."""
     atoms, whole = rattled("H2O"), database()
     batch = Batch.from_atoms(atoms)
     weights = np.random.default_rng(0).uniform(0.5, 2, len(whole.structures))

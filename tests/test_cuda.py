@@ -1,4 +1,4 @@
-"""A GPU finds what the processor finds: everything once on a CUDA device, with and without kernels.
+"""Equal results on GPU and processor: everything once on a CUDA device, with and without kernels.
 
 In double precision both relax alike until rounding, whose order differs from run to run on a GPU,
 decides: structures agree far better than ``fmax``, though not to the last bit.
@@ -153,7 +153,7 @@ def test_calculator(kernels):
 
 
 def test_database_made_on_the_gpu(kernels, tmp_path):
-    """Its principal components may be turned, the losses are the same."""
+    """A database made on the GPU gives the same losses, though its components may be turned."""
     structures = [rattled(name, 0, 0.0) for name in NAMES]
     built = EnvironmentDatabase.build(structures, SOAP(**PARAMETERS).to("cuda"))
     assert built.device.type == "cuda"

@@ -202,7 +202,7 @@ def test_others_that_are_near_are_found(blocks, monkeypatch):
 
 
 def test_minus_takes_away_what_the_other_knows():
-    """Components differ on both sides, and so do the elements of the descriptors."""
+    """Databases of other components and other elements can be subtracted."""
     whole = database()
     wider = SOAP(**{**PARAMETERS, "species": ["H", "C", "N", "O", "F"]})
     known = EnvironmentDatabase.build([rattled(name, 3, 0.02) for name in NAMES[:12]], wider)
@@ -309,7 +309,7 @@ def test_unusable_input_is_refused():
 
 
 def test_the_first_stays_wherever_blocks_end(monkeypatch):
-    """Rows in another order keep other ones, but the choice depends on the order alone."""
+    """The references kept depend on the order of the rows alone, not on the size of blocks."""
     made = database()
     wanted = places(made.thinned(0.15))
     small_blocks(monkeypatch)

@@ -30,7 +30,7 @@ def features(atoms, descriptor=None):
 
 
 def test_every_environment_knows_where_it_came_from():
-    """Structures are filtered and skipped in between; the vectors are those of that very atom."""
+    """Vectors are those of the very atom they name, though structures are filtered and skipped."""
     molecules = [rattled(name, seed) for seed, name in enumerate(NAMES[:12])]
     for place, atoms in enumerate(molecules):
         atoms.info["place"] = place
@@ -88,7 +88,7 @@ def test_records_and_metadata_are_kept():
 
 
 def test_records_hold_what_is_short():
-    """Numbers, truth values and texts that fit on a line; not what an earlier relaxation found."""
+    """Records keep numbers, truth values and short texts, not the results of a relaxation."""
     atoms = molecule("H2O")
     short = {"energy": np.float32(0.5), "stable": np.bool_(True), "n": 3, "name": "x" * 200}
     atoms.info = {

@@ -48,7 +48,7 @@ ANGULAR = [[0.02, zeta, sign] for zeta in (1, 4) for sign in (-1, 1)]
 
 
 class Bare(nn.Module):
-    """Nothing but ``forward``: Gaussians of neighbours' distances times their atomic numbers."""
+    """Module with ``forward`` alone: Gaussians of neighbours' distances, by atomic number."""
 
     def forward(self, batch):
         pairs = find_pairs(batch, 3.2, True)
@@ -230,7 +230,7 @@ def test_acsf_from_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 def test_a_module_computes_in_its_own_precision():
-    """Batches of either precision go in, and their precision comes out."""
+    """A module takes batches of either precision, and results have the precision of the batch."""
     single = Learned().eval()
     batch = Batch.from_atoms(rattled("CH3OH"))
     double = features_of(single, batch)
@@ -430,7 +430,7 @@ def test_a_module_that_changes_its_mind_is_not_saved(tmp_path):
 
 
 def test_a_look_is_no_use(file):
-    """A file can be looked at without its module; nothing can be described with it."""
+    """A file can be read without its module, but describes nothing then."""
     seen = EnvironmentDatabase.look(file)
     assert "Absent with 24 features" in repr(seen)
     assert seen.structures == made("learned").structures

@@ -64,13 +64,13 @@ def test_structures_of_the_database_lie_on_their_references():
         for xy, structure, atom in zip(*each.atoms, strict=True):
             origin = small_database.NAMES.index(names[structure])
             np.testing.assert_allclose(xy, own[origin, atom], atol=1e-5)
-        # The root of the rounding of float32 vectors of unit length.
+        # Tolerance: the root of the rounding of float32 vectors of unit length.
         assert each.separation.max() < 3e-4
         np.testing.assert_allclose(each.references.xy[each.nearest], each.atoms.xy, atol=1e-4)
 
 
 def test_components_are_those_of_the_centred_descriptors():
-    """Against numpy's singular values of the full descriptors."""
+    """Coordinates and shares agree with numpy's singular values of the full descriptors."""
     features = [small_database.soap().create(g2[name]) for name in small_database.NAMES]
     numbers = np.concatenate([g2[name].numbers for name in small_database.NAMES])
     full = np.concatenate(features)
@@ -153,7 +153,7 @@ def test_what_cannot_be_described_is_listed():
 
 
 class Page(HTMLParser):
-    """Notes the tags left open, links to elsewhere, and the text."""
+    """Parser of a page: tags left open, links to elsewhere, and the text."""
 
     def __init__(self, text):
         super().__init__()
@@ -241,7 +241,7 @@ def test_a_failed_drawing_leaves_no_trace(tmp_path, monkeypatch):
 
 
 def test_more_references_than_are_drawn(tmp_path, monkeypatch):
-    """The choice is always the same, and an atom's nearest reference is in it."""
+    """References drawn are always the same ones, an atom's nearest reference among them."""
     monkeypatch.setattr(module, "DRAWN", 10)
     drawn = ethanol_and_furan()
     for each in drawn.elements:
@@ -317,7 +317,7 @@ def test_refusals_write_nothing(losiko, tmp_path, arguments, reason):
 
 
 def test_without_plotly(losiko, tmp_path, monkeypatch):
-    # None in the place of a module is what Python takes for one that is not there.
+    # Python takes None in the place of a module for a module that is not installed.
     for name in [name for name in sys.modules if name.startswith("plotly.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "plotly", None)

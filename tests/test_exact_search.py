@@ -32,7 +32,7 @@ def scattered():
 
 
 def with_duplicates():
-    """Each of 5 vectors 60 times: more ties than candidates are fetched."""
+    """Vectors of only 5 kinds, 60 copies each: more ties than candidates are fetched."""
     return unit(5, 1).float()[torch.arange(300) % 5]
 
 
@@ -80,7 +80,7 @@ def test_more_than_there_are_gives_all():
 
 
 def test_incomplete_candidates_are_caught_where_the_margin_proves_nothing(monkeypatch):
-    """Candidates in an order off by as much as float32 may be off: only a new search is right."""
+    """Candidates misordered by float32's rounding need a new search."""
     references = with_near_duplicates()
     queries = unit(20, 6)
     exact = torch_candidates(references.double())

@@ -28,7 +28,7 @@ FEW = ("--batch-atoms", "5", "--max-steps", "8", "--targets", "nearest")
 
 
 def line_of(result):
-    """All that a result and its structure tell, as JSON."""
+    """Contents of a result and its structure, as JSON."""
     atoms, matches = result.atoms, result.matches
     told = {
         "number": result.number,
@@ -56,7 +56,7 @@ def json_lines(path, overwrite):
 
 @pytest.fixture
 def offered(monkeypatch):
-    """Takes formats that another distribution offers."""
+    """Function that installs formats as another distribution would offer them."""
 
     def offer(*formats):
         FORMATS.__dict__.pop("choices", None)

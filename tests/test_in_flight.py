@@ -58,11 +58,11 @@ def assert_as_alone(structures, made, options, tolerance=1e-6):
         np.testing.assert_array_equal(result.matches.structure, alone.matches.structure)
 
 
-# Who joins when
+# When structures join
 
 
 class Recorder(InFlight):
-    """Whose structures leave in an order of their own; it notes who was inside."""
+    """Batch whose structures leave in a given order; it records the structures inside."""
 
     def __init__(self, sizes, order):
         self.sizes, self.order = sizes, order
@@ -90,7 +90,7 @@ def test_no_more_are_inside_than_there_is_room_for(structures, atoms):
         held = sum(sizes[place] for place in inside)
         assert held <= atoms or len(inside) == 1
         assert inside == sorted(inside)
-        # Nobody waits who would fit, and there was room for a portion or for all that are left.
+        # No structure waits that would fit, and newcomers fill a portion or are all that are left.
         waiting = sizes[inside[-1] + 1 :]
         assert not waiting or held + waiting[0] > atoms
         free = atoms - held + sum(sizes[place] for place in newcomers)
@@ -105,7 +105,7 @@ def test_no_more_are_inside_than_there_is_room_for(structures, atoms):
 @pytest.mark.parametrize("optimizer", GRADIENT_OPTIMIZERS)
 def test_who_joins_ends_as_if_alone(optimizer, targets, seen):
     names = ["CH3OH", "HCOOH", "H2CO", "HCOOCH3", "CH3CHO"]
-    # Some begin so near to a minimum that they end long before the others do.
+    # Some start so near to a minimum that they end long before the others.
     structures = [rattled(name, 0, 0.15 - 0.03 * k) for k, name in enumerate(names)]
     options = {"optimizer": optimizer, "targets": targets, "max_steps": 40, "fmax": 0.1, **EXACT}
     relax(structures, database(), batch_atoms=ROOM, **options)
@@ -162,7 +162,7 @@ def test_several_starts_take_turns_too(seen):
             assert np.abs(copy.atoms.positions - its.atoms.positions).max() <= 1e-6
 
 
-# What each structure is granted, and in which order it comes back
+# Steps of each structure, and the order of the results
 
 
 def test_steps_count_from_joining(seen):

@@ -30,7 +30,7 @@ def unit(n, seed, decay=0.95):
 
 @cache
 def many():
-    """Vectors in lists."""
+    """Vectors, centroids and the list of each vector."""
     vectors = unit(4000, 0)
     found = divided(vectors)
     assert found is not None
@@ -117,7 +117,7 @@ def test_most_of_the_nearest_are_found_and_more_the_more_is_looked_at(monkeypatc
 
 
 def test_known_references_are_never_lost(monkeypatch):
-    """Nor do they make anything else be missed."""
+    """Known references are always found, and do not make a search miss others."""
     monkeypatch.setattr(lists, "LOOKED_AT", 0.01)
     vectors, centroids, which = many()
     queries = near(vectors)
@@ -229,7 +229,7 @@ def test_weighted_references_are_all_searched(large):
 
 
 def test_relaxing_finds_nearly_the_same_minimum(large):
-    """Restricted to a molecule's elements, batched or not."""
+    """Searches in lists lead to nearly the same minimum, in a batch and restricted to elements."""
     starts = [rattled(name, 7, 0.05) for name in ("CH3OH", "C2H6", "CH3CHO")]
     together = relax(starts, large)
     exact = relax(starts, large.searched_whole())

@@ -22,7 +22,7 @@ DEGREES = [0.5, 1, 2, 4.5, 40]
 
 @pytest.mark.parametrize("degree", DEGREES)
 def test_nearest_is_the_papers_kernel(degree):
-    """2 (1 - (p.z)^d) of the full descriptors with the nearest reference of the same element."""
+    """Distance 2 (1 - (p.z)^d) of full descriptors to the nearest reference of the same element."""
     names = ["C2H6", "CH3OH", "H2O"]
     made = EnvironmentDatabase.build([molecule(name) for name in names], soap(), components=None)
     rows = np.concatenate([soap().create(molecule(name)) for name in names])

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 
 
 def run(*arguments: str, **environment: str) -> None:
-    """A Python process in the project's folder; its output is what a failure shows."""
+    """Run Python in the project's folder; a failure shows its output."""
     kept = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     kept["PYTHONPATH"] = os.pathsep.join(sys.path)
     finished = subprocess.run(

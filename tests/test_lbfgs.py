@@ -43,7 +43,7 @@ class Quadratic(Problem):
 
 
 class Rosenbrock(Problem):
-    """In 3n variables; from near its valley, which has one minimum."""
+    """Rosenbrock's function in 3n variables; it starts near the valley, which has one minimum."""
 
     def __init__(self, n, seed):
         generator = np.random.default_rng(seed)
@@ -56,7 +56,7 @@ class Rosenbrock(Problem):
 
 
 class Spoiled(Quadratic):
-    """Whose loss ceases to be a number after its first evaluation."""
+    """Quadratic problem whose loss is NaN after its first evaluation."""
 
     def __init__(self, n, seed):
         super().__init__(n, seed)
@@ -122,7 +122,7 @@ def test_a_batch_is_its_structures(settings):
 
 
 def test_accepted_losses_never_rise():
-    """Beyond the rounding of a sum of one term an atom, of size one."""
+    """Accepted losses rise by no more than the rounding of a sum over atoms."""
     history = run(problems(), 150)
     for (before, _), (after, accepted) in pairwise(history):
         assert (after.loss <= before.loss * (1 + 1e-14) + 1e-14).all()

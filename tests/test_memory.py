@@ -1,4 +1,4 @@
-"""The estimate of what a batch needs: it grows as it should, and is near what is measured."""
+"""Estimate of a batch's memory: it grows as it should, and is near the measured peak."""
 
 import subprocess
 import sys
@@ -79,7 +79,7 @@ def test_the_estimate_is_near_the_measured_peak():
 
 
 def need(n_neighbors=64, dtype=torch.float32, **changes):
-    # Of hydrogen there are more references than any neighbours asked for.
+    # Hydrogen has more references than a target combines.
     structures = [rattled("isobutane", seed) for seed in range(13)]
     made = EnvironmentDatabase.build(structures, SOAP(**{**soap().parameters_dict(), **changes}))
     return bytes_per_atom(Objective(made, LocallyLinear(n_neighbors)), dtype)

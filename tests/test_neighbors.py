@@ -28,7 +28,7 @@ def ours(structures, cutoff: float, periodic: bool = True):
 
 
 def ases(atoms: Atoms, cutoff: float, start: int = 0) -> list[tuple[int, ...]]:
-    """ASE leaves out the atom itself and pairs at exactly the cutoff."""
+    """Pairs by ASE, with those that it leaves out: the atom itself, and pairs at the cutoff."""
     center, neighbor, shift = neighbor_list("ijS", atoms, cutoff)
     itself = np.arange(len(atoms))
     return as_set(

@@ -40,7 +40,7 @@ def test_runs(path, monkeypatch):
         notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
     )
     client.execute()
-    # What only warns would end in the stored output as well.
+    # Warnings would end in the stored output as well.
     streams = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert not [out["text"] for out in streams if out.get("name") == "stderr"]
 

@@ -1,4 +1,4 @@
-"""Loss and gradient of a batch: derivatives, symmetries, and independence of the company."""
+"""Loss and gradient of a batch: derivatives, symmetries, and independence of its structures."""
 
 import numpy as np
 import pytest
@@ -96,7 +96,7 @@ def test_rotation_translation_permutation(target):
 
 @pytest.mark.parametrize("target", TARGETS, ids=["nearest", "locally-linear"])
 def test_a_batch_is_its_structures(target):
-    """Also where elements have fewer references than neighbours are asked for."""
+    """A batch equals its structures one by one, also for elements with few references."""
     objective = Objective(database(), target)
     structures = [rattled(name, seed) for seed, name in enumerate(NAMES[:25])]
     _, _, together = evaluated(objective, structures)
@@ -119,7 +119,7 @@ def test_restriction_to_the_elements_at_hand_changes_nothing():
 
 
 def test_fewer_references_than_neighbors():
-    """Water alone has two hydrogens and one oxygen: the rest is filled up and weighs nothing."""
+    """Water has two H and one O as references: the places of missing ones have weight zero."""
     objective = Objective(water_database(), LocallyLinear(5))
     found = objective.search_at(Batch.from_atoms([rattled("H2O"), rattled("H2O", 1)]))
     indices = found.matching.indices
@@ -129,7 +129,7 @@ def test_fewer_references_than_neighbors():
 
 
 def test_projection_and_rest_make_the_whole_distance():
-    """With references lossy in the basis too: |p - z|^2 = |components - y|^2 + rest."""
+    """Distances are |p - z|^2 = |components - y|^2 + rest, also if the basis loses some of z."""
     made = EnvironmentDatabase.build([rattled(name) for name in NAMES], soap(), components=20)
     references = made.references_of(1)
     batch = Batch.from_atoms(rattled("C3H8", 3))
@@ -162,7 +162,7 @@ def test_scoring_finds_what_evaluating_finds():
 
 @pytest.mark.parametrize("moved", [[], [0], [3, 20], "all", "cell"], ids=str)
 def test_a_renewed_judgement_is_that_made_anew(moved):
-    """Only what can have changed is looked at again, and nothing is missed."""
+    """Judging anew only the atoms that can have changed gives the same as judging all."""
     objective = Objective(crystal_database(smooth_width=1.0), LocallyLinear(8))
     start = Batch.from_atoms([crystal() * (2, 2, 2), rattled("CO2"), crystal(3)])
     before = judge(objective, start)

@@ -1,4 +1,4 @@
-"""A batch for which memory does not suffice is halved; who does not fit even alone fails alone."""
+"""A batch too large for memory is halved; a structure that does not even fit alone fails alone."""
 
 import warnings
 import weakref
@@ -35,7 +35,7 @@ def molecules():
 
 @pytest.fixture
 def scarce(monkeypatch):
-    """Memory for so many atoms in one evaluation; returns what was tried."""
+    """Function that limits the atoms of an evaluation and returns the numbers of atoms tried."""
     tried = []
     evaluate = Objective.evaluate
 
@@ -136,7 +136,7 @@ def test_memory_may_run_out_in_any_stage(options, scarce):
 
 
 def test_finished_ones_keep_their_results(monkeypatch):
-    """Memory runs out late: only who is in the batch then begins again."""
+    """Memory runs out late: only the structures then in the batch begin again."""
     evaluate, begun = Objective.evaluate, []
     starts = {tuple(atoms.positions[0]) for atoms in molecules()}
 
@@ -184,7 +184,7 @@ def test_scores_too(monkeypatch):
 
 
 def test_what_the_batch_held_is_gone_when_memory_is_given_back(monkeypatch):
-    """Also what the frames of the error held."""
+    """Tensors of a batch are freed when memory runs out, those in the error's frames too."""
     large, given_back = [], []
 
     class Large(InFlight):

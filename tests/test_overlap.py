@@ -1,4 +1,4 @@
-"""Two threads: nothing is lost, nothing runs ahead without bound, and errors cross over."""
+"""Reading and writing in threads: nothing is lost, queues are bounded, and errors cross over."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_ahead_reads_ahead_but_not_far():
     while len(taken) < 6 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
-    # One that was given, and five that wait.
+    # The first item was taken, and five wait.
     assert len(taken) == 6
     read.close()
     assert not running("reading ahead")
@@ -72,7 +72,7 @@ def test_ahead_that_nobody_ends_lets_the_process_end_silently():
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_behind_lets_no_more_wait_than_it_should(depth):
-    """Memory stays flat: what is put waits until there is a place."""
+    """Memory stays flat: ``put`` waits until there is a place in the queue."""
     go, put = threading.Event(), []
 
     def work(writer):
@@ -87,7 +87,7 @@ def test_behind_lets_no_more_wait_than_it_should(depth):
         while len(put) < depth + 1 and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.05)
-        # One that is worked on, and those that wait.
+        # The first item is in work, and ``depth`` items wait.
         assert put == list(range(depth + 1))
         go.set()
         putting.join()

@@ -285,11 +285,11 @@ def in_all_components():
 @pytest.mark.parametrize("weights", [None, 3])
 def test_a_function_equals_the_built_in_target(n_neighbors, degree, names, weights):
     batch = batch_of([rattled(name, 7) for name in names], weights)
-    # A basis in single precision is orthonormal to some 1e-7.
+    # A basis in single precision is orthonormal to some 1e-7 only.
     for built, tolerance in ((in_all_components(), 1e-10), (database(), 1e-6)):
         found = []
         for target in (Nearest(), AutogradTarget(squares, n_neighbors)):
-            # Restricted to fewer elements in one case: references lose features.
+            # In one case restricted to fewer elements: references lose features.
             objective = Objective(built, target, degree).restricted(batch.numbers)
             found.append(objective.evaluate(batch))
         built_in, function = found
@@ -300,7 +300,7 @@ def test_a_function_equals_the_built_in_target(n_neighbors, degree, names, weigh
 
 
 def test_weights_of_references_decide_which_are_nearest():
-    """Built in, a weight also divides the distance; a function alone has the plain one."""
+    """A reference's weight divides the distance of a built-in target, not that of a function."""
     rng = np.random.default_rng(0)
     built = in_all_components()
     weighted = built.weighted(rng.choice([0.0, 0.25, 1.0, 4.0], len(built.structures)).tolist())
@@ -328,7 +328,7 @@ def test_a_target_without_references():
         assert scored.loss == pytest.approx(found.start_loss, rel=1e-12)
         start.calc = LosikoCalculator(database(), **options)
         assert start.get_potential_energy() == pytest.approx(found.start_loss, rel=1e-12)
-    # Any number but this one gives another loss.
+    # Any other number gives another loss.
     (other,) = score(guesses()[0], database(), targets=Constant(0.2), dtype="float64")
     assert other.loss != pytest.approx(results[0].start_loss, rel=1e-3)
 
@@ -417,7 +417,7 @@ def test_the_command_line_takes_names(installed, tmp_path, monkeypatch, capsys, 
     (expected,) = relax(ase.io.read("in.extxyz"), water_database(), **given)
     found = ase.io.read("out.extxyz")
     np.testing.assert_allclose(found.positions, expected.atoms.positions, atol=1e-6)
-    # A table has no reference where none is searched.
+    # The table names no reference where a target needs none.
     (row,) = table_of([expected]).to_pylist()
     assert [number >= 0 for number in row["nearest_atom"]] == 3 * [target.n_neighbors > 0]
 

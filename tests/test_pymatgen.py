@@ -105,7 +105,7 @@ def test_a_disordered_structure_fails_alone(silicon):
     bad, good = relax(batch, silicon)
     assert bad.reason == f"failed: {NO_ORDER}"
     assert good.reason == "converged"
-    # Its sites are still there to see, and where it came from.
+    # The failed result still has its sites and its source.
     assert bad.atoms.positions == pytest.approx(DISORDERED.cart_coords)
     assert bad.atoms.get_chemical_symbols() == ["X", "X"]
     assert bad.atoms.info == {"material_id": "mp-1"}

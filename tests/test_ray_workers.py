@@ -18,7 +18,7 @@ OPTIONS = {"targets": "nearest", "max_steps": 10, "batch_atoms": 10}
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    """Two processors, whatever this machine has."""
+    """Ray with two processors, whatever this machine has."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
@@ -59,7 +59,7 @@ def test_results_come_as_they_are_made(expected):
 
 
 def lose_worker(folder, limit):
-    """Selects all atoms, and kills its own process the first ``limit`` times that it is asked."""
+    """Select all atoms, and kill the own process in the first ``limit`` calls."""
 
     def select(atoms):
         if len(atoms) == 12:
@@ -109,7 +109,7 @@ def test_what_is_not_there_is_said():
 
 
 def test_the_database_is_read_only_shared(expected):
-    # What workers read is one copy: nobody may write to it, and nothing tries to.
+    # Workers share one copy of the database: it is read-only, and nothing writes to it.
     from losiko_torch.relaxation.ray_workers import _packed, _unpacked
 
     packed = _packed(database())

@@ -1,4 +1,4 @@
-"""Laws of the records of tensors: what leaves a batch, joins it or is exchanged in it."""
+"""Laws of records of tensors: rows that leave a batch, join it or are exchanged in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -168,7 +168,7 @@ SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
 
 def has_cells(record):
-    """Whether the rows of a record are those of atoms and cells."""
+    """Return whether the rows of a record are those of atoms and cells."""
     return not isinstance(record, (Coordinates, BatchState)) or (
         getattr(record, "coordinates", record).strains is not None
     )
@@ -281,7 +281,7 @@ def test_parts_join_to_the_whole(name, case):
 @given(case=chosen(1), other_seed=SEEDS)
 def test_exchanged_structures_are_those_of_the_other(name, case, other_seed):
     sizes, seed, some = case
-    # Records differ in their numbers, not in how the rows lie.
+    # Records differ in their numbers, not in the order of their rows.
     record, other = (RECORDS[name](Structures(sizes, each)) for each in (seed, other_seed))
     if isinstance(record, BatchState):
         # Lists of pairs are never exchanged: their lengths differ.

@@ -1,4 +1,4 @@
-"""Weights of references: the search stays exact, the losses are what they are said to be."""
+"""Weights of references: the search stays exact, and the losses follow their definition."""
 
 import re
 
@@ -34,13 +34,13 @@ def even():
 
 
 def spread():
-    """Over twelve orders of magnitude."""
+    """Weights of references over twelve orders of magnitude."""
     generator = torch.Generator().manual_seed(0)
     return 10 ** (12 * torch.rand(300, generator=generator) - 6)
 
 
 def few():
-    """Two values, many zeros."""
+    """Weights of references of two values, and many zeros."""
     generator = torch.Generator().manual_seed(1)
     return torch.tensor([0.0, 1.0, 2.0])[torch.randint(3, (300,), generator=generator)]
 
@@ -60,7 +60,7 @@ def test_equals_brute_force(make, weights, dtype):
     references, weight = make(), weights()
     near = references[:40].double() + 1e-3 * unit(40, 4)
     queries = torch.cat([unit(40, 5), near, references[100:140].double()])
-    # Shorter than 1, as components of descriptors are: the rest matters for the choice.
+    # Components of descriptors are shorter than 1: the rest then matters for the choice.
     queries[::2] *= 0.9
     rest = (1 - queries.square().sum(1)).clamp(min=0).to(dtype)
     queries = queries.to(dtype)
@@ -100,7 +100,7 @@ def test_weights_so_small_that_float32_overflows():
 
 
 def test_a_proven_answer_is_not_searched_again(monkeypatch):
-    """Conversion of the vectors to float64, in blocks, would fail with this size."""
+    """A proven answer needs no conversion of vectors to float64, which this block size forbids."""
     monkeypatch.setattr(weighted_index, "BLOCK", None)
     search = weighted_search(scattered(), 1 + few())
     search(unit(20, 6), torch.zeros(20, dtype=torch.float64), 5)
@@ -130,7 +130,7 @@ def test_more_than_have_a_weight_is_refused():
 
 
 def minimum(p, z, inverse, reg):
-    """The definition, minimised through its Karush-Kuhn-Tucker equations."""
+    """Minimum of the target's definition by its Karush-Kuhn-Tucker equations."""
     k = len(z)
     ridge = reg / k * ((z - p) ** 2).sum()
     system = np.zeros((k + 1, k + 1))
@@ -179,7 +179,7 @@ def test_gradient_is_the_derivative(target):
 
 
 def test_a_heavier_reference_enters_more_strongly():
-    """The sign is free: an affine combination may lean away from a reference."""
+    """A heavier reference has a larger share by size; an affine share may be negative."""
     p, references, indices = problem(k=8)
     target, even = LocallyLinear(8, 0.1), torch.ones(len(references), dtype=p.dtype)
     for atom in range(len(p)):
@@ -202,7 +202,7 @@ def some():
 
 
 def nearest_by_hand(atoms, made):
-    """min_k |p - z_k|^2 / g_k of each atom, from descriptors and lifted references."""
+    """Loss min_k |p - z_k|^2 / g_k of each atom, from descriptors and lifted references."""
     features = made.descriptor.create(atoms)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     losses = []
@@ -226,7 +226,7 @@ def test_nearest_is_the_lower_envelope():
 
 
 def test_the_lower_envelope_has_no_jumps():
-    """Along a line through realms of different references the loss changes ever less by step."""
+    """Finer steps along a line past different nearest references have smaller jumps of the loss."""
     made = database().weighted(some())
     first, second = rattled("CH3CH2OH", 1), rattled("CH3CH2OH", 2)
 
@@ -257,7 +257,7 @@ def test_forces(targets, degree):
 
 @pytest.mark.parametrize("targets", ["nearest", "locally-linear"])
 def test_gradient_with_references_lossy_in_their_components(targets):
-    """There the rest is large, and weighs too."""
+    """Gradients are exact where components lose much: the rest is large, and is weighted too."""
     made = EnvironmentDatabase.build([rattled(name) for name in NAMES], soap(), components=10)
     made = made.weighted(some())
     atoms = rattled("CH3CH2OH", 5)
@@ -317,7 +317,7 @@ def test_an_element_without_weight_is_not_there():
 
 
 def test_a_heavy_reference_draws_atoms_to_itself():
-    """Halfway between two waters the loss lets the heavier one win."""
+    """Halfway between two waters the loss leads to the heavier one."""
     narrow, wide = molecule("H2O"), molecule("H2O")
     wide.set_angle(1, 0, 2, 130, indices=[2])
     middle = molecule("H2O")
@@ -405,7 +405,7 @@ def test_arrays_of_structures_weigh_their_environments(tmp_path):
     assert made.environments[8].weight.tolist() == [2]
     assert made.environments[1].weight.tolist() == [1] * 4 + [1, 0.25] + [1, 1, 3]
     assert made.environments[6].weight is made.environments[7].weight is None
-    # What is given later takes their place.
+    # Later weights replace earlier ones.
     assert made.weighted([5, 1, 1]).environments[1].weight.tolist() == [5] * 4 + [1] * 5
     for atoms in (water, ammonia):
         atoms.arrays[WEIGHT] = np.zeros(len(atoms))

@@ -1,4 +1,4 @@
-"""What ``relax`` and ``score`` promise their callers."""
+"""Contract of ``relax`` and ``score``: losses, results, constraints, failures, matches."""
 
 import re
 
@@ -48,7 +48,7 @@ def test_the_loss_falls_and_is_that_of_the_structure(dtype, targets):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_loss_never_rises_whatever_the_start(dtype):
-    """Starts at the minimum, near it, few steps, and few, far or no useful references."""
+    """Losses do not rise from the minimum, near it, in few steps, or with few or far references."""
     starts = [molecule(name) for name in MANY] + many() + [rattled("C6H6", 7, 0.4)]
     starts += [r.atoms for r in relax(many(), database())]
     for max_steps in (1, 2, 3, 30):
@@ -63,7 +63,7 @@ def test_the_loss_never_rises_whatever_the_start(dtype):
 
 @pytest.mark.parametrize("best_is_better", [True, False])
 def test_an_end_worse_than_the_start_is_not_taken(best_is_better, monkeypatch):
-    """Then the best seen on the way is, or the start itself."""
+    """The best structure on the way, or the start itself, replaces an end that is worse."""
     start, other = rattled("CH3OH"), rattled("H2O")
     worse = start.positions + np.random.default_rng(1).normal(0, 0.3, (6, 3))
     best = molecule("CH3OH").positions if best_is_better else worse
@@ -98,7 +98,7 @@ def test_one_step_only_evaluates():
 
 
 def test_converged_means_a_small_gradient():
-    """For the references of the end, except where a structure wandered between two sets."""
+    """Gradients are small with references searched at the end, but where two sets alternate."""
     results = relax(many(), database(), dtype="float64", fmax=0.005)
     objective = Objective(database(), LocallyLinear())
     large = 0
@@ -323,7 +323,7 @@ def test_two_distant_fragments_relax_as_if_alone():
 
 
 def test_a_structure_of_the_database_full_of_copies_stays():
-    """References all alike, and like the structure: rounding must not drive it off."""
+    """A structure stays where all references equal it: rounding must not drive it off."""
     made = EnvironmentDatabase.build([molecule("H2O")] * 40, soap())
     for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-12)):
         (result,) = relax(molecule("H2O"), made, dtype=dtype)

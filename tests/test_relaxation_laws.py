@@ -1,4 +1,4 @@
-"""What must not change a relaxation: company, order, cuts, repetition, rotation, permutation."""
+"""Invariance of a relaxation: other structures, order, cuts, repetition, rotation, permutation."""
 
 import os
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_the_same_call_gives_the_same_bits(dtype):
 
 
 def test_rotation_translation_permutation_come_through(results):
-    """To 1e-4 A: on the way, rounding is amplified along directions that are almost flat."""
+    """Results turn along within 1e-4 A: rounding grows along directions that are almost flat."""
     turn = Rotation.random(random_state=0).as_matrix() @ np.diag([1, 1, -1])
     generator = np.random.default_rng(0)
     for atoms, wanted in zip(molecules(), results, strict=True):
@@ -76,7 +76,7 @@ def test_rotation_translation_permutation_come_through(results):
 
 
 def test_float32_ends_where_float64_does(results):
-    """Within what ``fmax`` leaves open."""
+    """Results in float32 agree with those in float64 within what ``fmax`` leaves open."""
     single = relax(molecules(), database())
     for one, other in zip(single, results, strict=True):
         assert one.converged == other.converged
@@ -91,7 +91,7 @@ def kabsch(one, other):
 
 
 def test_molecules_of_qm9_come_back():
-    """The database of the paper: the first hundred molecules, then every five hundredth."""
+    """Molecules of QM9 come back with the paper's database: ids to 100, then every 500th."""
     folder = os.environ.get("LOSIKO_DATA")
     if not folder or not (Path(folder) / "qm9" / "qm9.npz").is_file():
         pytest.skip("LOSIKO_DATA does not name a folder with qm9/qm9.npz")
@@ -121,7 +121,7 @@ def test_molecules_of_qm9_come_back():
 
 
 def test_results_do_not_depend_on_where_arrays_lie_in_memory():
-    # Bit by bit: the compiler of the kernels may sum in another order where arrays lie close.
+    # Equal bits: a compiler may sum in another order where arrays lie close to each other.
     names = ("CH3COOH", "CH3NO2", "HCN", "CH3CN")
     some = [rattled(name, k) for k, name in enumerate(names, 12)]
     rng = np.random.default_rng(0)

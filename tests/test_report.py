@@ -30,7 +30,7 @@ def test_fates_and_spreads():
     assert (steps.smallest, steps.low, steps.median, steps.high, steps.largest) == (0, 1, 5, 9, 10)
     assert steps.mean == 5
     assert summary.spreads["loss"].median == pytest.approx(0.5)
-    # Of those that have one; what failed does not count.
+    # RMSDs of those rows that have one; failed structures do not count.
     assert summary.spreads["rmsd"].count == 10
     assert summary.spreads["rmsd"].largest == pytest.approx(0.1)
 
@@ -46,7 +46,7 @@ def test_worst_and_best():
     rows = [row(k, largest_distance=d) for k, d in enumerate(distances)]
     rows.insert(1, failed(5, "it has no atoms"))
     summary = summarize(table(rows), worst=2, best=2)
-    # Rows, not numbers; the first of equal ones is worse.
+    # Indices of rows, not numbers of structures; the first of equal ones is worse.
     assert summary.worst == [3, 5]
     assert summary.best == [2, 4]
     # A structure that is among the worst is not one of the best.
@@ -57,7 +57,7 @@ def test_worst_and_best():
 
 
 def mixed_rows():
-    """Rows of all fates, with distances that are equal, and missing."""
+    """Rows of all reasons, with distances that are equal, and missing."""
     rows = [row(k, largest_distance=d, n_steps=k) for k, d in enumerate([0.3, 0.1, 0.5, 0.5])]
     rows[1] |= {"reason": "max_steps", "converged": False}
     rows += [failed(k, f"atom {k} is bad") for k in (4, 5)]

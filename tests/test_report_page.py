@@ -32,7 +32,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 class Page(HTMLParser):
-    """Notes the tags left open, links to elsewhere, the text, and the data."""
+    """Parser of a page: tags left open, links to elsewhere, the text, and the data."""
 
     def __init__(self, text):
         super().__init__()
@@ -94,7 +94,7 @@ def test_page(night):
     text = written(night)
     found = Page(text)
     assert found.open == found.links == []
-    # A browser that is told so loads nothing, whatever the program tries.
+    # The policy of the page lets a browser load nothing, whatever its scripts try.
     assert re.search(r'Content-Security-Policy" content="default-src .none.;', text)
     assert page.is_page(night.path.parent / "page.html")
     for words in (
@@ -178,7 +178,7 @@ def test_page_in_a_browser(night, tmp_path):
     )
     complaints = [line for line in ended.stderr.splitlines() if "CONSOLE" in line]
     assert not [line for line in complaints if re.search("Error|Uncaught|violates", line)]
-    # What the program made of the page, without the program.
+    # The page after its scripts have run, without the scripts.
     made = ended.stdout[: ended.stdout.index('<script type="application/json"')]
     assert made.count("barlayer") == 4
     gallery = made[made.index('id="gallery"') :]
@@ -253,7 +253,7 @@ def test_refusals_write_nothing(losiko, tmp_path, arguments, reason):
 
 
 def test_without_plotly_the_numbers_are_printed(losiko, night, monkeypatch):
-    # None in the place of a module is what Python takes for one that is not there.
+    # Python takes None in the place of a module for a module that is not installed.
     for name in [name for name in sys.modules if name.startswith("plotly.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "plotly", None)

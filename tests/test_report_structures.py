@@ -1,4 +1,4 @@
-"""What the page of a report draws of a structure: turned, bonded and cut, but never another one."""
+"""Structures on the page of a report: turned, bonded and cut, but never mirrored or changed."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_drawn_molecules_are_turned_but_not_mirrored(name):
     np.testing.assert_allclose(apart, atoms.get_all_distances(), atol=3e-3)
     if len(atoms) > 3:
         np.testing.assert_allclose(volumes(positions), volumes(atoms.positions), atol=0.02)
-    # They are seen from where they are widest, and thinnest in that direction.
+    # The view shows a structure at its widest, along the direction in which it is thinnest.
     spread = positions.std(0)
     assert spread[0] > spread[1] - 1e-3 > spread[2] - 2e-3
     assert drawn["cell"] == []

@@ -1,4 +1,4 @@
-"""A descriptor or database restricted to a batch's elements gives what the whole one gives."""
+"""Descriptors and databases restricted to a batch's elements give what the whole ones give."""
 
 import numpy as np
 import pytest

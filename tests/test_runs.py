@@ -54,13 +54,13 @@ def relaxes(folder, *more):
 
 
 def results(folder):
-    """What has to be the same: structures byte by byte, and the table."""
+    """Results of a finished run that must be equal: bytes of the structures, and the table."""
     run = RunFolder.open(folder)
     assert run.finished
     return run.structures_file.read_bytes(), run.table()
 
 
-#: Kills itself while it writes its n-th file: after the writing, before the file takes its place.
+#: Program that kills itself at its n-th file: after writing it, before it takes its place.
 KILLED = """
 import os, signal, sys
 from losiko_torch.cli import main
@@ -126,10 +126,10 @@ def test_a_run_keeps_everything(losiko, tmp_path):
 def test_killed_at_any_moment_it_ends_the_same(losiko):
     assert losiko(*relaxes("whole")) == 1
     whole = results("whole")
-    # Of each shard there are structures, a table, and the record of the run.
+    # Each shard has structures, a table, and an entry in the record of the run.
     for file in (4, 5, 6, 7):
         killed_at(file, relaxes("run"))
-        # Nothing half done counts, and what is done is whole.
+        # Half a shard does not count, and the finished shards are whole.
         so_far = RunFolder.open("run")
         done = so_far.table().drop_columns("offset")
         assert len(done) < COUNT
@@ -153,7 +153,7 @@ def test_killed_while_results_are_put_together(losiko, monkeypatch):
     def killed(*_, **__):
         raise SystemExit(137)
 
-    # Once before, and once after the files are there.
+    # Killed before, and killed after the files are there.
     copy = shutil.copyfileobj
     monkeypatch.setattr("losiko_torch.runs.folder.shutil.copyfileobj", killed)
     assert losiko(*relaxes("run")) == 137

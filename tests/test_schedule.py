@@ -115,7 +115,7 @@ def test_a_failure_in_an_early_stage_fails_and_disturbs_nobody(monkeypatch):
 
     def spoiled(self, batch, *arguments):
         found = evaluate(self, batch, *arguments)
-        # Water, at the first evaluation only.
+        # Water in its start, so at the first evaluation only.
         if batch.counts[0] == 3 and np.array_equal(
             batch.positions[0].numpy(), rattled("H2O").positions[0]
         ):
@@ -153,7 +153,7 @@ def test_the_same_seed_gives_the_same_result_in_any_company(optimizer):
 
 
 def test_noise_keeps_the_best_and_never_ends_worse():
-    """From the minimum, noise can only harm; what is returned is as good as what was given."""
+    """Noise from the minimum can only harm; the result is as good as the start."""
     (minimum,) = relax(rattled("CH3OH"), database(), fmax=1e-4, **EXACT)
     (result,) = relax(minimum.atoms, database(), noise=(0.04, 0.3), **EXACT)
     assert result.loss <= minimum.loss
@@ -305,9 +305,9 @@ def test_numbers_of_numpy_are_numbers():
 @pytest.mark.parametrize("noise", [(0.01, 0.5, 2), (2.0, 0.4)], ids=["small", "leaps"])
 @pytest.mark.parametrize("movable", [[0, 5], []], ids=str)
 def test_noise_looks_only_at_what_can_change(movable, noise, monkeypatch):
-    """With the same result as if everything were computed at every step.
+    """Results are the same as if all atoms were evaluated at every step.
 
-    Leaps carry atoms in one step from where others see them to where they do not.
+    Noise of the case "leaps" moves atoms within one step out of the reach of others.
     """
     from losiko_torch.loss.objective import Objective
 

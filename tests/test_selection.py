@@ -1,4 +1,4 @@
-"""Which atoms move: selections against their definitions, and that nothing else moves."""
+"""Selections of movable atoms against their definitions; nothing else moves."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_a_plane_that_is_everywhere_is_refused():
 
 
 def test_planes_of_a_skewed_cell():
-    """Along c the distance is the fraction times the height of the cell, not times |c|."""
+    """Distances from planes of c are fractions times the height of the cell, not times |c|."""
     atoms = bulk("Si") * 3
     fractions = atoms.get_scaled_positions(wrap=False)[:, 2]
     height = atoms.get_volume() / np.linalg.norm(np.cross(*atoms.cell[:2]))

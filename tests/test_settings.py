@@ -1,4 +1,4 @@
-"""One record of settings: every way in which options are given offers the same ones."""
+"""Settings as a single record: all ways to set options offer the same ones."""
 
 import inspect
 import json
@@ -37,7 +37,7 @@ from losiko_torch.optimizers.registry import OPTIMIZERS
 from losiko_torch.options import options_of
 from losiko_torch.relaxation.settings import RelaxOptions, Settings
 
-#: Parameters of ``relax`` that say where and what, not how.
+#: Parameters of ``relax`` that are no settings: what is relaxed, and where.
 OTHERS = {"structures", "database", "workers", "ray_address", "progress"}
 
 
@@ -159,7 +159,7 @@ def test_identity_changes_with_every_option_and_is_ready_for_json(name):
         before, after = default.identity(), changed.identity()
         seen += [before[name], after[name]]
         assert {key for key in after if after[key] != before[key]} == {name}
-        # What is read from a run's folder is what was written.
+        # A run's folder returns the settings that were written to it.
         assert json.loads(json.dumps(after, allow_nan=False)) == after
         again, _ = with_value(name, value)
         assert again.identity() == after

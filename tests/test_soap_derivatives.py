@@ -49,7 +49,7 @@ def central_differences(soap, atoms, centers=None, attach=False, h=1e-4) -> np.n
 
 
 def turned(name: str) -> Atoms:
-    """Not along z: DScribe's polynomial Y_lm lose half their digits on that axis."""
+    """Molecule turned away from z, where DScribe's polynomial Y_lm lose half their digits."""
     atoms = molecule(name)
     atoms.rotate(35, (1, 2, 3))
     return atoms
@@ -121,7 +121,7 @@ def test_periodic_with_some_centers_attached(average):
 
 @pytest.mark.parametrize("average", ["inner", "outer"])
 def test_average_over_centers_out_of_sight(average):
-    """DScribe moves other centers than the attached ones when an atom does not see them all."""
+    """Averages are right where an atom does not see all centers (DScribe moves the wrong ones)."""
     soap = SOAP(**{**ORGANIC, "r_cut": 1.5}, average=average)
     atoms = molecule("H2O")
     copy = atoms.copy()

@@ -199,7 +199,7 @@ def test_smooth_cutoff_leaves_no_jump(rbf):
     jump = np.abs(features(step, 0.0) - features(-step, 0.0)).max()
     assert jump > 1e-7
     assert np.abs(features(step, 1.0) - features(-step, 1.0)).max() < 1e-6 * jump
-    # Well inside, the smooth cutoff changes nothing; in its ramp, the atom counts less.
+    # A smooth cutoff changes nothing well inside; in its ramp a neighbour weighs less.
     assert np.array_equal(features(-1.5, 1.0), features(-1.5, 0.0))
     assert np.abs(features(-0.4, 1.0)).sum() < np.abs(features(-0.4, 0.0)).sum()
 

@@ -1,4 +1,4 @@
-"""The same numbers as DScribe's, for whatever DScribe can do.
+"""Parity with DScribe, for whatever DScribe can do.
 
 Errors are the largest difference over the largest feature; 1e-8 is the promise, 1e-10 the rule.
 """
@@ -35,7 +35,7 @@ SPECIES_WEIGHTS = {"H": 0.5, "C": 2.0, "N": 0.0, "O": -1.2}
 
 
 def dscribes(**parameters) -> dscribe.descriptors.SOAP:
-    """DScribe writes into the dictionaries that it is given."""
+    """DScribe's SOAP of copied options, as DScribe writes into dictionaries of its caller."""
     return dscribe.descriptors.SOAP(**deepcopy(parameters))
 
 
@@ -137,7 +137,7 @@ def test_periodic(name, rbf):
 
 @pytest.mark.parametrize("name", ["slab", "wire"])
 def test_zero_cell_vectors_in_open_directions(name):
-    """DScribe refuses these; the cell with its missing vectors completed must be the same."""
+    """Cells with zero vectors, which DScribe refuses, equal cells with these vectors completed."""
     atoms = periodic_structures()[name]
     bare = atoms.copy()
     bare.cell[~atoms.pbc] = 0
@@ -149,7 +149,7 @@ def test_zero_cell_vectors_in_open_directions(name):
 
 
 def test_atoms_outside_the_cell():
-    """DScribe misses neighbours of such atoms; wrapped, they must give what ours give unwrapped."""
+    """Atoms outside the cell equal DScribe's wrapped ones; unwrapped, it misses neighbours."""
     atoms = rattled_triclinic()
     scattered = atoms.copy()
     scattered.positions += np.array([[2, 0, 0], [0, -3, 1], [0, 0, 0], [1, 0, 0]]) @ atoms.cell
@@ -265,7 +265,7 @@ def test_cutoff_from_weighting(function):
 
 @pytest.mark.parametrize(("sigma", "l_max"), [(0.3, 12), (1.5, 6), (0.05, 20), (3.0, 20)])
 def test_polynomial_basis_where_dscribe_errs(sigma, l_max):
-    """Against the defining integral with SciPy's Bessel functions, at every distance."""
+    """Radial functions equal the defining integral with SciPy's Bessel functions everywhere."""
     r_cut, scale = 4.0, 5.0
     basis = PolynomialBasis(r_cut, 3, l_max, sigma, scale)
     r = np.concatenate([[0.0], np.geomspace(1e-7, 1e-3, 5), np.linspace(0.05, scale, 40)])
@@ -297,7 +297,7 @@ def test_polynomial_basis_where_dscribe_errs(sigma, l_max):
 
 
 def test_polynomial_features_that_dscribe_gets_wrong_are_known():
-    """A DScribe release that mends these calls for another docstring of ``polynomial_basis``."""
+    """DScribe's polynomial features err; if mended, correct the docs of ``polynomial_basis``."""
     atoms = molecule("CH3OH")
     turned = atoms.copy()
     turned.rotate(35, (1, 2, 3))

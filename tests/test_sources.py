@@ -213,7 +213,7 @@ def test_truncated_extxyz(file):
     file.write_text("".join(lines[:-1]))
     with pytest.raises(InputError, match=r"many\.extxyz: frame 5 is cut short \(1 of 2 atoms\)"):
         list(read_structures(file))
-    # What lies before the damage can still be had.
+    # Frames before the damage can still be read.
     assert frames(f"{file}@:5") == [0, 1, 2, 3, 4]
 
 

@@ -84,7 +84,7 @@ def test_projections_are_projections_onto_symmetric_strains(filters):
     strain = (projections @ anything).reshape(4, 3, 3)
     torch.testing.assert_close(strain, strain.transpose(1, 2))
     assert (strain[2] == 0).all()
-    # A slab's normal feels nothing.
+    # No strain along the normal of a slab.
     assert strain[3, 2].abs().max() < 1e-12
     normal = torch.as_tensor(turned.cell.array[2]).double()
     assert (strain[1] @ normal).abs().max() < 1e-10
@@ -159,7 +159,7 @@ def test_every_optimizer_moves_cells_and_stands_noise(database, optimizer):
     start.rattle(0.03, seed=1)
     options = {"cell": True, "targets": "nearest", "dtype": "float64", "optimizer": optimizer}
     if optimizer == "nelder-mead":
-        # Rounding, other on every processor, decides how many it takes: 1,700 on one of them.
+        # The number of steps depends on the processor's rounding: 1,700 on one of them.
         options["max_steps"] = 3500
     else:
         options |= {"max_steps": 1500, "fmax": 1e-3}
@@ -173,7 +173,7 @@ def test_every_optimizer_moves_cells_and_stands_noise(database, optimizer):
 
 
 def test_directions_are_all_that_may_change():
-    """An orthonormal basis: as many as there are free coordinates and strains."""
+    """Directions are an orthonormal basis, as many as there are free coordinates and strains."""
     batch = Batch.from_atoms([strained(), molecule("SiH4")])
     movable = torch.ones_like(batch.positions)
     movable[2:4] = 0
@@ -218,7 +218,7 @@ def test_impossible_filters_are_refused(database, arguments, sentence):
     "filters", [{"constant_volume": True}, {"strain_mask": [1, 0, 0, 0, 0, 1]}]
 )
 def test_no_optimizer_leaves_the_allowed_strains(database, optimizer, filters):
-    """Adam scales every number by itself."""
+    """Optimizers keep to the allowed strains, also Adam, which scales every number by itself."""
     start = strained(2)
     start.rotate(20, (1, 2, 3), rotate_cell=True)
     options = {"cell": True, "targets": "nearest", "dtype": "float64", "max_steps": 15}

@@ -39,14 +39,14 @@ def cached(target, references, indices, dtype, weight=None):
 
 
 def values(target, p, references, indices, weight=None):
-    """Values of a target for references, of some ``weight`` (N,), that leave nothing over of p."""
+    """Values of a target, references of ``weight`` (N,), where components lose nothing of p."""
     own, cache = cached(target, references, indices, p.dtype, weight)
     rows, rest = torch.arange(len(p)), p.new_zeros(len(p))
     return target.evaluate(p, rest, own, indices, cache, rows)
 
 
 def minimum(p, z, reg):
-    """The definition, minimised through its Karush-Kuhn-Tucker equations."""
+    """Minimum of the target's definition by its Karush-Kuhn-Tucker equations."""
     k = len(z)
     ridge = reg / k * ((z - p) ** 2).sum()
     system = np.zeros((k + 1, k + 1))
@@ -121,7 +121,7 @@ def test_identical_references_act_as_one(dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("k", [1, 2, 8, 64])
 def test_all_references_equal_to_the_descriptor_leave_nothing(k, dtype):
-    """A structure of the database against copies of itself: only rounding remains."""
+    """Losses of descriptors against copies of themselves are rounding alone."""
     for seed in range(20):
         p, _, _ = problem(n=1, r=200, seed=seed)
         p = p.to(dtype)

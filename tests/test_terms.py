@@ -74,7 +74,7 @@ def crystals():
 
 
 def with_anchors(structures):
-    """Structures with an array of other places, of which the first atom has none."""
+    """Structures with an array of anchors (n, 3), of which the first atom has none."""
     for number, atoms in enumerate(structures):
         rng = np.random.default_rng(number)
         anchors = atoms.positions + rng.normal(0, 0.2, atoms.positions.shape)
@@ -103,7 +103,7 @@ EVERY = pytest.mark.parametrize("name", CASES)
 
 
 def batch_of(term, structures, dtype=torch.float64, shift=0.1):
-    """Batch with what the term keeps of the structures, whose atoms have moved since."""
+    """Batch with a term's record of the structures, whose atoms have moved since."""
     kept = [arrays_of([term], atoms, number) for number, atoms in enumerate(structures)]
     moved = []
     for atoms in structures:
@@ -400,7 +400,7 @@ def test_terms_of_results_add_up(dtype):
         assert list(found.terms) == ["repulsion", "tether", "spread"]
         total = found.distances.astype(float).sum() + sum(found.terms.values())
         assert found.loss == pytest.approx(total, rel=exact)
-    # Each value is that of the structure as it was found.
+    # Values are those of the relaxed structures; a score tethers these to where they are.
     relaxed = relax(guesses, database(), max_steps=8, **options)
     again = score([each.atoms for each in relaxed], database(), **options)
     for one, other in zip(relaxed, again, strict=True):

@@ -1,4 +1,4 @@
-"""Terms, targets and optimizers that make no sense: a sentence each, and others go on."""
+"""Terms, targets and optimizers that make no sense: an error in a sentence, and others go on."""
 
 import ase.io
 import numpy as np
@@ -97,7 +97,7 @@ def refused(function, *words, kind=InputError):
 
 
 def all_but(results, expected, bad, *words):
-    """Only one of the results failed, for a reason with these words; the others are as expected."""
+    """Assert that result ``bad`` failed with these words, and that all others are as expected."""
     for number, (found, other) in enumerate(zip(results, expected, strict=True)):
         if number == bad:
             assert found.failed

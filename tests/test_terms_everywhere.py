@@ -198,7 +198,7 @@ def test_all_terms_with_moving_cells():
         assert not np.allclose(together[number].atoms.cell.array, start.cell.array, atol=1e-4)
         (alone,) = relax(start, crystalline(), **options)
         assert_close([alone], [alone.__class__(**{**vars(together[number]), "number": 0})], 1e-5)
-    # Anchors keep their place within the cell.
+    # Anchors keep their fractional coordinates.
     for found, start in zip(together, starts, strict=True):
         anchors = start.cell.scaled_positions(start.positions) @ found.atoms.cell.array
         expected = 0.05 / 2 * np.square(found.atoms.positions - anchors).sum()
@@ -304,7 +304,7 @@ def test_the_calculator_differentiates_terms_of_crystals(number):
     np.testing.assert_allclose(atoms.get_stress(), stress, atol=1e-7)
     total = score(atoms, crystalline(), terms=terms, **FLOAT64)[0].loss
     assert atoms.get_potential_energy() == pytest.approx(total, rel=1e-10)
-    # Energies of the atoms are theirs: those of terms belong to no atom.
+    # Energies of atoms leave out the terms, which belong to no atom.
     assert atoms.get_potential_energies().sum() < total
 
 

@@ -52,7 +52,7 @@ def test_the_union_of_parts_is_the_database_of_all():
     assert made.structures == whole.structures
     assert places(made) == places(whole)
     for number in whole.environments:
-        # In single precision unit vectors of other company differ by 2.5e-6 in length, each.
+        # In single precision, unit vectors of other batches differ by 2.5e-6 in length, each.
         torch.testing.assert_close(gram(made, number), gram(whole, number), rtol=0, atol=5e-6)
         torch.testing.assert_close(full(made, number), full(whole, number), rtol=0, atol=5e-6)
         basis = made.environments[number].basis.double()
@@ -64,7 +64,7 @@ def test_the_union_of_parts_is_the_database_of_all():
 
 
 def test_distances_stay_what_they_were():
-    """Also where the parts themselves keep fewer components than they have references."""
+    """Distances of a union are those of its parts, also if these keep few components."""
     parts = [build(MOLECULES[:12], components=20), build(MOLECULES[12:], components=15)]
     made = united(parts, None)
     queries = torch.as_tensor(soap().create(rattled("CH3CONH2", 99)))
@@ -105,7 +105,7 @@ def test_fewer_components_are_the_best_ones():
 
 
 def test_a_rare_reference_is_not_lost(monkeypatch):
-    """A reference of a thousand, off the span of all others, as in a database built at once."""
+    """A rare reference off the span of 1,000 others is kept, as in a database built at once."""
     scale = 0.9 ** torch.arange(41)
     scale[-1] = 0
     vectors = torch.randn(1000, 41, generator=torch.Generator().manual_seed(0)) * scale
@@ -127,7 +127,7 @@ def test_a_rare_reference_is_not_lost(monkeypatch):
 @pytest.mark.parametrize("mode", ["off", "mu2", "mu1nu1", "crossover"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_elements_of_the_descriptors_are_united(mode, weighted):
-    """Oxygen lies between the others in one, at the end in another."""
+    """Descriptors of other elements are united: oxygen lies between the others, or at the end."""
     counts = {"H": 1.0, "C": 2.0, "N": 3.0, "O": 4.0, "Cl": 5.0}
 
     def descriptor(species):

@@ -140,7 +140,7 @@ def test_nothing_moves():
 
 
 def test_an_atom_that_lost_sight_of_a_moving_one_is_looked_at_once_more():
-    """What it added to the loss changed with the leap, whether or not it would see it now."""
+    """Neighbours of an atom that leaps away are evaluated once more: their loss has changed."""
     line = molecule("H2O") + molecule("H2O")
     line.positions[3:] += [20.0, 0, 0]
     batch = Batch.from_atoms(line)

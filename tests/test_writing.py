@@ -1,4 +1,4 @@
-"""Writing: what comes back is what went in, and a file is either whole or not there."""
+"""Writing: files return what was written, and are either whole or not there."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
-"""Carbon designed by its database: random cells driven to graphite, to diamond, or to whatever
-carbon of low energy is near. The case of the paper's Fig. 6."""
+"""Carbon designed by its database: random cells relaxed to graphite, to diamond, or to the nearest
+carbon of low energy. The case of the paper's Fig. 6."""
 
 from __future__ import annotations
 
@@ -27,33 +27,34 @@ from cases.polymorphs import (
 )
 from losiko_torch import Density, EnvironmentDatabase, Result, relax
 
-#: What multiplies amu/A^3 to make g/cm3.
+#: Density of 1 amu/A^3, g/cm3.
 GRAMS = _amu * 1e27
 #: Random cells: atoms, density (g/cm3), smallest distance (A). The counts are even, as graphene and
 #: diamond have two atoms a cell: no odd number of atoms makes a perfect one of either.
 COUNTS, DENSITIES, APART = (6, 8, 10, 12), (3.7, 4.2), 1.2
 STARTS, SEED = 300, 0
-#: Copies of the second of the ``searched`` calls, and their noise (A).
+#: Noisy copies of a structure in each search of ``searched``, and their noise (A).
 COPIES, START_NOISE = 8, 0.5
-#: What the searching descriptor has for r_cut and sigma (A).
+#: Wider descriptor, which ``searched`` searches with: r_cut and sigma (A).
 WIDER = (3.0, 0.3)
-#: Weights of references other than the one that is favoured, and kT (eV) of Boltzmann's weights.
+#: Weights of all references but the favoured ones, and kT (eV) of the Boltzmann weights.
 BIASES, KT = (1.0, 0.3, 0.1, 0.0), 0.1
-#: Targets of density (g/cm3), and the stiffness of their penalty, (g/cm3)^-2.
+#: Target densities (g/cm3), and the stiffness of their penalty, (g/cm3)^-2.
 TARGETS, STIFFNESS = (2.0, 2.4, 2.8, 3.2, 3.6), 10.0
 #: How far above graphite (eV/atom, CHGNet) a result may lie to count as low: diamond is at 0.12.
 LOW = 0.15
-#: Starts of the full table: all, those with Boltzmann's weights, with each bias, with each target.
+#: Starts of the full table, where not all are used: for the combined database, for each bias, for
+#: each target density.
 FULL_WEIGHTED, FULL_BIASED, FULL_TARGETED = 60, 40, 3
 
 
 def density(atoms: Atoms) -> float:
-    """Of the mass, g/cm3."""
+    """Mass density, g/cm3."""
     return float(atoms.get_masses().sum() * GRAMS / atoms.get_volume())
 
 
 def random_cells(count: int, seed: int = SEED) -> list[Atoms]:
-    """Atoms at random in cells of random shape; the first of them are those of a smaller count."""
+    """Random carbon in cells of random shape; a smaller count gives the first of the same cells."""
     rng = np.random.default_rng(seed)
     return [_random_cell(rng) for _ in range(count)]
 
@@ -77,7 +78,7 @@ def _random_cell(rng: np.random.Generator) -> Atoms:
 
 
 def _placed(rng: np.random.Generator, cell: np.ndarray, count: int) -> np.ndarray | None:
-    """Fractional coordinates (count, 3), ``APART`` from each other; None where they do not fit."""
+    """Random fractional coordinates (count, 3), ``APART`` from each other; None means no fit."""
     images = np.array(list(np.ndindex(5, 5, 5))) - 2
     x = rng.random((1, 3))
     for trial in rng.random((1000, 3)):
@@ -91,10 +92,11 @@ def _placed(rng: np.random.Generator, cell: np.ndarray, count: int) -> np.ndarra
 
 
 def combined_carbon(known: Sequence[Atoms]) -> list[Atoms]:
-    """All carbon within ``WINDOW``: ``known``, and what random search found at 10 GPa.
+    """Carbon within ``WINDOW``: ``known``, and the structures of random search at 10 GPa.
 
-    ``above_graphite`` (eV/atom) in ``info``: for the former their energy above the hull. The
-    lowest that the search found is diamond, and is put where diamond is.
+    ``info["above_graphite"]`` is the energy above graphite, eV/atom. Known carbon has its energy
+    above the hull there. The lowest structure of the search is diamond: it has that of diamond,
+    and the others follow by their differences from it.
     """
     found = data.random_search_carbon()
     lowest = min(atoms.info.get("energy_per_atom", 0.0) for atoms in found)
@@ -111,12 +113,12 @@ def combined_carbon(known: Sequence[Atoms]) -> list[Atoms]:
 
 
 def favour(name: str, others: float) -> Callable[[dict], float]:
-    """Weights of references by their records: 1 for the crystal of this name."""
+    """Function from a reference's record to its weight: 1 for the crystal ``name``."""
     return lambda record: 1.0 if name_of(record["material_id"]) == name else others
 
 
 def boltzmann(record: dict) -> float:
-    """The weight exp(-E/kT) of a reference."""
+    """Weight exp(-E/kT) of a reference from its record, E its energy above graphite."""
     return float(np.exp(-record["above_graphite"] / KT))
 
 
@@ -126,8 +128,11 @@ def searched(
     wider: EnvironmentDatabase,
     copies: int = COPIES,
 ) -> list[Result]:
-    """Relaxed, then the best of noisy copies with a descriptor that sees further, twice, and
-    relaxed again: the same structures in both databases."""
+    """Relax, search twice with a wider descriptor, and relax again.
+
+    A search relaxes noisy copies of each structure and keeps the best one. Both databases hold the
+    same structures.
+    """
     found = relax(starts, first, cell=True, targets="nearest")
     for seed in (1, 2):
         found = relax(
@@ -143,8 +148,8 @@ def searched(
 
 
 class Finding(NamedTuple):
-    """A relaxed structure: g/cm3, shares of atoms, the loss an atom, CHGNet's eV/atom, and which
-    known carbon it is ("" if none)."""
+    """A relaxed structure: density (g/cm3), shares of atoms with three and four neighbours, loss an
+    atom, energy by CHGNet (eV/atom), and the name of the known carbon that it is ("" if none)."""
 
     density: float
     threefold: float
@@ -169,7 +174,7 @@ def finding(result: Result, energy: bool = True) -> Finding:
 
 
 def upright(atoms: Atoms) -> Atoms:
-    """A copy turned so that z is the direction in which its bonds reach least: across layers."""
+    """Copy turned so that z is the direction in which its bonds reach least: across layers."""
     first, vectors = neighbor_list("iD", atoms, BOND)
     turned = atoms.copy()
     if len(first):
@@ -195,19 +200,19 @@ def with_density(
 
 
 def shares(findings: Sequence[Finding]) -> dict[str, float]:
-    """Of all results, those that are each known carbon, the most frequent first."""
+    """Shares of each known carbon among all results, the most frequent first."""
     counts = Counter(found.kind for found in findings if found.kind)
     return {name: count / len(findings) for name, count in counts.most_common()}
 
 
 def graphite_energy() -> float:
-    """CHGNet's, eV/atom."""
+    """Energy of graphite by CHGNet, eV/atom."""
     graphite = named(known_carbon(), "graphite")
     return chgnet_energy(graphite) / len(graphite)
 
 
 def row(label: str, findings: Sequence[Finding], graphite: float) -> list[str]:
-    """Cells of the table of results."""
+    """Cells of a row of the table: densities, coordination, recognised carbon, and energies."""
     densities = [found.density for found in findings]
     above = np.array([found.energy for found in findings]) - graphite
     recognised = ", ".join(f"{name} {100 * s:.0f} %" for name, s in shares(findings).items())
@@ -244,7 +249,7 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def table() -> str:
-    """All starts with graphite, diamond and combined databases; then the biases, on fewer."""
+    """Full-size results in markdown, by database, by bias of weights and by target density."""
     known = known_carbon()
     contents = {
         "graphite": [named(known, "graphite")],

@@ -15,16 +15,16 @@ from losiko_torch.systems.geometry import rmsd, superposed
 
 #: Conformers made of a molecule, and the seed they come from.
 CONFORMERS, SEED = 20, 7
-#: How near the nearest has to be (RMSD, Angstrom) to count as the same conformer.
+#: Largest RMSD (Angstrom) at which two geometries count as the same conformer.
 SAME = 0.3
 
 
 class SameConformers(NamedTuple):
-    """RDKit's geometries of those molecules of which it finds the conformer.
+    """Molecules whose DFT conformer RDKit finds, and its geometries of them.
 
     Attributes:
         molecules, starts: DFT and RDKit geometries, with the same order of atoms.
-        lost: How many molecules have none, by reason.
+        lost: Number of molecules without such a geometry, by reason.
     """
 
     molecules: list[Atoms]
@@ -33,7 +33,7 @@ class SameConformers(NamedTuple):
 
 
 def same_conformers(molecules: list[Atoms]) -> SameConformers:
-    """For each molecule, of 20 ETKDG conformers relaxed by MMFF94 that nearest to DFT's."""
+    """Find the nearest to each DFT geometry among 20 ETKDG conformers, relaxed by MMFF94."""
     RDLogger.DisableLog("rdApp.*")
     kept: list[tuple[Atoms, Atoms]] = []
     lost = {"bonds not perceived": 0, "no MMFF94 parameters": 0, f"no conformer within {SAME} A": 0}
@@ -57,9 +57,9 @@ def same_conformers(molecules: list[Atoms]) -> SameConformers:
 
 
 def relabel(mol: Chem.Mol, reference: Atoms, positions: np.ndarray) -> Atoms:
-    """Positions of a molecule, its equivalent atoms named so that it comes nearest to a reference.
+    """Molecule at these positions, equivalent atoms permuted to be nearest to a reference geometry.
 
-    Which hydrogen of a methyl group is which is nothing that an embedding could know.
+    An embedding numbers equivalent atoms, such as the hydrogens of a methyl group, at random.
     """
     heavy = np.flatnonzero(reference.numbers > 1)
     hydrogens = {
@@ -77,7 +77,7 @@ def relabel(mol: Chem.Mol, reference: Atoms, positions: np.ndarray) -> Atoms:
             continue
         for k in heavy:
             order[hydrogens[k]] = hydrogens[order[k]]
-        for _ in range(3):  # superpose, then give each atom's hydrogens their nearest names
+        for _ in range(3):  # superpose, then permute each atom's hydrogens to their nearest
             placed = superposed(Atoms(reference.numbers, positions[order]), reference).positions
             for mine in hydrogens.values():
                 apart = reference.positions[mine][:, None] - placed[mine]

@@ -25,7 +25,7 @@ AMORPHOUS = {"mp-1244964", "mp-1244913", "mp-1245190"} | set(fetching.AMORPHOUS_
 
 
 def folder() -> Path | None:
-    """``$LOSIKO_DATA``, if it is set."""
+    """Folder that ``LOSIKO_DATA`` names; None means that it is not set."""
     named = os.environ.get("LOSIKO_DATA")
     return Path(named) if named else None
 
@@ -68,7 +68,8 @@ def amorphous_silica() -> list[Atoms]:
 def random_search_carbon() -> list[Atoms]:
     """Carbon found by random structure search at 10 GPa; ``energy_per_atom`` (eV) in ``info``.
 
-    It has no download of single files: without ``LOSIKO_DATA``, the Materials Project's carbon.
+    The data set offers no download of single files: without ``LOSIKO_DATA`` the carbon is the
+    Materials Project's.
     """
     given = folder()
     if given is not None:
@@ -77,7 +78,7 @@ def random_search_carbon() -> list[Atoms]:
 
 
 def _extxyz(name: str, fetch: Callable[[Path], None]) -> list[Atoms] | None:
-    """Of LOSIKO_DATA, or as fetched; None where neither is to be had."""
+    """Structures of a file in ``LOSIKO_DATA``, or else fetched; None means that there are none."""
     given = folder()
     if given is not None:
         return _read(given / name, "LOSIKO_DATA")

@@ -1,5 +1,5 @@
-"""Energies to judge by, from methods that had no part in the relaxation: CHGNet for crystals,
-GFN2-xTB and MMFF94 for molecules.
+"""Energies from methods that have no part in the relaxation: CHGNet for crystals, GFN2-xTB and
+MMFF94 for molecules.
 
 CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031, 2023) is a potential trained on the Materials
 Project's DFT; its package carries its weights. GFN2-xTB (Bannwarth et al., J. Chem. Theory Comput.
@@ -29,7 +29,7 @@ MMFF_ITERATIONS = 1000
 
 
 class Relaxed(NamedTuple):
-    """What became of a molecule; ``evaluations`` is NaN where they are not told."""
+    """A relaxed molecule; ``evaluations`` is NaN where the method does not report them."""
 
     atoms: Atoms
     converged: bool
@@ -43,13 +43,13 @@ def chgnet() -> Calculator:
     from chgnet.model.model import CHGNet
 
     warnings.filterwarnings("ignore", module="chgnet|pymatgen")
-    with redirect_stdout(StringIO()):  # it says each time where it runs
+    with redirect_stdout(StringIO()):  # CHGNet prints its device each time
         model = CHGNet.load(verbose=False)
         return CHGNetCalculator(model=model, use_device="cpu", on_isolated_atoms="ignore")
 
 
 def chgnet_energy(atoms: Atoms) -> float:
-    """Total energy (eV) by CHGNet; NaN where atoms are so far apart that it sees none."""
+    """Total energy (eV) by CHGNet; NaN where atoms are too far apart for its graph."""
     model = chgnet().model
     from pymatgen.io.ase import AseAtomsAdaptor
 
@@ -61,7 +61,7 @@ def chgnet_energy(atoms: Atoms) -> float:
 
 
 def chgnet_relaxed(atoms: Atoms, cell: bool, fmax: float = 0.05, steps: int = 500) -> Atoms:
-    """Relaxed by CHGNet and FIRE, the cell too where asked for (fmax in eV/Angstrom)."""
+    """Relax by CHGNet and FIRE, with ``cell`` also the cell (fmax in eV/Angstrom)."""
     relaxed = atoms.copy()
     relaxed.calc = chgnet()
     FIRE(FrechetCellFilter(relaxed) if cell else relaxed, logfile=None).run(fmax, steps)
@@ -77,12 +77,12 @@ def xtb_energy(atoms: Atoms) -> float:
     probe.calc = TBLite(method="GFN2-xTB", verbosity=0)
     try:
         return float(probe.get_potential_energy())
-    except Exception:  # tblite raises its own and RuntimeErrors
+    except Exception:  # tblite raises errors of its own and RuntimeError
         return float("nan")
 
 
 def xtb_relaxed(starts: list[Atoms]) -> list[Relaxed]:
-    """GFN2-xTB and ASE's L-BFGS, one molecule after the other."""
+    """Relax one molecule after the other by GFN2-xTB and ASE's L-BFGS."""
     relaxed = []
     for start in starts:
         atoms = start.copy()
@@ -99,10 +99,10 @@ def xtb_relaxed(starts: list[Atoms]) -> list[Relaxed]:
 
 
 class ForceField:
-    """MMFF94 for the molecules that RDKit makes out in these geometries, in their order.
+    """MMFF94 for those molecules whose bonds RDKit perceives and for which it has parameters.
 
     Attributes:
-        usable: Which of them those are. mols: RDKit's of these.
+        usable: Mask of these molecules, (n,). mols: RDKit's molecules, in the same order.
     """
 
     def __init__(self, molecules: list[Atoms]) -> None:
@@ -117,7 +117,7 @@ class ForceField:
         return len(self.usable) - self.unperceived - len(self.mols)
 
     def run(self, starts: list[Atoms]) -> list[Relaxed]:
-        """Relax starts, those of the usable molecules in order (or the first few of them)."""
+        """Relax starts of the usable molecules, in order (or of the first few of them)."""
         relaxed = []
         for mol, start in zip(self.mols, starts, strict=False):
             conformer = mol.GetConformer()
@@ -129,7 +129,7 @@ class ForceField:
 
 
 def perceive(atoms: Atoms) -> Chem.Mol | None:
-    """With the bonds that its geometry shows; None where RDKit finds no neutral molecule in it."""
+    """RDKit's molecule with bonds perceived from a geometry; None means no neutral molecule."""
     lines = [f"{atom.symbol} {atom.x:.8f} {atom.y:.8f} {atom.z:.8f}" for atom in atoms]
     mol = Chem.MolFromXYZBlock("\n".join([str(len(atoms)), "", *lines]))
     try:

@@ -1,4 +1,4 @@
-"""The public originals: QM9 from figshare, with its checksum; crystals through ``mp-api``."""
+"""Download of the public originals: QM9 from figshare, checked by MD5; crystals by ``mp-api``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ase import Atoms
 #: the list of those that failed its consistency check.
 QM9 = "https://ndownloader.figshare.com/files/3195389", "ad1ebd51ee7f5b3a6e32e974e5d54012"
 QM9_FAILED = "https://ndownloader.figshare.com/files/3195404", "a361887bacb427b8a0ce7903d92a53b4"
-#: Where the Materials Project's key is looked for.
+#: Environment variable with the key to the Materials Project.
 KEY = "MP_API_KEY"
 #: Materials Project entries of amorphous SiO2.
 AMORPHOUS_SILICA = ("mp-1244945", "mp-1245026", "mp-1244965", "mp-1244968")
@@ -29,14 +29,14 @@ SECONDS = 60
 
 
 class NotFetched(Exception):
-    """Why an original could not be had, in a sentence."""
+    """An original could not be fetched; the message says why in a sentence."""
 
 
 def qm9(path: Path) -> None:
-    """QM9's molecules of H, C, N and O as an archive of arrays (86 MB are fetched).
+    """Fetch QM9's molecules of H, C, N and O (86 MB) and write them as an archive of arrays.
 
     Raises:
-        NotFetched: If what came is not what the checksum says.
+        NotFetched: If the checksum differs.
         OSError: Without a network.
     """
     print(f"fetching QM9 from {QM9[0]} (86 MB, once)")
@@ -51,7 +51,7 @@ def qm9(path: Path) -> None:
 
 
 def crystals(system: str, path: Path) -> None:
-    """All Materials Project entries of a chemical system and its subsystems, as extended xyz.
+    """Fetch all Materials Project entries of a chemical system and its subsystems, as extended xyz.
 
     Raises:
         NotFetched: Without ``mp-api`` or a key.
@@ -61,19 +61,19 @@ def crystals(system: str, path: Path) -> None:
 
 
 def amorphous_silica(path: Path) -> None:
-    """The Materials Project's cells of amorphous SiO2, as extended xyz."""
+    """Fetch the Materials Project's cells of amorphous SiO2, as extended xyz."""
     _summaries(path, material_ids=list(AMORPHOUS_SILICA))
 
 
 def subsystems(system: str) -> list[str]:
-    """ "Si-O" gives "O", "Si" and "O-Si", as the Materials Project names them."""
+    """Names of all subsystems in the Materials Project: "O", "Si" and "O-Si" of "Si-O"."""
     elements = sorted(system.split("-"))
     chosen = range(1, 2 ** len(elements))
     return ["-".join(e for k, e in enumerate(elements) if bits >> k & 1) for bits in chosen]
 
 
 def fetched(address: str, md5: str) -> bytes:
-    """What lies at an address, if it has this checksum."""
+    """Download the bytes at an address; raise ``NotFetched`` if their MD5 checksum differs."""
     with urllib.request.urlopen(address, timeout=SECONDS) as answer:
         content = answer.read()
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -83,7 +83,7 @@ def fetched(address: str, md5: str) -> bytes:
 
 
 def read_qm9(archive: bytes) -> Iterator[tuple[int, Atoms]]:
-    """Number and geometry of every molecule of QM9's tar archive, as it comes."""
+    """Yield number and geometry of every molecule of QM9's tar archive, in its order."""
     with tarfile.open(fileobj=BytesIO(archive), mode="r:bz2") as members:
         for member in members:
             file = members.extractfile(member)
@@ -97,7 +97,7 @@ def read_qm9(archive: bytes) -> Iterator[tuple[int, Atoms]]:
 
 
 def as_arrays(molecules: Iterable[tuple[int, Atoms]]) -> dict[str, np.ndarray]:
-    """Molecules with their numbers, in the arrays of ``qm9.npz``."""
+    """Arrays of ``qm9.npz`` from numbers and molecules."""
     ids, numbers, positions = [], [], []
     for number, atoms in molecules:
         ids.append(number)
@@ -131,7 +131,7 @@ def _summaries(path: Path, **criteria: Any) -> None:
     try:
         with MPRester(key) as project:
             entries = project.materials.summary.search(fields=fields, **criteria)
-    except Exception as error:  # a client that raises what its libraries do
+    except Exception as error:  # mp-api raises whatever its libraries raise
         raise NotFetched(f"the Materials Project's client says: {error}") from error
     structures = []
     for entry in entries:

@@ -1,4 +1,4 @@
-"""Relaxing with one database, then with another: a broad descriptor leads, a sharp one finishes."""
+"""Relaxation with two databases in turn: a broad descriptor first, a sharp one to finish."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def relax_in_turn(
     first_how: Mapping[str, Any],
     second_how: Mapping[str, Any],
 ) -> list[Result]:
-    """The second results, with the evaluations of both; each ``how`` is for one ``relax``."""
+    """Relax with two databases in turn, each call with options ``how`` of its own.
+
+    The results are the second ones; their ``n_steps`` count the evaluations of both.
+    """
     led = relax(starts, first, **first_how)
     ended = relax([result.atoms for result in led], second, **second_how)
     return [

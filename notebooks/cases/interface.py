@@ -1,8 +1,8 @@
-"""Crystalline silicon joined to amorphous silica: starts, parameters, and what is counted.
+"""Crystalline silicon joined to amorphous silica: starts, parameters, and counts of bonds.
 
 A start is a Si(001) slab with a cell of glass laid on it, cut open at a height and moved sideways
-by random numbers of its seed, then lowered until the nearest atoms across the seam overlap. Nothing
-is done for the bonds that the cut left open. The outer surfaces end in vacuum and stay as they are.
+by random numbers of its seed, then lowered until the nearest atoms across the seam overlap. Bonds
+that the cut breaks stay open. The outer surfaces end in vacuum and stay as they are.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from losiko_torch import SOAP, EnvironmentDatabase, Result, near_plane, relax
 SILICON, OXYGEN = 14, 8
 #: Silicon's cubic lattice constant (Angstrom); surface cells along x and y; layers along z.
 LATTICE, ACROSS, LAYERS = 5.431, 3, 10
-#: Between the periodic images along z, Angstrom.
+#: Gap between the periodic images along z, Angstrom.
 VACUUM = 10.0
 #: Distance of the nearest atoms across the seam of a start, Angstrom: they overlap.
 CONTACT = 0.9
-#: The plane of the seam lies so far above the topmost silicon layer, and atoms within this distance
-#: of it move (Angstrom).
+#: Height of the seam's plane above the topmost silicon layer, and distance from this plane within
+#: which atoms move (Angstrom).
 SEAM, REACH = 1.0, 5.0
-#: What counts as a bond: pairs no further apart than this, Angstrom.
+#: Largest length of a bond, Angstrom.
 BONDS = {("Si", "O"): 2.0, ("Si", "Si"): 2.7, ("O", "O"): 1.7}
 #: Neighbours of an atom in good order.
 WANTED = {SILICON: 4, OXYGEN: 2}
 
-#: Table S1 of the paper, and what serves crystals best here (Angstrom).
+#: SOAP of the paper's Table S1, and the best one for crystals here (Angstrom).
 PAPER_SOAP = {"r_cut": 4.0, "n_max": 8, "l_max": 6, "sigma": 0.25}
 CRYSTAL_SOAP = {"r_cut": 3.5, "n_max": 8, "l_max": 6, "sigma": 0.35}
-#: Crystals no more than this above the hull (eV per atom): silica and silicon; with suboxides.
+#: Largest energy above the hull (eV per atom) of references: silica and silicon; with suboxides.
 SILICA_ONLY, WITH_SUBOXIDES = 0.1, 0.5
 #: Larger crystals are left out of the database: zeolites, mostly.
 MOST_ATOMS = 72
 #: Seeds on which settings were chosen, one for each glass, and those that are reported.
 CHOOSING, REPORTED = (100, 101, 102, 103), (0, 1, 2)
 MAX_STEPS = 100
-#: The yardstick: CHGNet's largest force (eV/Angstrom) and FIRE's steps.
+#: Relaxations by CHGNet, for comparison: largest force (eV/Angstrom) and FIRE's steps.
 CHGNET_FMAX, CHGNET_STEPS = 0.1, 100
 
 
@@ -56,7 +56,7 @@ class Start(NamedTuple):
     Attributes:
         atoms: Silicon first, then the glass. n_silicon: Atoms of the slab.
         plane: Height of the seam, Angstrom.
-        strain: Of the glass along x and y, as it is stretched onto the silicon.
+        strain: Strain of the glass along x and y, as it is stretched onto the silicon.
     """
 
     atoms: Atoms
@@ -66,7 +66,7 @@ class Start(NamedTuple):
 
     @property
     def area(self) -> float:
-        """Of the interface, Angstrom^2."""
+        """Area of the interface, Angstrom^2."""
         return float(np.linalg.norm(np.cross(*self.atoms.cell.array[:2])))
 
     @property
@@ -75,13 +75,13 @@ class Start(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Bonds and coordination; means and shares are those of the moving atoms.
+    """Bonds and coordination of an interface; means and shares are those of the moving atoms.
 
     Attributes:
-        bonds: Si-O bonds in all. across: Of these between the slab and the glass's oxygen.
+        bonds: Number of Si-O bonds. across: Those between the slab and the glass's oxygen.
         silicon, oxygen: Mean coordination, Si-Si, Si-O and O-O bonds together.
         fourfold, twofold: Shares of silicon with four neighbours, and of oxygen with two.
-        shortest: Distance between any two atoms, Angstrom.
+        shortest: Shortest interatomic distance, Angstrom.
     """
 
     bonds: float
@@ -94,9 +94,9 @@ class Counts(NamedTuple):
 
 
 def upright(glass: Atoms, side: float) -> tuple[Atoms, tuple[float, float]]:
-    """Stretched to a right cell with a square base, its density kept; and the strain in the plane.
+    """Stretch glass to a right cell with a square base at its density; also return the strain.
 
-    Of the three faces the one becomes the base that needs least strain.
+    The base is that of the three faces that needs least strain.
     """
     lengths = glass.cell.lengths()
     normal = min(range(3), key=lambda k: np.abs(np.log(np.delete(lengths, k) / side)).sum())
@@ -110,10 +110,10 @@ def upright(glass: Atoms, side: float) -> tuple[Atoms, tuple[float, float]]:
 
 
 def cut_open(glass: Atoms, height: float) -> Atoms:
-    """Cut at a height (a fraction of the cell), so that the cut is its lower end.
+    """Cut glass at a height (a fraction of the cell), so that the cut is its lower end.
 
-    Oxygen goes with the silicon above the cut: what is left open at the lower end are bonds of
-    oxygen, which the seam can close, and none of silicon.
+    Oxygen stays with the silicon above the cut: the lower end then has open bonds of oxygen, which
+    the seam can close, and none of silicon.
     """
     atoms = glass.copy()
     scaled = atoms.get_scaled_positions()
@@ -126,7 +126,7 @@ def cut_open(glass: Atoms, height: float) -> Atoms:
 
 
 def joined(glass: Atoms, seed: int, contact: float = CONTACT) -> Start:
-    """A Si(001) slab under a cell of glass, cut and moved sideways as the seed says."""
+    """Lay glass on a Si(001) slab, cut and moved sideways by random numbers of the seed."""
     slab = diamond100("Si", size=(ACROSS, ACROSS, LAYERS), a=LATTICE)
     slab.positions[:, 2] -= slab.positions[:, 2].min()
     side, top = slab.cell.array[0, 0], slab.positions[:, 2].max()
@@ -157,14 +157,14 @@ def coordination(atoms: Atoms) -> np.ndarray:
 
 
 def bond_lengths(atoms: Atoms, among: np.ndarray, first: int, second: int) -> np.ndarray:
-    """Distances (Angstrom) below 3.2 of two elements' atoms, one of them at least among a mask."""
+    """Distances below 3.2 Angstrom of atoms of two elements, at least one in the mask ``among``."""
     i, j, d = neighbor_list("ijd", atoms, 3.2)
     chosen = (among[i] | among[j]) & (atoms.numbers[i] == first) & (atoms.numbers[j] == second)
     return d[chosen & (i < j)] if first == second else d[chosen]
 
 
 def counts(start: Start, atoms: Atoms) -> Counts:
-    """Of the start itself, or of what became of it."""
+    """Count bonds and coordination of an interface, before or after its relaxation."""
     numbers, moves, neighbours = atoms.numbers, start.moving, coordination(atoms)
     i, j = neighbor_list("ij", atoms, BONDS)
     bond = (numbers[i] == SILICON) & (numbers[j] == OXYGEN)
@@ -182,7 +182,7 @@ def counts(start: Start, atoms: Atoms) -> Counts:
 
 
 def in_good_order(atoms: Atoms) -> Atoms:
-    """A copy whose atoms count as references only if coordinated as they should be."""
+    """Copy with ``losiko_weight`` 0 on atoms of wrong coordination: they are no references then."""
     marked = atoms.copy()
     wanted = np.array([WANTED[number] for number in atoms.numbers])
     marked.arrays["losiko_weight"] = (coordination(atoms) == wanted).astype(float)
@@ -190,7 +190,7 @@ def in_good_order(atoms: Atoms) -> Atoms:
 
 
 def references(hull: float, most_atoms: int = MOST_ATOMS) -> list[Atoms]:
-    """Si-O crystals up to a height above the hull (eV per atom), their bad atoms marked."""
+    """Si-O crystals up to an energy above the hull (eV per atom), marked by ``in_good_order``."""
     marked = [in_good_order(a) for a in crystals("Si-O", hull) if len(a) <= most_atoms]
     return [atoms for atoms in marked if atoms.arrays["losiko_weight"].any()]
 
@@ -201,12 +201,12 @@ def database(structures: Sequence[Atoms], soap: dict[str, float]) -> Environment
 
 
 def energy_per_area(start: Start, atoms: Atoms) -> float:
-    """CHGNet's, eV per Angstrom^2 of the interface; only differences between relaxations count."""
+    """Energy by CHGNet per area of the interface, eV/Angstrom^2; only differences have meaning."""
     return chgnet_energy(atoms) / start.area
 
 
 def by_chgnet(start: Start, steps: int = CHGNET_STEPS) -> Atoms:
-    """The same atoms moved by CHGNet's forces, the rest fixed: what an energy would do."""
+    """Relax the moving atoms of a start by CHGNet's forces, the others fixed, for comparison."""
     atoms = start.atoms.copy()
     atoms.set_constraint(FixAtoms(mask=~start.moving))
     relaxed = chgnet_relaxed(atoms, cell=False, fmax=CHGNET_FMAX, steps=steps)
@@ -215,7 +215,7 @@ def by_chgnet(start: Start, steps: int = CHGNET_STEPS) -> Atoms:
 
 
 def relaxed(starts: Sequence[Start], references: EnvironmentDatabase, **options) -> list[Result]:
-    """By ``relax``, the atoms near the seam moving."""
+    """Relax starts, the atoms near the seam moving."""
     return relax(
         [start.atoms for start in starts],
         references,
@@ -227,7 +227,7 @@ def relaxed(starts: Sequence[Start], references: EnvironmentDatabase, **options)
 def summary(
     starts: Sequence[Start], atoms: Sequence[Atoms], energies: Sequence[float] | None = None
 ) -> str:
-    """Means over starts as cells of a markdown row; energies (eV/Angstrom^2) before."""
+    """Mean counts as cells of a markdown row; ``energies`` (eV/Angstrom^2) are those of starts."""
     mean = Counts(*np.mean([counts(s, a) for s, a in zip(starts, atoms, strict=True)], axis=0))
     cells = [
         f"{mean.bonds:.1f}",
@@ -256,7 +256,7 @@ TOUCHING = 1.6
 
 
 def table() -> str:
-    """Means over all glasses and reported seeds; then CHGNet's relaxation for the first seed."""
+    """Full-size means in markdown: glasses and reported seeds; CHGNet's relaxation of one seed."""
     glasses = amorphous_silica()
     starts = [joined(glass, seed) for glass in glasses for seed in REPORTED]
     before = [energy_per_area(start, start.atoms) for start in starts]
@@ -305,7 +305,7 @@ def table() -> str:
 def with_interfaces(
     crystals: Sequence[Atoms], interfaces: Sequence[Atoms], without: int
 ) -> EnvironmentDatabase:
-    """Crystals, and relaxed interfaces but for one: what is in good order there."""
+    """Database of crystals, and of the atoms in good order of relaxed interfaces, but for one."""
     others = [in_good_order(a) for k, a in enumerate(interfaces) if k != without]
     return database([*crystals, *others], CRYSTAL_SOAP)
 
@@ -315,7 +315,7 @@ def strains(starts: Sequence[Start]) -> str:
 
 
 def around_seam(start: Start, atoms: Atoms, reach: float = 8.0) -> tuple[Atoms, np.ndarray]:
-    """Only what lies within ``reach`` (Angstrom) of the seam at first, for a picture; and which."""
+    """Atoms within ``reach`` (Angstrom) of the seam in the start, for a picture, and their mask."""
     shown = np.abs(start.atoms.positions[:, 2] - start.plane) <= reach
     part = atoms[shown]
     part.positions[:, 2] -= start.plane - reach

@@ -13,8 +13,8 @@ from scipy.ndimage import minimum_filter
 
 from losiko_torch import EnvironmentDatabase, Result, relax, score
 
-#: How minima are found: where the loss is flat, a larger fmax would leave them some hundredths of
-#: an Angstrom away.
+#: Options of the relaxations to minima: where the loss is flat, a larger fmax would end some
+#: hundredths of an Angstrom away.
 MINIMUM = {"targets": "nearest", "dtype": "float64", "fmax": 1e-5}
 
 
@@ -22,9 +22,9 @@ class Surface(NamedTuple):
     """The loss as one atom moves through the plane of the others.
 
     Attributes:
-        fixed: The structure; the moving atom's place in it is of no account.
-        moving: Index of that atom.
-        x, y: Its places, Angstrom.
+        fixed: The structure; the moving atom's position in it is not used.
+        moving: Index of the moving atom.
+        x, y: Coordinates of its positions, Angstrom.
         loss: Shape (len(y), len(x)); NaN where atoms lie within 0.1 A of each other.
     """
 
@@ -36,7 +36,7 @@ class Surface(NamedTuple):
 
 
 def placed(fixed: Atoms, moving: int, x: float, y: float) -> Atoms:
-    """A copy with one atom elsewhere in the plane z = 0."""
+    """Copy with the atom ``moving`` at a position in the plane z = 0."""
     atoms = fixed.copy()
     atoms.positions[moving] = x, y, 0
     return atoms
@@ -45,7 +45,7 @@ def placed(fixed: Atoms, moving: int, x: float, y: float) -> Atoms:
 def surface(
     database: EnvironmentDatabase, fixed: Atoms, moving: int, half: float, points: int
 ) -> Surface:
-    """On a square grid from -half to half, so many points an edge."""
+    """Map the loss on a square grid from -half to half (Angstrom), ``points`` an edge."""
     x = y = np.linspace(-half, half, points)
     grid = [placed(fixed, moving, *place) for place in _places(x, y)]
     scores = score(grid, database, targets="nearest", dtype="float64")
@@ -54,7 +54,7 @@ def surface(
 
 
 def minima(database: EnvironmentDatabase, of: Surface) -> list[Result]:
-    """The minima of a surface, lowest first: those of its grid, relaxed within the plane."""
+    """Relax the minima of a surface's grid within the plane; return them once, lowest first."""
     loss = np.nan_to_num(of.loss, nan=np.inf)
     lowest = np.isfinite(loss) & (loss == minimum_filter(loss, size=3))
     lowest[[0, -1]] = lowest[:, [0, -1]] = False

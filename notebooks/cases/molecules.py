@@ -33,7 +33,7 @@ class QM9:
         self.others = np.flatnonzero(~in_database)
 
     def molecule(self, k: int) -> Atoms:
-        """The k-th, with QM9's own number in ``info["id"]``."""
+        """Molecule k, with QM9's own number in ``info["id"]``."""
         atoms = slice(self.offsets[k], self.offsets[k + 1])
         positions = self.positions[atoms].astype(float)
         return Atoms(self.numbers[atoms], positions, info={"id": int(self.ids[k])})
@@ -41,18 +41,18 @@ class QM9:
     def paper_database(
         self, components: int | None = COMPONENTS, **descriptor
     ) -> EnvironmentDatabase:
-        """The first 100 ids and every 500th: 359 molecules without fluorine."""
+        """Database of the first 100 ids and every 500th: 359 molecules without fluorine."""
         soap = SOAP(species=SPECIES, **descriptor)
         molecules = map(self.molecule, self.database_molecules)
         return EnvironmentDatabase.build(molecules, soap, components=components)
 
     def large_database(self, without: list[Atoms]) -> EnvironmentDatabase:
-        """Every 35th id, some 3,650 molecules of H, C, N and O, but for those of a list."""
+        """Database of every 35th id, some 3,650 molecules of H, C, N, O, but for those listed."""
         chosen = np.setdiff1d(np.flatnonzero(self.ids % 35 == 0), self._places(without))
         return EnvironmentDatabase.build(map(self.molecule, chosen), SOAP(species=SPECIES, **SHARP))
 
     def spaced(self, count: int, without: list[Atoms]) -> list[Atoms]:
-        """So many molecules, evenly spaced over QM9's order, but for those of a list."""
+        """Molecules evenly spaced over QM9's order, ``count`` of them, but for those listed."""
         rest = np.setdiff1d(np.arange(len(self.ids)), self._places(without))
         places = np.linspace(0, len(rest) - 1, min(count, len(rest))).astype(int)
         return [self.molecule(k) for k in rest[places]]
@@ -65,7 +65,7 @@ class QM9:
         return [self.molecule(k) for k in self._choosing(count)]
 
     def reporting(self, count: int) -> list[Atoms]:
-        """Molecules outside the database and outside the 1,000 first ones for choosing."""
+        """Molecules outside the database and not among the first 1,000 for choosing."""
         rest = np.setdiff1d(self.others, self._choosing(min(1000, len(self.others) // 2)))
         count = min(count, len(rest))
         chosen = np.random.default_rng(REPORTING_SEED).choice(rest, count, replace=False)

@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 
 from losiko_torch.systems.geometry import superposed  # noqa: F401  for what is drawn over another
 
-#: Colours from near to far, and the squared distance at which they end.
+#: Colours from near to far, and the distance at which they end.
 COLORS, FAR = "viridis", 0.1
 #: Balls have this share of their element's covalent radius.
 BALL = 0.45
-#: How much of the background what lies behind takes on.
+#: Share of white in the colour of the farthest atoms.
 FOG = 0.45
 
 
@@ -38,18 +38,17 @@ def draw(
     letters: bool = False,
     far: float = FAR,
 ) -> Figure:
-    """A panel for each structure.
+    """Draw a panel for each structure.
 
     Args:
-        structures: What to draw; cells are drawn around periodic ones.
-        distances: For each, a number an atom: ``Result.distances``. Where there is none, atoms have
-            their elements' colours (Jmol's).
-        titles: Above the panels.
-        behind: For each, the reference that it is drawn over in grey: superpose them first
-            (``superposed``).
-        columns: Panels side by side. width: Of one, inches.
-        rotation: As ASE's ``plot_atoms`` takes it; molecules are laid flat instead, along the
-            axes of their largest extent.
+        structures: Structures to draw; cells are drawn around periodic ones.
+        distances: One number an atom for each structure, such as ``Result.distances``. None means
+            that atoms have their elements' colours (Jmol's).
+        titles: Titles above the panels.
+        behind: Structure to draw behind each one, in grey: superpose them first (``superposed``).
+        columns: Panels side by side. width: Width of a panel, inches.
+        rotation: Rotation in the notation of ASE's ``plot_atoms``; molecules are laid flat instead,
+            along the axes of their largest extent.
         letters: Whether to write elements on the atoms.
         far: The distance at which colours end.
     """
@@ -90,7 +89,7 @@ def draw(
 
 
 def to_scale(figure: Figure, span: float) -> None:
-    """Let all panels of ``draw`` show the same width (Angstrom), and little above it."""
+    """Set all panels of ``draw`` to the width ``span`` (Angstrom) and to half of it in height."""
     *panels, bar = figure.axes
     for panel in panels:
         across, up = np.mean(panel.get_xlim()), np.mean(panel.get_ylim())
@@ -99,7 +98,7 @@ def to_scale(figure: Figure, span: float) -> None:
 
 
 def _flat(atoms: Atoms) -> np.ndarray:
-    """The view along the shortest of a molecule's axes, tilted a little."""
+    """Rotation (3, 3) to the view along the shortest of a molecule's axes, tilted a little."""
     centred = atoms.positions - atoms.positions.mean(axis=0)
     axes = np.linalg.svd(centred, full_matrices=len(atoms) < 3)[2].T
     axes[:, 2] *= np.sign(np.linalg.det(axes))
@@ -109,7 +108,7 @@ def _flat(atoms: Atoms) -> np.ndarray:
 def _draw_one(
     panel: Axes, atoms: Atoms, rgb: np.ndarray, view: np.ndarray, ball: float = BALL
 ) -> None:
-    """Back to front: where a stick and a ball are at one depth, the ball covers it."""
+    """Draw balls and sticks back to front; at the same depth a ball covers a stick."""
     turned = atoms.positions @ view
     if atoms.pbc.any():
         _draw_cell(panel, atoms, view)

@@ -18,11 +18,11 @@ from losiko_torch.relaxation.symmetry import symmetrized
 
 #: Two carbon atoms closer than this (A) are bonded.
 BOND = 1.85
-#: Energy above the lowest, eV/atom, up to which carbon is in the combined database.
+#: Largest energy above the lowest, eV/atom, of carbon in the combined database.
 WINDOW = 0.5
-#: An environment is that of a reference where their squared distance is below this.
+#: Squared distance below which an environment is that of a reference.
 ALIKE = 5e-3
-#: Tolerance (A) for the symmetry of what is compared with known crystals.
+#: Tolerance (A) to which structures are symmetrized before comparison with known crystals.
 SYMPREC = 0.3
 #: Names of Materials Project entries.
 NAMES = {
@@ -36,12 +36,12 @@ LAYERS = "graphene layers"
 
 
 def coordination(atoms: Atoms) -> np.ndarray:
-    """Neighbours of each atom within ``BOND``."""
+    """Number of neighbours of each atom within ``BOND``."""
     return np.bincount(neighbor_list("i", atoms, BOND), minlength=len(atoms))
 
 
 def descriptor(r_cut: float = 2.3, sigma: float = 0.25) -> SOAP:
-    """Table S1's of carbon, with a smooth cutoff, or one that sees further."""
+    """SOAP of the paper's Table S1 for carbon, with a smooth cutoff; or a wider one."""
     return SOAP(
         species=["C"], r_cut=r_cut, n_max=8, l_max=6, sigma=sigma, periodic=True, smooth_width=0.5
     )
@@ -58,7 +58,7 @@ def _read_once() -> list[Atoms]:
 
 
 def named(structures: Iterable[Atoms], name: str) -> Atoms:
-    """The one called, for example, "graphite"."""
+    """Structure of this name, such as "graphite"."""
     return next(atoms for atoms in structures if name_of(atoms.info["material_id"]) == name)
 
 
@@ -67,9 +67,9 @@ def name_of(identifier: str) -> str:
 
 
 def kind(atoms: Atoms) -> str:
-    """Which carbon this is: graphene layers, whatever their stacking, a crystal, or ""."""
+    """Name of the carbon that this is: graphene layers in any stacking, a crystal, or ""."""
     for name, prototype in _prototypes().items():
-        # By its atoms: the layers' stacking differs from one result to the next.
+        # Atom by atom, since the layers' stacking differs from one result to the next.
         judged = score(atoms, prototype, targets="nearest")[0]
         if judged.problem is None and judged.distances.max() < ALIKE:
             return name
@@ -95,7 +95,7 @@ def _prototypes() -> dict[str, EnvironmentDatabase]:
 
 @lru_cache(maxsize=1)
 def _crystals() -> list[tuple[str, Structure]]:
-    """Primitive cells of all that could be one of a dozen atoms, the lowest in energy first."""
+    """Names and primitive cells of known carbon of at most 16 atoms, the lowest in energy first."""
     found = sorted(known_carbon(), key=lambda atoms: atoms.info["e_above_hull"])
     cells = [
         (name_of(atoms.info["material_id"]), AseAtomsAdaptor.get_structure(atoms))

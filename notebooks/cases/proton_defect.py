@@ -1,9 +1,9 @@
 """A proton in place of a lithium ion in LiCoO2: starting structures, settings, measurements.
 
-H is put where Li was, at the centre of six O, 2.1 Angstrom from each. That is no place for it: it
-binds to one of them. Energies are CHGNet's, in eV, of the whole cell (see ``cases.energies``).
-CHGNet also decided which settings were taken, among more than 300 tried on this very defect: other
-seeds end in the same structure, and are no test of the settings on another one.
+H replaces Li at the centre of six O, 2.1 Angstrom from each, and is to bind to one of them.
+Energies are CHGNet's, in eV, of the whole cell (see ``cases.energies``). Settings were chosen by
+CHGNet's energies as well, among more than 300 tried on this very defect. Other seeds end in the
+same structure: they do not test the settings on another defect.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from losiko_torch import SOAP, EnvironmentDatabase, Result, relax, within
 SYSTEM, SPECIES = "Li-Co-O-H", ("H", "Li", "O", "Co")
 #: LiCoO2 in the Materials Project, and the name of its stand-in.
 HOST = ("mp-22526", "LiCoO2")
-#: Largest energy above the hull of a reference crystal, eV per atom; and a wider limit, that lets
-#: in a crystal (mp-1276248) with O-H bonds of 1.05 Angstrom, which some starts then end up like.
+#: Largest energy above the hull of a reference crystal, eV per atom; and a wider limit, with a
+#: crystal (mp-1276248) of O-H bonds of 1.05 Angstrom, which some starts then end up like.
 HULL, WIDER_HULL = 0.1, 0.2
 #: Conventional cells along a, b and c: 108 atoms.
 REPEAT = (3, 3, 1)
-#: SOAP of the paper's Table S1; of `losiko build` for crystals; and what did best here.
-#: ``smooth_width`` is ours in all of them.
+#: SOAP of the paper's Table S1; of `losiko build` for crystals; and the best one here. The paper's
+#: has no ``smooth_width``.
 PAPER = {"r_cut": 4.0, "n_max": 4, "l_max": 2, "sigma": 0.7, "smooth_width": 0.5}
 LIBRARY = {"r_cut": 3.5, "n_max": 8, "l_max": 6, "sigma": 0.35, "smooth_width": 0.5}
 CHOSEN = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.4, "smooth_width": 0.5}
-#: How the defect is relaxed: H counts three times, and O within this distance of it (Angstrom)
-#: moves along in the second step.
+#: Options of the relaxations: H weighs three times in the loss. O within this distance of it
+#: (Angstrom) moves along in the second call.
 HOW: dict[str, Any] = {"targets": "nearest", "weights": {"H": 3.0}}
 BOND = 1.3
-#: Of the noise that takes H off the site, where symmetry leaves no gradient; standard deviation in
-#: Angstrom. Settings were chosen on seeds 0 to 6 (the hull limit last, since seed 5 ends up like
-#: that crystal), and are reported on others.
+#: Standard deviation (Angstrom) of the noise that moves H off the site, where symmetry leaves no
+#: gradient. Settings were chosen on seeds 0 to 6 (the hull limit last, since seed 5 ends up like
+#: mp-1276248), and are reported on others.
 NOISE, CHOOSING, SEEDS = 0.1, range(7), range(7, 17)
-#: Where CHGNet's relaxations end, eV/Angstrom: those of the defect, of the host, and of the defect
-#: with its cell, where 0.05 would stop at a stress of 1 GPa already.
+#: Largest force (eV/Angstrom) at which CHGNet's relaxations end: of the defect, of the host, and of
+#: the defect with its cell, where 0.05 would stop at a stress of 1 GPa already.
 FMAX, HOST_FMAX, CELL_FMAX = 0.05, 0.005, 0.02
 
 
@@ -65,18 +65,18 @@ class Defect(NamedTuple):
         return mask
 
     def with_h_at(self, displacement: np.ndarray) -> Atoms:
-        """H moved off the site, by a vector in Angstrom."""
+        """Supercell with H moved off the site by a vector, Angstrom."""
         atoms = self.atoms.copy()
         atoms.positions[self.h] += displacement
         return atoms
 
     def off_site(self, seed: int) -> Atoms:
-        """H moved by N(0, ``NOISE``) in each direction."""
+        """Supercell with H moved by N(0, ``NOISE``) in each direction."""
         return self.with_h_at(np.random.default_rng(seed).normal(0, NOISE, 3))
 
 
 def host_cell(references: Sequence[Atoms]) -> Atoms:
-    """The conventional hexagonal cell (12 atoms) of LiCoO2, as it is among the references."""
+    """The conventional hexagonal cell (12 atoms) of LiCoO2, taken from the references."""
     (found,) = (atoms for atoms in references if atoms.info.get("material_id") in HOST)
     cell = (found.cell.array, found.get_scaled_positions(), found.numbers)
     lattice, scaled, numbers = spglib.standardize_cell(cell, to_primitive=False)
@@ -84,7 +84,7 @@ def host_cell(references: Sequence[Atoms]) -> Atoms:
 
 
 def put_h(host: Atoms) -> Defect:
-    """H instead of the lithium that is nearest to the middle of the cell."""
+    """Put H in the place of the lithium that is nearest to the middle of the cell."""
     atoms = host.copy()
     lithium = np.flatnonzero(atoms.symbols == "Li")
     apart = atoms.positions[lithium] - atoms.cell.array.sum(axis=0) / 2
@@ -98,7 +98,7 @@ def build(references: Sequence[Atoms], soap: dict[str, Any]) -> EnvironmentDatab
 
 
 def bound(defect: Defect, starts: list[Atoms], database: EnvironmentDatabase) -> list[Result]:
-    """Relaxed by LOSIKO: first H alone, then H and the O that it found."""
+    """Relax by LOSIKO: first H alone, then H and the O that it is bound to."""
     alone = relax(starts, database, movable=defect.only_h, **HOW)
     return relax([r.atoms for r in alone], database, movable=within(BOND, of=[defect.h]), **HOW)
 
@@ -106,19 +106,19 @@ def bound(defect: Defect, starts: list[Atoms], database: EnvironmentDatabase) ->
 def path(
     start: Atoms, database: EnvironmentDatabase, steps: Sequence[int], movable: Any
 ) -> list[Atoms]:
-    """Where a relaxation stands after so many evaluations of the loss."""
+    """Structures of a relaxation after each of these numbers of evaluations of the loss."""
     return [relax(start, database, max_steps=n, movable=movable, **HOW)[0].atoms for n in steps]
 
 
 def oxygen_distances(atoms: Atoms, h: int) -> np.ndarray:
-    """From H to each O, nearest first, Angstrom."""
+    """Interatomic distances from H to each O, nearest first, Angstrom."""
     return np.linalg.norm(_to_oxygen(atoms, h), axis=1)
 
 
 def neighbourhood(
     atoms: Atoms, defect: Defect, radius: float, elements: Sequence[str] = SPECIES
 ) -> tuple[Atoms, np.ndarray]:
-    """What of some elements was within ``radius`` (Angstrom) of the site: cluster and indices."""
+    """Atoms of some elements that were within ``radius`` (Angstrom) of the site, and indices."""
     site = defect.atoms.positions[defect.h]
     before, apart = find_mic(defect.atoms.positions - site, defect.atoms.cell)
     near = np.flatnonzero((apart <= radius) & np.isin(list(atoms.symbols), elements))
@@ -127,10 +127,10 @@ def neighbourhood(
 
 
 def positions_at_oxygen(defect: Defect, bond: float = 0.98) -> dict[str, Atoms]:
-    """Places of H from which CHGNet is to find the fully relaxed cell.
+    """Starts of CHGNet's search for the fully relaxed cell: H bound to O in two directions.
 
-    All six O of the site are alike, so that what differs is where the bond points: to the site, and
-    60 degrees away from there, sideways in the layer.
+    The six O around the site are equivalent, so that only the direction of the bond differs: to the
+    site, and 60 degrees away from there, sideways in the layer.
     """
     to_oxygen = defect.octahedron[0]
     inward = -to_oxygen / np.linalg.norm(to_oxygen)
@@ -145,7 +145,7 @@ def positions_at_oxygen(defect: Defect, bond: float = 0.98) -> dict[str, Atoms]:
 
 
 def fully_relaxed(starts: dict[str, Atoms], steps: int = 300) -> dict[str, Atoms]:
-    """By CHGNet in the cell as it is; ``info["chgnet_energy"]`` tells the energy."""
+    """Relax all atoms by CHGNet in the fixed cell; ``info["chgnet_energy"]`` is the energy, eV."""
     return {name: chgnet_relaxed(atoms, False, FMAX, steps) for name, atoms in starts.items()}
 
 
@@ -156,7 +156,7 @@ def lowest(relaxed: dict[str, Atoms]) -> Atoms:
 def settings(
     defect: Defect, start: Atoms, databases: dict[str, EnvironmentDatabase]
 ) -> list[tuple[str, str, Result]]:
-    """One start, relaxed in several ways: descriptor, what moves and how, result."""
+    """Relax a start in several ways; return descriptor, options in words, and result of each."""
     rows = []
     for name, database in databases.items():
         plain = {
@@ -177,7 +177,7 @@ def settings(
 
 
 def table() -> str:
-    """The case at full size, in markdown."""
+    """Full-size results in markdown."""
     references = crystals(SYSTEM, HULL)
     given = host_cell(references)
     own = chgnet_relaxed(given, cell=True, fmax=HOST_FMAX)
@@ -228,7 +228,7 @@ def _other_numbers(
     relaxed: dict[str, Atoms],
     databases: dict[str, EnvironmentDatabase],
 ) -> str:
-    """In CHGNet's cell: the fully relaxed ones, a free cell, and other settings."""
+    """Sentences on the full relaxations, a free cell and other settings, in CHGNet's cell."""
     zero = best.info["chgnet_energy"]
     free = chgnet_relaxed(best, True, CELL_FMAX, 300)
     below = zero - free.info["chgnet_energy"]

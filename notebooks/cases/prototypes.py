@@ -1,4 +1,4 @@
-"""Textbook structures, for where there is no network: small stand-ins for the Materials Project."""
+"""Textbook structures: small stand-ins for the Materials Project where there is no network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ase.spacegroup import crystal
 
 
 def crystals(system: str) -> list[Atoms]:
-    """Of "C", "Si-O" or "Li-Co-O-H", each with ``e_above_hull`` 0 in ``info``."""
+    """Textbook crystals of "C", "Si-O" or "Li-Co-O-H", with ``e_above_hull`` 0 in ``info``."""
     made = {"C": _carbon, "Si-O": _silicon_oxygen, "Li-Co-O-H": _lithium_cobalt_oxide}[system]()
     for name, atoms in made.items():
         atoms.info = {"material_id": name, "e_above_hull": 0.0}
@@ -19,7 +19,7 @@ def crystals(system: str) -> list[Atoms]:
 
 
 def disordered_silica() -> list[Atoms]:
-    """Cristobalite, shaken by N(0, 0.25 A): no glass, but without order."""
+    """Cristobalite with N(0, 0.25 A) on every coordinate: no glass, but without order."""
     cells = []
     for seed in range(2):
         atoms = _silicon_oxygen()["cristobalite"] * (2, 2, 1)

@@ -31,24 +31,24 @@ COPIES = 6
 SIZES = (40, 120, 359, 1200, 3800, 12_000, 38_000)
 #: Smaller ``fmax`` (1/Angstrom) than the default, and the databases for which they are tried.
 FINER, FINER_SIZES = (0.01, 0.005), (359, 3800, 38_000)
-#: Full size: molecules for the paper's starts; for RDKit's; for other sizes and methods; for
-#: smaller ``fmax`` and copies.
+#: Molecules of the full-size tables: for the paper's starts; for RDKit's starts; for other database
+#: sizes and methods; for smaller ``fmax`` and copies.
 REPORTED, EMBEDDED, COMPARED, FEWER = 1000, 360, 200, 100
-#: Bond lengths (Angstrom) of molecules whose bond QM9 has in no other: r_e of experiment (Huber and
-#: Herzberg, Constants of Diatomic Molecules, 1979).
+#: Bond lengths (Angstrom) of molecules whose bond no other molecule of QM9 has: r_e of experiment
+#: (Huber and Herzberg, Constants of Diatomic Molecules, 1979).
 DIATOMICS = {"N2": 1.0977, "H2": 0.7414, "O2": 1.2075, "CO": 1.1283}
-#: Lengths that these start from, in units of the true one.
+#: Bond lengths that diatomics start from, in units of the true one.
 STRETCHED = (0.9, 1.0, 1.1, 1.2, 1.4)
 
 
 class Errors(NamedTuple):
-    """Of relaxed molecules, in Angstrom.
+    """Errors of relaxed molecules, Angstrom.
 
     Attributes:
-        rmsd: Of each molecule from its DFT geometry after superposition.
-        bonds: Of every bond's length.
+        rmsd: RMSD of each molecule from its DFT geometry after superposition.
+        bonds: Error of every bond's length.
         moved: Distance of every atom from its place in the DFT geometry, after superposition.
-        local: Mean error of every atom's distances to atoms less than 3 Angstrom away.
+        local: Mean error of every atom's interatomic distances below 3 Angstrom.
     """
 
     rmsd: np.ndarray
@@ -58,7 +58,7 @@ class Errors(NamedTuple):
 
 
 def errors(relaxed: Iterable[Atoms], molecules: list[Atoms]) -> Errors:
-    """How far relaxed molecules are from what they were."""
+    """Errors of relaxed molecules against their original geometries."""
     pairs = list(zip(relaxed, molecules, strict=True))
     moved = [np.linalg.norm(superposed(a, b).positions - b.positions, axis=1) for a, b in pairs]
     return Errors(
@@ -75,12 +75,12 @@ def _local_errors(atoms: Atoms, reference: Atoms) -> np.ndarray:
 
 
 def database_of(molecules: list[Atoms], soap: SOAP | None = None) -> EnvironmentDatabase:
-    """Any number of molecules, with that descriptor, or with the built-in database's."""
+    """Database of molecules. None means the descriptor of the built-in database."""
     return EnvironmentDatabase.build(molecules, soap or SOAP(species=SPECIES, **SHARP))
 
 
 def spread_of_copies(starts: list[Atoms], database: EnvironmentDatabase) -> np.ndarray:
-    """How far relaxed copies of each start, with noise added, scatter: Angstrom, one an atom."""
+    """Scatter of relaxed noisy copies of each start: standard deviation of each atom, Angstrom."""
     copies = [
         relax(with_noise(starts, NOISE, seed=100 + k) if k else starts, database)
         for k in range(COPIES)
@@ -99,7 +99,7 @@ def nearest_distance(results: list[Result]) -> np.ndarray:
 
 
 def groups(atoms: Atoms) -> list[str]:
-    """The group of each atom, hydrogens that of what they are bonded to: "CH3", "NH", "=O"."""
+    """Group of each atom ("CH3", "NH", "=O"); a hydrogen has that of the atom it is bonded to."""
     first, second = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.15))
     neighbours = np.bincount(first, minlength=len(atoms))
     hydrogens = np.bincount(first[atoms.numbers[second] == 1], minlength=len(atoms))
@@ -115,14 +115,14 @@ def groups(atoms: Atoms) -> list[str]:
 
 
 def reference_groups(element: ElementMap, molecules: list[Atoms]) -> np.ndarray:
-    """``groups`` of every reference on a map of a database of these molecules."""
+    """Group of every reference on the map of a database of these molecules, as by ``groups``."""
     found = [groups(atoms) for atoms in molecules]
     places = zip(element.references.structure, element.references.atom, strict=True)
     return np.array([found[structure][atom] for structure, atom in places])
 
 
 def diatomic(name: str, length: float) -> Atoms:
-    """H2, N2, O2 or CO of this bond length (Angstrom)."""
+    """Molecule H2, N2, O2 or CO of this bond length (Angstrom)."""
     return Atoms(name, [[0, 0, 0], [0, 0, length]])
 
 
@@ -146,7 +146,7 @@ class Timed(NamedTuple):
 
 
 def timed(work: Callable[[], list[Result] | list[Relaxed]]) -> Timed:
-    """Results, and processor time for each."""
+    """Relax, and take the processor time, ms a molecule."""
     began = time.process_time()
     results = work()
     used = 1000 * (time.process_time() - began) / len(results)
@@ -154,7 +154,7 @@ def timed(work: Callable[[], list[Result] | list[Relaxed]]) -> Timed:
 
 
 def table() -> str:
-    """Everything on 200 to 1,000 molecules, and with databases of up to 38,000."""
+    """Full-size results in markdown: 200 to 1,000 molecules, databases of up to 38,000."""
     qm9 = QM9()
     molecules = qm9.reporting(REPORTED)
     database = qm9.paper_database(**SHARP)

@@ -15,7 +15,7 @@ from cases.molecules import QM9, SHARP, SPECIES, with_noise
 from cases.qm9 import HEADER, REPORTED, database_of, row, timed
 from losiko_torch import SOAP, EnvironmentDatabase, Result, relax
 
-#: The sharp descriptor, and the gradient (1/Angstrom) at which the coarse one hands over.
+#: The sharp descriptor, and the ``fmax`` (1/Angstrom) at which the coarse one stops.
 FINE = {**SHARP, "sigma": 0.15}
 HAND_OVER = 0.05
 #: Standard deviations (Angstrom) of the noise on every coordinate.
@@ -33,14 +33,17 @@ def coarse_then_sharp(
     sharp: EnvironmentDatabase,
     fmax: float | None = None,
 ) -> list[Result]:
-    """The second results; ``fmax`` (1/Angstrom) is theirs."""
+    """Relax with a coarse, then with a sharp descriptor, the latter to ``fmax`` (1/Angstrom)."""
     return relax_in_turn(starts, coarse, sharp, {"fmax": HAND_OVER}, {"fmax": fmax})
 
 
 def databases(
     qm9: QM9, size: int | None, without: list[Atoms]
 ) -> tuple[EnvironmentDatabase, EnvironmentDatabase]:
-    """With the coarse and the sharp descriptor: the paper's 359 molecules, or so many."""
+    """Databases of the coarse and of the sharp descriptor, of ``size`` molecules.
+
+    None means the paper's 359 molecules.
+    """
     if size is None:
         return qm9.paper_database(**SHARP), qm9.paper_database(**FINE)
     molecules = qm9.spaced(size, without)
@@ -48,7 +51,7 @@ def databases(
 
 
 def table() -> str:
-    """Either descriptor alone, and one after the other, for databases of three sizes."""
+    """Full-size results in markdown: each descriptor alone, both in turn; by database size."""
     qm9 = QM9()
     reported = qm9.reporting(REPORTED)
     parts = []
@@ -76,7 +79,7 @@ def table() -> str:
 def stopping(
     molecules: list[Atoms], coarse: EnvironmentDatabase, sharp: EnvironmentDatabase
 ) -> str:
-    """When the sharp descriptor is to stop."""
+    """Accuracy in markdown by the ``fmax`` at which the sharp descriptor stops."""
     lines = [f"{len(coarse.structures)} molecules in the database: when to stop.\n", HEADER]
     for noise in NOISES[:2]:
         starts = with_noise(molecules, noise) if noise else molecules

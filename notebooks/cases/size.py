@@ -1,4 +1,4 @@
-"""How much of a case is computed: what a notebook shows, or just enough to see that it runs."""
+"""Size of a case: all that a notebook shows, or just enough to see that it runs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Set by the tests: every notebook from top to bottom in seconds.
+#: True in tests, which run every notebook from top to bottom in seconds.
 QUICK = os.environ.get("LOSIKO_QUICK", "") not in ("", "0")
 
 
 def sized(shown: T, quick: T) -> T:
-    """The first of the two; the second where ``LOSIKO_QUICK`` is set."""
+    """Return ``shown``, or ``quick`` where ``LOSIKO_QUICK`` is set."""
     return quick if QUICK else shown

@@ -22,9 +22,9 @@ BOND, ANGLE = 0.9572, 104.52
 #: The paper's descriptor (its Table S1), and the sigma of the wide one tried before it.
 PAPER = {"r_cut": 4.0, "n_max": 4, "l_max": 4, "sigma": 0.25}
 WIDE = 1.0
-#: How everything here relaxes. In float64: the loss is to fall to zero, not to float32's rounding.
+#: Options of relaxations; float64, as the loss is to fall to zero and not to float32's rounding.
 RELAX = {"targets": "nearest", "dtype": "float64", "fmax": 1e-3}
-#: Nelder-Mead goes by no gradient, so it has no fmax.
+#: Nelder-Mead uses no gradient, so it has no fmax.
 NELDER_MEAD = {"targets": "nearest", "dtype": "float64", "optimizer": "nelder-mead"}
 #: The paper's noise, (s0^2 in Angstrom^2, alpha), and a gentler one with steps in between.
 PAPER_NOISE, SPACED_NOISE = (0.2, 0.05), (0.1, 0.3, 10)
@@ -33,11 +33,11 @@ COPIES = {"n_starts": 16, "start_noise": 0.4}
 
 #: A structure is water if its loss, bonds and angle are within these of the reference's.
 LOSS_LIMIT, BOND_LIMIT, ANGLE_LIMIT = 1e-4, 0.005, 0.5
-#: Random starts: the edge of their box, and the least distance of two atoms.
+#: Random starts: the edge of their box, and the smallest interatomic distance.
 EDGE, LEAST = 2.0, 0.3
-#: Sets of random starts on which the settings above were chosen; results are of others.
+#: Seeds of the random starts on which the settings above were chosen, and of those reported.
 CHOOSING_SEEDS, REPORTING_SEEDS = (1, 2, 3), (11, 12, 13, 14, 15)
-#: Starts that Nelder-Mead with noise is given, at seconds each.
+#: Number of starts for Nelder-Mead with noise, which takes seconds for each.
 SLOW = 25
 #: Energy that counts as a rise from one step to the next, eV.
 RISE = 0.01
@@ -51,13 +51,13 @@ def water() -> Atoms:
 
 
 def database_of(reference: Atoms, sigma: float = PAPER["sigma"]) -> EnvironmentDatabase:
-    """Its three environments, with the paper's descriptor of this sigma."""
+    """Database of the reference's three environments, with the paper's descriptor of this sigma."""
     soap = SOAP(species=["H", "O"], **{**PAPER, "sigma": sigma})
     return EnvironmentDatabase.build([reference], soap)
 
 
 def random_starts(count: int, seed: int, edge: float = EDGE) -> list[Atoms]:
-    """O, H and H uniform in a cubic box, drawn anew where two are closer than ``LEAST``."""
+    """Random starts: O, H, H in a cubic box, drawn anew where two are nearer than ``LEAST``."""
     rng = np.random.default_rng(seed)
     starts: list[Atoms] = []
     while len(starts) < count:
@@ -68,7 +68,7 @@ def random_starts(count: int, seed: int, edge: float = EDGE) -> list[Atoms]:
 
 
 class Geometry(NamedTuple):
-    """Of O, H, H: both O-H distances, the H-O-H angle, the H-H distance."""
+    """Geometry of O, H, H: both O-H distances, the H-O-H angle, the H-H distance."""
 
     first: float
     second: float
@@ -82,7 +82,7 @@ def geometry(atoms: Atoms) -> Geometry:
 
 
 def is_water(result: Result) -> bool:
-    """Whether loss and geometry are the reference's, within the limits above."""
+    """Return whether loss and geometry are those of the reference, within the limits above."""
     if not result.loss < LOSS_LIMIT:
         return False
     found = geometry(result.atoms)
@@ -91,7 +91,7 @@ def is_water(result: Result) -> bool:
 
 
 def kind(result: Result) -> str:
-    """What a relaxation ended as, in words."""
+    """Name of what a relaxation ended as, such as "water"."""
     if is_water(result):
         return "water"
     found = geometry(result.atoms)
@@ -105,7 +105,7 @@ def kind(result: Result) -> str:
 
 
 def evaluations(result: Result) -> int:
-    """Of the loss, in all copies together."""
+    """Number of evaluations of the loss, in all copies together."""
     return sum(copy.n_steps for copy in result.starts) or result.n_steps
 
 
@@ -129,17 +129,17 @@ def one_bond() -> Atoms:
 def wide_first(
     starts: Sequence[Atoms], wide: EnvironmentDatabase, sharp: EnvironmentDatabase
 ) -> list[Result]:
-    """Relaxed with the one database, then with the other; evaluations are those of both."""
+    """Relax with the wide, then with the sharp descriptor; evaluations are those of both."""
     return relax_in_turn(starts, wide, sharp, RELAX, RELAX)
 
 
 class Share(NamedTuple):
-    """How many of some starts became water.
+    """Share of random starts that became water, and its cost.
 
     Attributes:
-        found: For each set of starts, the share, %.
-        evaluations: Mean for each start.
-        milliseconds: CPU time for each start.
+        found: Share of each set of starts, %.
+        evaluations: Mean number of evaluations of a start.
+        milliseconds: Mean CPU time of a start.
     """
 
     found: list[float]
@@ -148,7 +148,7 @@ class Share(NamedTuple):
 
 
 def share(how: Callable[[list[Atoms]], list[Result]], sets: Sequence[list[Atoms]]) -> Share:
-    """What a way to relax makes of sets of starts."""
+    """Relax sets of starts in one way and measure the share that becomes water."""
     began = time.process_time()
     results = [how(starts) for starts in sets]
     seconds = time.process_time() - began
@@ -180,7 +180,7 @@ def ways(
 def by_edge(
     sharp: EnvironmentDatabase, wide: EnvironmentDatabase
 ) -> dict[str, Callable[[list[Atoms]], list[Result]]]:
-    """Those of them that are tried on boxes of other sizes."""
+    """Subset of ``ways`` to relax that is tried on boxes of other sizes."""
     plain, noise, _, copies, _, both = ways(sharp, wide).items()
     return dict([plain, noise, copies, both])
 
@@ -204,8 +204,8 @@ class Path(NamedTuple):
     """A relaxation step by step.
 
     Attributes:
-        results: After 1, 2, 3... evaluations of the loss; the first is the start.
-        energies: By GFN2-xTB, above the reference's, eV.
+        results: Results after 1, 2, 3... evaluations of the loss; the first is the start.
+        energies: Energies by GFN2-xTB above that of the reference, eV.
     """
 
     results: list[Result]
@@ -217,7 +217,7 @@ class Path(NamedTuple):
 
     @property
     def rises(self) -> bool:
-        """Whether the energy goes up by more than ``RISE`` at any step."""
+        """Return whether the energy goes up by more than ``RISE`` at any step."""
         return self.climb > RISE
 
     @property
@@ -227,14 +227,14 @@ class Path(NamedTuple):
 
 
 def stages(of: Path) -> list[int]:
-    """Numbers of a few of its results: start, before and after the steepest rise, between, end."""
+    """Indices of results to show: start, before and after the steepest rise, between, end."""
     last = len(of.results) - 1
     before = int(np.nanargmax(np.diff(of.energies)))
     return sorted({0, before, before + 1, (before + 1 + last) // 2, last})
 
 
 def paths(starts: Sequence[Atoms], database: EnvironmentDatabase) -> list[Path]:
-    """The relaxation of each start: the same, ended after ever more evaluations."""
+    """Paths of the starts' relaxations, each repeated with one more evaluation at a time."""
     wholes = relax(starts, database, **RELAX)
     results: list[list[Result]] = [[] for _ in starts]
     for steps in range(1, max(whole.n_steps for whole in wholes) + 1):
@@ -253,7 +253,7 @@ def paths(starts: Sequence[Atoms], database: EnvironmentDatabase) -> list[Path]:
 
 
 def table() -> str:
-    """The full size, as markdown."""
+    """Full-size results in markdown."""
     sharp, wide = database_of(water()), database_of(water(), WIDE)
     sets = [random_starts(100, seed) for seed in REPORTING_SEEDS]
     relax(sets[0][:2], sharp, **RELAX)  # kernels are compiled before anything is timed

@@ -26,7 +26,7 @@ from rings import rings
 REPOSITORY = Path(__file__).resolve().parents[2]
 # candidates for each number of heavy atoms
 QUOTAS = {1: 10, 2: 100, 3: 100, 4: 300, 5: 1000, 6: 2500, 7: 2500, 8: 3000, 9: 6000}
-LARGEST_PARENT = 8  # heavy atoms, of what sulfur and chlorine are put into
+LARGEST_PARENT = 8  # heavy atoms of a molecule that gets sulfur or chlorine
 SULFUR, CHLORINE = 2000, 1000  # candidates with them, before sulfoxides and sulfones
 SATURATED, AROMATIC = 4000, 3000  # candidates from ring skeletons
 HANDPICKED_CONFORMERS, CONFORMERS = 3, 1
@@ -95,7 +95,7 @@ def candidates(known: set[str], parents: int, visits: int, seed: int, work: Path
 
 
 def left_out(new: list[Molecule], molecules: list[Molecule]) -> list[Molecule]:
-    """Familiar molecules that a search for the unusual passed over: the first geometry of each."""
+    """Familiar molecules that were not chosen: the first geometry of each."""
     found: dict[str, Geometry] = {}
     for smiles, geometry in new:
         found.setdefault(smiles, geometry)
@@ -104,7 +104,7 @@ def left_out(new: list[Molecule], molecules: list[Molecule]) -> list[Molecule]:
 
 
 def ordered(molecules: list[Molecule], sample: int, seed: int) -> list[Molecule]:
-    """The smallest ones, and then the others by what each adds to those before."""
+    """Order molecules: the smallest ones, and then the others by what each adds to those before."""
     ahead = set(smallest())
     head = [molecule for molecule in molecules if molecule[0] in ahead]
     every = head + [molecule for molecule in molecules if molecule[0] not in ahead]

@@ -15,7 +15,7 @@ UNSTABLE = Chem.MolFromSmarts("Cl[CX4][N,O]")
 
 
 def thio(smiles: str, rng: random.Random) -> str | None:
-    """An oxygen becomes a sulfur, or None if there is none."""
+    """Turn an oxygen into a sulfur; None means that there is no oxygen."""
     molecule = Chem.RWMol(Chem.MolFromSmiles(smiles))
     places = [a for a in molecule.GetAtoms() if a.GetAtomicNum() == 8 and a.GetFormalCharge() == 0]
     if not places:
@@ -25,7 +25,7 @@ def thio(smiles: str, rng: random.Random) -> str | None:
 
 
 def oxidised(smiles: str, rng: random.Random) -> str | None:
-    """A thioether or sulfenamide becomes a sulfoxide or a sulfone, or None if there is none."""
+    """Turn a thioether or sulfenamide into a sulfoxide or a sulfone; None means there is none."""
     molecule = Chem.RWMol(Chem.MolFromSmiles(smiles))
     places = [
         atom.GetIdx()
@@ -44,7 +44,7 @@ def oxidised(smiles: str, rng: random.Random) -> str | None:
 
 
 def chlorinated(smiles: str, rng: random.Random) -> str | None:
-    """A hydrogen on carbon becomes a chlorine, or None if that would not last."""
+    """Turn a hydrogen on carbon into a chlorine; None means that this is unstable or impossible."""
     molecule = Chem.RWMol(Chem.MolFromSmiles(smiles))
     places = [
         atom.GetIdx()

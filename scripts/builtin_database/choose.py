@@ -57,7 +57,7 @@ def describe(geometries: list[Geometry], rng: np.random.Generator) -> tuple[np.n
 
 
 def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Euclidean distance of each of `points` (rows) to each of `others` (columns)."""
+    """Separation |p - z| of each of `points` (rows) and each of `others` (columns)."""
     squared = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * points @ others.T
     return np.sqrt(np.maximum(squared, 0))
 
@@ -81,7 +81,7 @@ def draw_sample(element: np.ndarray, size: int, rng: np.random.Generator) -> np.
 def molecule_distances(
     element: np.ndarray, owner: np.ndarray, reduced: np.ndarray, sample: np.ndarray
 ) -> np.ndarray:
-    """Distance of each sampled atom (columns) to the nearest atom of each molecule (rows)."""
+    """Separation of each sampled atom (columns) from the nearest atom of each molecule (rows)."""
     result = np.full((owner.max() + 1, len(sample)), np.inf, dtype=np.float32)
     for z in ELEMENTS:
         atoms = np.flatnonzero(element == z)

@@ -27,7 +27,7 @@ def fingerprint(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def is_duplicate(own: np.ndarray, others: list[np.ndarray], tolerance: float) -> bool:
-    """Whether the RMS difference of two fingerprints is below `tolerance` for one of the others."""
+    """Return whether the RMS difference of a fingerprint to any other is below `tolerance`."""
     return any(np.sqrt(np.mean((own - other) ** 2)) < tolerance for other in others)
 
 
@@ -43,7 +43,7 @@ def embed(smiles: str, seed: int, count: int, tolerance: float = 0.08) -> list[G
         parameters.useSmallRingTorsions = small_ring_torsions
         try:
             embedded = list(AllChem.EmbedMultipleConfs(molecule, count, parameters))
-        except RuntimeError:  # of the minimiser's own checks
+        except RuntimeError:  # the minimiser's own checks raise it
             continue
         if embedded:
             break

@@ -77,7 +77,7 @@ def free_valence(graph: Graph) -> list[int]:
 
 
 def children(graph: Graph) -> Iterator[Graph]:
-    """Every graph one move away."""
+    """Yield all graphs that are one move away."""
     elements, bonds = graph
     free = free_valence(graph)
     n = len(elements)
@@ -100,7 +100,7 @@ def children(graph: Graph) -> Iterator[Graph]:
 
 
 def within_limits(graph: Graph) -> bool:
-    """Composition limits, which no later move can cure."""
+    """Return whether a graph obeys the limits of composition, which no later move can cure."""
     elements = graph[0]
     most = MAX_FLUORINE if len(elements) <= LARGEST_FLUORINATED else 0
     return elements.count(7) + elements.count(8) <= MAX_HETERO and elements.count(9) <= most
@@ -119,7 +119,7 @@ def to_molecule(graph: Graph) -> Chem.Mol:
 
 
 def strained_sp(molecule: Chem.Mol) -> bool:
-    """A linear atom (triple bond, cumulated double bonds) inside a ring."""
+    """Return whether a linear atom (triple bond, cumulated double bonds) is inside a ring."""
     rings = molecule.GetRingInfo()
     for atom in molecule.GetAtoms():
         if rings.NumAtomRings(atom.GetIdx()) == 0:
@@ -133,7 +133,7 @@ def strained_sp(molecule: Chem.Mol) -> bool:
 
 
 def acceptable(molecule: Chem.Mol) -> bool:
-    """Whether a finished molecule is one that could be put in a bottle, roughly."""
+    """Return whether a finished molecule could, roughly, be kept in a bottle."""
     hetero = sum(atom.GetAtomicNum() in (7, 8) for atom in molecule.GetAtoms())
     carbon = sum(atom.GetAtomicNum() == 6 for atom in molecule.GetAtoms())
     if hetero > carbon + 1 or any(molecule.HasSubstructMatch(p) for p in UNSTABLE):
@@ -160,7 +160,7 @@ def acceptable(molecule: Chem.Mol) -> bool:
 def grow_level(parents: list[Graph], visits: int | None, rng: random.Random) -> dict[str, Graph]:
     """Molecules with one heavy atom more than the parents, by SMILES.
 
-    All of them, or those that a random walk of `visits` steps from each parent meets.
+    Either all of them, or those that a random walk of `visits` steps from each parent meets.
     """
     size = len(parents[0][0]) + 1
     found: dict[str, Graph] = {}

@@ -26,10 +26,10 @@ from tblite.interface import Calculator
 
 FMAX = 0.01  # eV/A
 MAX_STEPS = 300
-BONDED = 1.3  # times the sum of covalent radii
-CLOSEST = 0.65  # of anything, in angstrom, below which a structure is broken
+BONDED = 1.3  # longest bond in units of the sum of covalent radii
+CLOSEST = 0.65  # interatomic distance, in angstrom, below which a structure is broken
 SMALLEST_GAP = 1.0  # eV; a closed shell is a poor description of anything below
-SAME = 0.03  # RMS difference of sorted distances, in angstrom, of conformers taken as one
+SAME = 0.03  # RMS difference of sorted distances, in angstrom, below which conformers are equal
 
 
 def bond_graph(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ def bond_graph(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def is_connected(graph: np.ndarray) -> bool:
-    """Whether every atom can be reached from the first."""
+    """Return whether every atom can be reached from the first."""
     seen = np.zeros(len(graph), dtype=bool)
     seen[0] = True
     for _ in range(len(graph)):
@@ -73,7 +73,7 @@ def relax(geometry: Geometry) -> tuple[np.ndarray, float]:
 
 
 def is_sound(geometry: Geometry, positions: np.ndarray, gap: float) -> bool:
-    """Whether a relaxed molecule is still the one that it started as, in a plain closed shell."""
+    """Return whether a relaxed molecule has kept its bonds, in a plain closed shell."""
     numbers, start = np.asarray(geometry[0]), geometry[1]
     graph = bond_graph(numbers, positions)
     i, j = np.triu_indices(len(numbers), 1)
@@ -93,7 +93,7 @@ def relax_all(
 ) -> Iterator[tuple[str, Geometry]]:
     """Relaxed molecules in the order of the candidates, up to `wanted`.
 
-    Those that repeat one before, or one of the relaxed molecules `known`, are left out.
+    Molecules that repeat an earlier one, or one of the relaxed molecules `known`, are left out.
     """
     done: dict[str, tuple[np.ndarray, float]] = {}
     for entry in read_log(log):

@@ -68,7 +68,7 @@ def skeletons() -> list[str]:
 
 
 def pick(atoms: list[Chem.Atom], rng: random.Random) -> int | None:
-    """Index of one of the atoms, or None if there is none."""
+    """Index of a random one of the atoms. None means that there are no atoms."""
     return rng.choice(atoms).GetIdx() if atoms else None
 
 
@@ -85,7 +85,7 @@ def methylenes(molecule: Chem.Mol, hydrogens: int = 2) -> list[Chem.Atom]:
 
 
 def replace(molecule: Chem.RWMol, rng: random.Random) -> None:
-    """A CH2 becomes O, NH or S, or a CH becomes N."""
+    """Turn a CH2 into O, NH or S, or a CH into N."""
     hydrogens = 1 if rng.random() < 0.2 else 2
     index = pick(methylenes(molecule, hydrogens), rng)
     if index is not None:
@@ -94,7 +94,7 @@ def replace(molecule: Chem.RWMol, rng: random.Random) -> None:
 
 
 def oxidise(molecule: Chem.RWMol, rng: random.Random) -> None:
-    """A CH2 becomes C=O, C=NH or C=CH2, or a thioether a sulfoxide or a sulfone."""
+    """Turn a CH2 into C=O, C=NH or C=CH2, or a thioether into a sulfoxide or a sulfone."""
     sulfur = [
         atom
         for atom in molecule.GetAtoms()
@@ -110,7 +110,7 @@ def oxidise(molecule: Chem.RWMol, rng: random.Random) -> None:
 
 
 def unsaturate(molecule: Chem.RWMol, rng: random.Random) -> None:
-    """A single bond in a ring becomes double."""
+    """Turn a single bond in a ring into a double bond."""
     bonds = [
         bond
         for bond in molecule.GetBonds()
@@ -128,7 +128,7 @@ def unsaturate(molecule: Chem.RWMol, rng: random.Random) -> None:
 
 
 def attach(molecule: Chem.RWMol, rng: random.Random) -> None:
-    """An H of a ring atom becomes a group, side by side with another group if there is one."""
+    """Turn an H of a ring atom into a group, often side by side with another group."""
     free = [a for a in molecule.GetAtoms() if a.IsInRing() and a.GetTotalNumHs() > 0]
     beside = [
         atom
@@ -153,7 +153,7 @@ def attach(molecule: Chem.RWMol, rng: random.Random) -> None:
 
 
 def changed(smiles: str, moves: list[Callable], rng: random.Random) -> str | None:
-    """The molecule after the moves, or None where that is no sound one."""
+    """SMILES of a molecule after the moves; None means that the result is not sound."""
     molecule = Chem.RWMol(Chem.MolFromSmiles(smiles))
     try:
         for move in moves:
@@ -166,7 +166,7 @@ def changed(smiles: str, moves: list[Callable], rng: random.Random) -> str | Non
 
 
 def rings(saturated: int, aromatic: int, seed: int) -> list[str]:
-    """SMILES of so many changed skeletons, and of so many aromatic rings with groups."""
+    """SMILES of `saturated` changed skeletons, and of `aromatic` aromatic rings with groups."""
     rng = random.Random(seed)
     found: dict[str, None] = {}
 

@@ -19,11 +19,7 @@ the batch. Another package brings its own as an object, ``relax(terms=[Mine()])`
 >>> soap = SOAP(species=["H", "O"], r_cut=3.0, n_max=6, l_max=4, sigma=0.3)
 >>> database = EnvironmentDatabase.build([molecule("H2O")], soap)
 >>> result = relax(molecule("H2O"), database, terms=[Height()])[0]
-<<<<<<< HEAD
 >>> bool(abs(result.loss - result.distances.sum() - result.terms["height"]) < 1e-8)
-=======
->>> bool(result.loss == result.distances.sum() + result.terms["height"])
->>>>>>> 98e6a5ba26fc2667af708079375dffa8e359cc02
 True
 
 A term may also have:

@@ -86,7 +86,7 @@ def relaxation(database: EnvironmentDatabase, molecules: list[Atoms], fmax: floa
     found = common.relaxation(starts, molecules, database, fmax=fmax)
     rmsd = found.distances
     return (
-        f"| {len(molecules)} | {fmax or f'{database.default_fmax} (default)'} | {rmsd.mean():.4f} "
+        f"| {len(molecules)} | {fmax or f'{database.defaults.fmax} (default)'} | {rmsd.mean():.4f} "
         f"| {np.median(rmsd):.4f} | {rmsd.max():.3f} | {found.bonds.mean():.4f} "
         f"| {found.converged:.1%} | {found.steps:.0f} "
         f"| {1000 * found.seconds / len(molecules):.0f} |"

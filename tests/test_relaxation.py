@@ -406,4 +406,4 @@ def test_matches_are_the_nearest_references(dtype):
 def test_sharper_gaussians_stop_later(sigma, fmax):
     descriptor = SOAP(species=["H", "O"], r_cut=3.0, n_max=4, l_max=3, sigma=sigma)
     built = EnvironmentDatabase.build([molecule("H2O")], descriptor)
-    assert built.default_fmax == pytest.approx(fmax)
+    assert built.defaults.fmax == pytest.approx(fmax)

@@ -7,11 +7,11 @@ come close to the minimum before their noise is gone (benchmarks/README.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class Defaults:
+class TargetDefaults:
     """Default settings of targets for a database of one kind.
 
     Attributes:
@@ -23,19 +23,28 @@ class Defaults:
     reg: float
 
 
-MOLECULES = Defaults(n_neighbors=64, reg=1e-3)
-CRYSTALS = Defaults(n_neighbors=32, reg=0.3)
-#: Largest gradient on any atom at which a structure has converged, 1/Angstrom.
-FMAX_OF_MOLECULES, FMAX_OF_CRYSTALS = 0.02, 0.003
+@dataclass(frozen=True)
+class Defaults(TargetDefaults):
+    """Default settings of relaxations for a database of one kind.
+
+    Attributes:
+        fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom.
+    """
+
+    fmax: float
+
+
+MOLECULES = Defaults(64, 1e-3, fmax=0.02)
+CRYSTALS = Defaults(32, 0.3, fmax=0.003)
 #: Width of SOAP's Gaussians (Angstrom) with which the numbers for molecules were chosen.
 SIGMA = 0.3
 
 
-def fmax_for_molecules(sigma: float) -> float:
-    """Return ``fmax`` for molecules described by SOAP with Gaussians of width ``sigma`` (Angstrom).
+def for_molecules(sigma: float) -> Defaults:
+    """Defaults for molecules described by SOAP with Gaussians of width ``sigma`` (Angstrom).
 
-    It falls with the square of a width below ``SIGMA``. Sharper descriptors distinguish smaller
-    displacements and are still right where the loss is flatter: 0.02, 0.01 and 0.005 1/Angstrom are
-    best for 0.3, 0.2 and 0.15 Angstrom.
+    ``fmax`` falls with the square of a width below ``SIGMA``. Sharper descriptors distinguish
+    smaller displacements and are still right where the loss is flatter: 0.02, 0.01 and 0.005
+    1/Angstrom are best for 0.3, 0.2 and 0.15 Angstrom.
     """
-    return FMAX_OF_MOLECULES * min(1.0, (sigma / SIGMA) ** 2)
+    return replace(MOLECULES, fmax=MOLECULES.fmax * min(1.0, (sigma / SIGMA) ** 2))

@@ -11,14 +11,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import nn
 
-from losiko_torch.database.defaults import (
-    CRYSTALS,
-    FMAX_OF_CRYSTALS,
-    FMAX_OF_MOLECULES,
-    MOLECULES,
-    Defaults,
-    fmax_for_molecules,
-)
+from losiko_torch.database.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
 from losiko_torch.database.element import Environments, full_name
 from losiko_torch.database.reference_weights import StructureWeights, as_weight, structure_weights
 from losiko_torch.descriptors.interface import name_of, restriction, species_of
@@ -175,21 +168,12 @@ class DatabaseRecord:
 
     @property
     def defaults(self) -> Defaults:
-        """Default settings of targets: those for crystals if most structures are periodic."""
-        return CRYSTALS if self._of_crystals else MOLECULES
-
-    @property
-    def default_fmax(self) -> float:
-        """Default of ``fmax``, 1/Angstrom: that for crystals if most structures are periodic."""
-        if self._of_crystals:
-            return FMAX_OF_CRYSTALS
-        soap = self.descriptor
-        return fmax_for_molecules(soap.sigma) if isinstance(soap, SOAP) else FMAX_OF_MOLECULES
-
-    @property
-    def _of_crystals(self) -> bool:
+        """Default settings for relaxations: those for crystals if most structures are periodic."""
         periodic = sum(record.get("periodic") is True for record in self.structures)
-        return 2 * periodic > len(self.structures)
+        if 2 * periodic > len(self.structures):
+            return CRYSTALS
+        soap = self.descriptor
+        return for_molecules(soap.sigma) if isinstance(soap, SOAP) else MOLECULES
 
     @property
     def device(self) -> torch.device:

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import torch
 
 from losiko_torch.checks import positive, whole
-from losiko_torch.database.defaults import MOLECULES, Defaults
+from losiko_torch.database.defaults import MOLECULES, TargetDefaults
 from losiko_torch.errors import InputError
 from losiko_torch.loss.targets.interface import Target
 from losiko_torch.loss.targets.registry import TARGETS
@@ -52,7 +52,7 @@ def make_target(
     targets: str | Target,
     n_neighbors: int | None = None,
     reg: float | None = None,
-    defaults: Defaults = MOLECULES,
+    defaults: TargetDefaults = MOLECULES,
 ) -> Target:
     """Return the target of this name with these parameters, or the object itself.
 
@@ -105,7 +105,7 @@ class TargetSettings:
         check_options(self)
         make_target(self.targets, self.n_neighbors, self.reg)
 
-    def target(self, defaults: Defaults = MOLECULES) -> Target:
+    def target(self, defaults: TargetDefaults = MOLECULES) -> Target:
         """Return the target, with a database's defaults for what was left out."""
         return make_target(self.targets, self.n_neighbors, self.reg, defaults)
 

@@ -80,11 +80,11 @@ class _StageInFlight(InFlight):
     ):
         """Prepare stage ``number``; ``copies`` number the structures among those of an input."""
         objective = evaluator.objective
-        database = objective.database
+        defaults = objective.database.defaults
         self.evaluator, self.settings, self.optimizer = evaluator, settings, settings.stepping
         self.stage = settings.stages[number]
-        self.objective = replace(objective, target=self.stage.target(database.defaults))
-        fmax = database.default_fmax if settings.fmax is None else settings.fmax
+        self.objective = replace(objective, target=self.stage.target(defaults))
+        fmax = defaults.fmax if settings.fmax is None else settings.fmax
         self.limits = Limits(self.stage.max_steps, fmax)
         self.key = (settings.seed, number + 1)
         self.everyone, self.copies, self.progress = everyone, copies, progress

@@ -24,7 +24,7 @@ import torch
 
 from losiko_torch.accelerators import kernels_for
 from losiko_torch.checks import positive, whole
-from losiko_torch.database.defaults import MOLECULES, Defaults
+from losiko_torch.database.defaults import MOLECULES, TargetDefaults
 from losiko_torch.database.element import Environments
 from losiko_torch.loss.targets.interface import IN_COMPONENTS, TargetValues
 from losiko_torch.search.exact import row_blocks
@@ -56,7 +56,7 @@ class LocallyLinear:
 
     @classmethod
     def make(
-        cls, n_neighbors: int | None, reg: float | None, defaults: Defaults = MOLECULES
+        cls, n_neighbors: int | None, reg: float | None, defaults: TargetDefaults = MOLECULES
     ) -> LocallyLinear:
         """Return the target for these arguments of ``relax``; ``InputError`` for wrong ones."""
         return cls(

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 
 from losiko_torch.accelerators import kernels_for
-from losiko_torch.database.defaults import MOLECULES, Defaults
+from losiko_torch.database.defaults import MOLECULES, TargetDefaults
 from losiko_torch.database.element import Environments
 from losiko_torch.errors import InputError
 from losiko_torch.loss.targets.interface import TO_POINT, TargetValues
@@ -29,7 +29,7 @@ class Nearest:
 
     @classmethod
     def make(
-        cls, n_neighbors: int | None, reg: float | None, defaults: Defaults = MOLECULES
+        cls, n_neighbors: int | None, reg: float | None, defaults: TargetDefaults = MOLECULES
     ) -> Nearest:
         """Return the target for these arguments of ``relax``; ``InputError`` for wrong ones."""
         if n_neighbors not in (None, 1) or reg is not None:

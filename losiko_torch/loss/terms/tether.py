@@ -32,7 +32,8 @@ class Tether:
         to: Anchors, Angstrom. None means the positions of the structure as it was given, also for
             noisy copies of it. Else an array (n, 3) for every structure, a list of such arrays,
             one for each structure, or the name of a per-atom array of the structures. Atoms whose
-            anchor is NaN are free.
+            anchor is NaN are free. A TorchSim model numbers the systems of each state from 0: with
+            a list of anchors, use no autobatching, which reorders them.
         name: Name under which results tell the term's value.
 
     Raises:
@@ -78,16 +79,7 @@ class Tether:
         return {self.name: self._kept(anchors, atoms)}
 
     def for_calculator(self) -> Self:
-        """Return the tether to anchors that keep their place in space.
-
-        Raises:
-            InputError: For a list of anchors: calculators do not number structures.
-        """
-        if isinstance(self.to, list):
-            raise InputError(
-                f"term '{self.name}' has a list of anchors, and a calculator or model does not "
-                "number structures: give one array, or the name of a per-atom array"
-            )
+        """Return the tether to anchors that keep their place in space."""
         return _TetherInSpace(self.stiffness, self.to, self.name)  # type: ignore[return-value]
 
     def _kept(self, anchors: np.ndarray, atoms: Atoms) -> np.ndarray:

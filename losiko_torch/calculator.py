@@ -27,8 +27,18 @@ from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
 from losiko_torch.loss.settings import LossOptions, LossSettings
-from losiko_torch.loss.terms.interface import for_calculator
-from losiko_torch.systems.atom_weights import WEIGHT
+from losiko_torch.loss.terms.interface import CALCULATOR, for_calculator
+
+#: Arrays of atoms that the loss does not read, or that ASE compares.
+IGNORED = {
+    "numbers",
+    "positions",
+    "momenta",
+    "initial_charges",
+    "initial_magmoms",
+    "tags",
+    "masses",
+}
 
 
 class LosikoCalculator(Calculator):
@@ -73,7 +83,7 @@ class LosikoCalculator(Calculator):
         options.setdefault("dtype", "float64")
         super().__init__(label=label, atoms=atoms, directory=directory)
         settings = LossSettings(**options)
-        terms = for_calculator(settings.terms, "a calculator")
+        terms = for_calculator(settings.terms, CALCULATOR)
         self.evaluator = Evaluator.make(database, replace(settings, terms=terms))
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
@@ -81,8 +91,12 @@ class LosikoCalculator(Calculator):
         changes = super().check_state(atoms, tol=tol)
         if changes:
             return changes
-        before = cast(Atoms, self.atoms).arrays.get(WEIGHT)
-        return [] if _same(atoms.arrays.get(WEIGHT), before) else [WEIGHT]
+        before = cast(Atoms, self.atoms).arrays
+        # Weights and terms of the loss read arrays; ASE compares positions and numbers itself.
+        names = (before.keys() | atoms.arrays.keys()) - IGNORED
+        return [
+            name for name in sorted(names) if not _same(atoms.arrays.get(name), before.get(name))
+        ]
 
     def calculate(
         self,
@@ -100,6 +114,10 @@ class LosikoCalculator(Calculator):
         batch = self.evaluator.batch([item])
         objective = self.evaluator.objective.restricted(batch.numbers)
         found = objective.evaluate(batch)
+        for term, value in zip(objective.terms, found.terms[:, 0].tolist(), strict=True):
+            if not np.isfinite(value):
+                name = here.get_chemical_formula()
+                raise StructureError(f"{name}: the term '{term.name}' is not a finite number")
         loss = float(found.loss[0])
         self.results = {
             "energy": loss,
@@ -116,7 +134,8 @@ class LosikoCalculator(Calculator):
 def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     if one is None or other is None:
         return one is other
-    return np.array_equal(one, other)
+    # NaN stands for "no number here" in the arrays of files: it equals itself.
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == other.dtype.kind == "f")
 
 
 def _numpy(values: torch.Tensor) -> np.ndarray:

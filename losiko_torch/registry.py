@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pkgutil
+import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +13,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from losiko_torch.errors import InputError
+
+#: Form of a choice's name.
+NAME = r"[A-Za-z][\w.-]*"
 
 
 @dataclass(frozen=True)
@@ -37,33 +42,59 @@ class Registry:
     order: tuple[str, ...] = ()
 
     @cached_property
+    def problems(self) -> dict[str, str]:
+        """Reasons why choices of other packages are left out, by name."""
+        return {}
+
+    @cached_property
     def choices(self) -> dict[str, Any]:
-        """Choices by name, in order."""
-        found: dict[str, Any] = {}
-        for choice in self._found():
-            if choice.name in found:
-                raise InputError(
-                    f"{self.kind} '{choice.name}' comes from two packages: remove one of them"
-                )
-            found[choice.name] = choice
+        """Choices by name, in order; a broken one of another package is left out with a warning."""
+        found = {choice.name: choice for choice in self._own()}
+        built_in = set(found)
+        for entry in entry_points(group=self.package):
+            name, choice, problem = self._loaded(entry)
+            if problem is None and name in found:
+                problem = f"{self.kind} '{name}' comes from two packages: remove one of them"
+                if name not in built_in:
+                    del found[name]
+            if problem is None:
+                found[name] = choice
+            else:
+                self.problems[name] = problem
+                warnings.warn(f"{problem}; it is left out", stacklevel=2)
         first = {name: found.pop(name) for name in self.order}
         return first | dict(sorted(found.items()))
 
     def __getitem__(self, name: str) -> Any:
         """Return the choice of this name; ``InputError`` names all where there is none."""
-        if name not in self.choices:
-            raise InputError(f"{self.kind} '{name}' is none of {', '.join(self.choices)}")
-        return self.choices[name]
+        if name in self.choices:
+            return self.choices[name]
+        if name in self.problems:
+            raise InputError(self.problems[name])
+        raise InputError(f"{self.kind} '{name}' is none of {', '.join(self.choices)}")
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
         return iter(self.choices)
 
-    def _found(self) -> Iterator[Any]:
+    def _own(self) -> Iterator[Any]:
         package = import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             choice = getattr(import_module(f"{self.package}.{module.name}"), self.attribute, None)
             if choice is not None:
                 yield choice
-        for entry in entry_points(group=self.package):
-            yield entry.load()
+
+    def _loaded(self, entry: Any) -> tuple[str, Any, str | None]:
+        """Return the name and object of an entry point, or why it cannot be used."""
+        name = str(getattr(entry, "name", "?"))
+        package = getattr(getattr(entry, "dist", None), "name", "another package")
+        try:
+            choice = entry.load()
+        except Exception as error:  # whatever another package trips over when it is imported
+            reason = (str(error).splitlines() or [""])[0]
+            problem = f"({type(error).__name__}: {reason})"
+            return name, None, f"{self.kind} '{name}' of {package} cannot be loaded {problem}"
+        own = getattr(choice, "name", None)
+        if not isinstance(own, str) or not re.fullmatch(NAME, own):
+            return name, None, f"{self.kind} '{name}' of {package} has no name such as 'my-own'"
+        return own, choice, None

@@ -14,6 +14,7 @@ from ase.collections import g2
 from small_database import database, rattled, water_database
 
 from losiko_torch import (
+    Adam,
     AutogradTarget,
     EnvironmentDatabase,
     InputError,
@@ -338,8 +339,11 @@ class Entry:
 
     def __init__(self, brought):
         self.brought = brought
+        self.name = getattr(brought, "name", None) or "broken"
 
     def load(self):
+        if isinstance(self.brought, Exception):
+            raise self.brought
         return self.brought
 
 
@@ -360,6 +364,7 @@ def installed(monkeypatch):
     def forget():
         for registry in (TARGETS, OPTIMIZERS, TERMS):
             registry.__dict__.pop("choices", None)
+            registry.__dict__.pop("problems", None)
 
     assert isinstance(Registry.choices, cached_property)
     monkeypatch.setattr("losiko_torch.registry.entry_points", entry_points)
@@ -397,9 +402,34 @@ def test_names_give_what_objects_give(installed):
 
 def test_two_choices_of_one_name_are_refused(installed, monkeypatch):
     monkeypatch.setitem(BROUGHT, "losiko_torch.optimizers", [HeavyBall, HeavyBall])
-    with pytest.raises(InputError, match="heavy-ball") as told:
+    with (
+        pytest.warns(UserWarning, match="'heavy-ball' comes from two packages.*left out"),
+        pytest.raises(InputError, match="'heavy-ball' comes from two packages") as told,
+    ):
         relax(rattled("H2O"), database(), optimizer="heavy-ball")
     assert "\n" not in str(told.value)
+
+
+def test_a_built_in_choice_is_not_replaced(installed, monkeypatch):
+    @dataclass(frozen=True)
+    class Other(HeavyBall):
+        name: ClassVar[str] = "adam"
+
+    monkeypatch.setitem(BROUGHT, "losiko_torch.optimizers", [Other, HeavyBall])
+    with pytest.warns(UserWarning, match="'adam' comes from two packages"):
+        assert OPTIMIZERS["adam"] is Adam
+    assert OPTIMIZERS["heavy-ball"] is HeavyBall
+
+
+@pytest.mark.parametrize("broken", [ImportError("no\nway"), SyntaxError(), object(), 3])
+def test_a_broken_package_leaves_the_others_alone(installed, monkeypatch, broken):
+    monkeypatch.setitem(BROUGHT, "losiko_torch.optimizers", [broken, HeavyBall])
+    with pytest.warns(UserWarning, match="optimizer 'broken' of .*; it is left out") as told:
+        assert "heavy-ball" in OPTIMIZERS
+    (only,) = told
+    assert "\n" not in str(only.message)
+    with pytest.raises(InputError, match="optimizer 'broken' of another package"):
+        OPTIMIZERS["broken"]
 
 
 @pytest.mark.parametrize("target", [Softened(), Constant()])

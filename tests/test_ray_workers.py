@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -101,6 +103,45 @@ def test_selections_travel(expected):
         relax(some, database(), **OPTIONS, movable=select, workers=2),
         relax(some, database(), **OPTIONS, movable=select),
     )
+
+
+class Wrong:
+    """Term of no number a structure."""
+
+    name = "wrong"
+
+    def __call__(self, batch):
+        return batch.positions.sum()
+
+    def identity(self):
+        return {"name": self.name}
+
+
+@pytest.fixture
+def known():
+    """Make the terms of this file known to workers, which do not import it."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_bad_input_is_told_as_in_one_process(known):
+    for workers in (None, 1):
+        with pytest.raises(InputError, match="term 'wrong' gives a single number") as told:
+            relax(structures(), database(), **OPTIONS, terms=[Wrong()], workers=workers)
+        assert "\n" not in str(told.value)
+
+
+def test_workers_that_do_not_know_a_term_are_said():
+    with pytest.raises(InputError, match=r"workers cannot start: .*test_ray_workers"):
+        relax(structures(), database(), **OPTIONS, terms=[Wrong()], workers=1)
+
+
+def test_what_cannot_travel_is_said():
+    term = Wrong()
+    term.lock = threading.Lock()
+    with pytest.raises(InputError, match="cannot be sent to workers"):
+        relax(structures(), database(), **OPTIONS, terms=[term], workers=1)
 
 
 def test_what_is_not_there_is_said():

@@ -238,7 +238,7 @@ def test_a_loss_that_ceases_to_be_finite_fails_alone(monkeypatch):
 
     monkeypatch.setattr(Objective, "evaluate", spoiled)
     one, other = relax([rattled("H2O"), rattled("CH4")], database(), dtype="float64")
-    assert one.reason == "failed: its loss ceased to be a finite number"
+    assert one.reason == "failed: its loss, gradient or positions ceased to be finite numbers"
     np.testing.assert_array_equal(one.atoms.positions, rattled("H2O").positions)
     monkeypatch.undo()
     (alone,) = relax(rattled("CH4"), database(), dtype="float64")
@@ -281,7 +281,7 @@ def test_scores_say_why_too():
         ({"targets": "closest"}, "targets 'closest' are none of nearest, locally-linear"),
         ({"targets": "nearest", "n_neighbors": 4}, "targets 'nearest' take no n_neighbors"),
         ({"max_steps": 2.5}, "max_steps must be an integer from 1 on, not 2.5"),
-        ({"fmax": "0.1"}, "fmax must be positive, not 0.1"),
+        ({"fmax": "0.1"}, "fmax must be positive, not '0.1'"),
         ({"n_neighbors": 2.5}, "n_neighbors must be an integer from 1 on, not 2.5"),
         ({"n_neighbors": 0}, "n_neighbors must be an integer from 1 on, not 0"),
         ({"n_neighbors": -1}, "n_neighbors must be an integer from 1 on, not -1"),

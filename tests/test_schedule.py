@@ -125,7 +125,7 @@ def test_a_failure_in_an_early_stage_fails_and_disturbs_nobody(monkeypatch):
     monkeypatch.setattr(Objective, "evaluate", spoiled)
     for schedule in ([Stage(max_steps=5)], [Stage(noise=(0.05, 0.02))]):
         one, other = relax([rattled("H2O"), rattled("CH4")], database(), schedule=schedule, **EXACT)
-        assert one.reason == "failed: its loss ceased to be a finite number"
+        assert one.reason == "failed: its loss, gradient or positions ceased to be finite numbers"
         np.testing.assert_array_equal(one.atoms.positions, rattled("H2O").positions)
         (alone,) = relax(rattled("CH4"), database(), schedule=schedule, **EXACT)
         assert farthest(other, alone) < 1e-9
@@ -234,9 +234,9 @@ def test_a_copy_that_noise_makes_impossible_does_not_count():
         ({"schedule": ["nearest"]}, "the schedule holds a str: give Stages"),
         ({"schedule": 5}, "the schedule is a int: give a list of Stages"),
         ({"noise": (0.2, 1e-9)}, "use a larger alpha"),
-        ({"reg": "a"}, "reg must be positive, not a"),
+        ({"reg": "a"}, "reg must be positive, not 'a'"),
         ({"reg": float("inf")}, "reg must be positive, not inf"),
-        ({"batch_atoms": "3"}, "batch_atoms must be an integer from 1 on, not 3"),
+        ({"batch_atoms": "3"}, "batch_atoms must be an integer from 1 on, not '3'"),
         ({"max_steps": True}, "max_steps must be an integer from 1 on, not True"),
         ({"n_starts": 0}, "n_starts must be an integer from 1 on, not 0"),
         ({"n_starts": 2, "start_noise": 0}, "start_noise must be positive, not 0"),
@@ -284,7 +284,7 @@ def test_nelder_mead_fails_where_the_loss_is_not_finite(schedule):
         max_steps=20,
         schedule=schedule,
     )
-    assert result.reason == "failed: its loss ceased to be a finite number"
+    assert result.reason == "failed: its loss, gradient or positions ceased to be finite numbers"
 
 
 def test_numbers_of_numpy_are_numbers():

@@ -114,12 +114,13 @@ def all_but(results, expected, bad, *words):
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda batch: batch.positions.sum(), "gives Tensor for"),
+        (lambda batch: batch.positions.sum(), "gives a single number for 1 structures"),
         (lambda batch: batch.positions[:, 0], "gives [3] for 1 structures"),
         (lambda batch: batch.positions.sum()[None, None], "gives [1, 1] for 1 structures"),
-        (lambda batch: 0.0, "gives float for"),
-        (lambda batch: None, "gives NoneType for"),
-        (lambda batch: [1.0], "gives list for"),
+        (lambda batch: 0.0, "gives a builtins.float, not a torch.Tensor"),
+        (lambda batch: None, "gives a builtins.NoneType, not a torch.Tensor"),
+        (lambda batch: [1.0], "gives a builtins.list, not a torch.Tensor"),
+        (lambda batch: torch.ones(batch.n_systems, dtype=torch.complex128), "complex numbers"),
         (lambda batch: torch.ones(batch.n_systems, device="meta"), "on meta"),
     ],
 )

@@ -80,9 +80,14 @@ def strained():
     return found
 
 
+def one_or_list(anchors):
+    """Anchors of one structure as an array, which needs no number of the structure."""
+    return anchors[0] if len(anchors) == 1 else anchors
+
+
 def moderate(structures):
     """Terms that compete with the distances, none of them of the start alone."""
-    anchors = [atoms.positions + 0.05 for atoms in structures]
+    anchors = one_or_list([atoms.positions + 0.05 for atoms in structures])
     return [
         Repulsion(1.0, CLOSEST),
         Tether(0.05, anchors),
@@ -285,7 +290,7 @@ def crystal_terms(structures):
         Density(2.5, 0.1),
         Repulsion(1.0, CLOSEST),
         Property(mean_height(), 0.3, 0.05, name="height"),
-        Tether(0.3, anchors),
+        Tether(0.3, one_or_list(anchors)),
     ]
 
 

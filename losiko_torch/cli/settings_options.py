@@ -11,13 +11,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from losiko_torch.loss.terms.interface import Term
 from losiko_torch.loss.terms.registry import TERMS
 from losiko_torch.options import Option, options_of
 
@@ -41,25 +41,28 @@ def takes(record: type, names: Iterable[str] | None = None) -> Callable[[Functio
     """
     declared = options_of(record)
     chosen = [name for name in declared if names is None or name in names]
-    terms = {} if "terms" not in chosen else _term_options()
     parameters = [_parameter(name, declared[name]) for name in chosen if declared[name].text]
-    parameters += [_parameter(name, each, TERMS_PANEL) for name, each in terms.items()]
 
     def decorated(command: Function) -> Function:
         own = inspect.signature(command, eval_str=True).parameters
+        taken = {*own, *(each.name for each in parameters)}
+        terms = {} if "terms" not in chosen else _term_options(taken)
+        added = [_parameter(name, terms[name].option, TERMS_PANEL) for name in terms]
 
         @wraps(command)
         def called(**values: Any) -> Any:
             given = {each.name: values.pop(each.name, None) for each in parameters}
             made = {name: _value(declared[name], given[name]) for name in chosen if name in given}
             settings = {name: value for name, value in made.items() if value is not None}
-            added = _terms({name: given[name] for name in terms})
-            if added:
-                settings["terms"] = added
+            asked = {name: values.pop(name, None) for name in terms}
+            wanted = [terms[name].parse(value) for name, value in asked.items() if _is_given(value)]
+            if any(term is not None for term in wanted):
+                settings["terms"] = [term for term in wanted if term is not None]
             return command(**values, settings=settings)
 
         kept = [each for name, each in own.items() if name != SETTINGS]
-        both = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*kept, *parameters)]
+        every = (*kept, *parameters, *added)
+        both = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in every]
         called.__signature__ = inspect.Signature(both)  # type: ignore[attr-defined]
         called.__annotations__ = {each.name: each.annotation for each in both}
         return called  # type: ignore[return-value]
@@ -84,24 +87,24 @@ def _parameter(name: str, declared: Option, panel: str | None = None) -> inspect
 
 def _value(declared: Option, given: Any) -> Any:
     """Return the value of an option in the record's form; None where it was not given."""
-    if given is None or given is False:
+    if not _is_given(given):
         return None
     return given if declared.parse is None else declared.parse(given)
 
 
-def _term_options() -> dict[str, Option]:
-    return {
-        name: term.option
-        for name, term in TERMS.choices.items()
-        if getattr(term, "option", None) is not None
-    }
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False
 
 
-def _terms(given: Mapping[str, Any]) -> list[Term]:
-    """Return the terms for the values given."""
-    found = [
-        TERMS[name].parse(value)
-        for name, value in given.items()
-        if value is not None and value is not False
-    ]
-    return [term for term in found if term is not None]
+def _term_options(taken: Iterable[str]) -> dict[str, Any]:
+    """Return the terms with an option, by parameters' names; ``taken`` names are left out."""
+    found: dict[str, Any] = {}
+    for name, term in TERMS.choices.items():
+        parameter = name.replace("-", "_")
+        if not (isinstance(getattr(term, "option", None), Option) and hasattr(term, "parse")):
+            continue
+        if parameter in taken or not parameter.isidentifier():
+            warnings.warn(f"term '{name}' cannot be an option of that name", stacklevel=2)
+            continue
+        found[parameter] = term
+    return found

@@ -17,7 +17,7 @@ from losiko_torch.relaxation.symmetry import symmetrized
 from losiko_torch.results import FAILED, Result
 from losiko_torch.systems.batch import Batch, max_by_system
 
-NOT_FINITE = "its loss ceased to be a finite number"
+NOT_FINITE = "its loss, gradient or positions ceased to be finite numbers"
 COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it fixed"
 #: A symmetric structure is taken as long as its loss is not larger than this many times that of the
 #: relaxed one: among many references a lopsided compromise always comes a little closer.

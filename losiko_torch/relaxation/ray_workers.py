@@ -23,7 +23,7 @@ from losiko_torch.batching.shards import RelaxedShard, Shard
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.record import DatabaseRecord
-from losiko_torch.errors import InputError
+from losiko_torch.errors import InputError, LosikoError
 from losiko_torch.relaxation.outcome import failure
 from losiko_torch.relaxation.relaxer import Progress, Relaxer
 from losiko_torch.relaxation.settings import Settings
@@ -60,7 +60,7 @@ def relaxed_by_workers(
         share = _share(ray.cluster_resources(), relaxer.evaluator.device.type, workers)
         threads = max(1, min(torch.get_num_threads(), int(share["num_cpus"])))
         database = ray.put(_packed(relaxer.evaluator.objective.database))
-        settings = ray.put(_for_a_worker(relaxer))
+        settings = _put(ray, _for_a_worker(relaxer))
         actor = ray.remote(max_restarts=-1, max_task_retries=AGAIN, **share)(_Worker)
         free = deque([actor.remote(database, settings, threads) for _ in range(workers)] * EACH)
         given: dict[Any, tuple[Any, Shard]] = {}
@@ -79,8 +79,14 @@ def relaxed_by_workers(
             free.append(worker)
             try:
                 relaxed, messages = ray.get(done)
-            except ray.exceptions.RayActorError:
+            except ray.exceptions.RayActorError as error:
+                if error.actor_init_failed:
+                    raise InputError(f"workers cannot start: {_last_line(error)}") from error
                 relaxed, messages = _given_up(shard, relaxer), []
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, LosikoError):
+                    raise error.cause from None
+                raise
             for message in messages:
                 warnings.warn(message, stacklevel=2)
             if progress is not None:
@@ -101,6 +107,22 @@ class _Worker:
             relaxed = self.relaxer.relax(shard, lambda count: None)
         self.relaxer = replace(self.relaxer, batch_atoms=relaxed.batch_atoms)
         return relaxed, [str(each.message) for each in caught]
+
+
+def _put(ray: Any, settings: Settings) -> Any:
+    """Put settings into Ray's store; ``InputError`` for what cannot be sent to a worker."""
+    try:
+        return ray.put(settings)
+    except TypeError as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"the options of the relaxation cannot be sent to workers ({reason}): relax without "
+            "workers"
+        ) from error
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def _first(given: Mapping[Any, tuple[Any, Shard]]) -> int:

@@ -202,9 +202,15 @@ class Settings(LossSettings):
         if self.symprec is not None:
             positive("symprec", self.symprec)
         for term in self.terms:
-            if getattr(term, "needs_cell", False) and strain is None:
+            needs_volume = getattr(term, "needs_volume", False)
+            if strain is None and (needs_volume or getattr(term, "needs_cell", False)):
                 raise InputError(
                     f"term '{term.name}' acts on cells alone: it needs cell=True (--cell)"
+                )
+            if strain is not None and needs_volume and not strain.changes_volume:
+                raise InputError(
+                    f"term '{term.name}' needs strains that change the volume: leave out "
+                    "constant_volume, and let strain_mask hold one of xx, yy, zz"
                 )
 
     @cached_property

@@ -60,6 +60,11 @@ class StrainFilter:
             )
         return cls(tuple(entries.tolist()), hydrostatic_strain, constant_volume)
 
+    @property
+    def changes_volume(self) -> bool:
+        """Return whether the volume can change."""
+        return not self.constant_volume and any(self.mask[:3])
+
     def projections(self, batch: Batch) -> torch.Tensor:
         """Return the projection of each structure onto its allowed strains, shape (B, 9, 9).
 

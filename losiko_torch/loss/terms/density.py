@@ -37,6 +37,8 @@ class Density:
 
     The cell alone changes a density, so that ``relax`` wants ``cell=True`` with it.
 
+    Masses are the standard ones of the elements, whatever ``atoms.set_masses`` says.
+
     Attributes:
         target: Density aimed at, g/cm^3.
         stiffness: Factor k of the penalty, (g/cm^3)^-2.
@@ -47,6 +49,7 @@ class Density:
 
     name: ClassVar[str] = "density"
     needs_cell: ClassVar[bool] = True
+    needs_volume: ClassVar[bool] = True
     option: ClassVar[Option] = Option(
         "Target of mass density for crystals, g/cm3 (needs --cell).", metavar="RHO", text=float
     )

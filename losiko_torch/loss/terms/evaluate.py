@@ -37,8 +37,10 @@ def term_values(terms: Sequence[Term], batch: Batch) -> torch.Tensor:
     """Return the values of the terms, shape (T, B), without gradients; NaN where one fails."""
     if not terms:
         return batch.cells.new_zeros((0, batch.n_systems))
-    with torch.no_grad():
-        return torch.stack([_values(term, batch) for term in terms])
+    with torch.enable_grad():
+        # A term may differentiate by the positions itself, a property made of forces for one.
+        here = replace(batch, positions=batch.positions.detach().requires_grad_())
+        return torch.stack([_values(term, here).detach() for term in terms])
 
 
 def evaluate_terms(terms: Sequence[Term], batch: Batch) -> TermValues:
@@ -72,8 +74,9 @@ def problem_of(term: Term, batch: Batch) -> str | None:
         InputError: For a term that gives no number a structure.
     """
     try:
-        with torch.no_grad():
-            value = _value(term, batch)
+        with torch.enable_grad():
+            here = replace(batch, positions=batch.positions.detach().requires_grad_())
+            value = _value(term, here).detach()
     except InputError:
         raise
     except Exception as error:  # whatever another's code trips over in a structure
@@ -112,11 +115,15 @@ def _alone(term: Term, batch: Batch) -> torch.Tensor:
 def _value(term: Term, batch: Batch) -> torch.Tensor:
     """Return the values of a term, shape (B,), in the precision of the batch."""
     found = term(batch)
-    if not isinstance(found, torch.Tensor) or found.shape != (batch.n_systems,):
-        given = list(getattr(found, "shape", [])) or type(found).__name__
+    if not isinstance(found, torch.Tensor):
+        kind = f"{type(found).__module__}.{type(found).__qualname__}"
+        raise InputError(f"term '{term.name}' gives a {kind}, not a torch.Tensor")
+    if found.shape != (batch.n_systems,) or found.is_complex():
+        given = list(found.shape) if found.ndim else "a single number"
+        given = "complex numbers" if found.is_complex() else given
         raise InputError(
-            f"term '{term.name}' gives {given} for {batch.n_systems} structures: one number a "
-            "structure is needed"
+            f"term '{term.name}' gives {given} for {batch.n_systems} structures: one real number "
+            "a structure is needed"
         )
     if found.device != batch.positions.device:
         raise InputError(

@@ -27,10 +27,15 @@ A term may also have:
 - ``for_database(database)``: the term as it is used with a database, or ``InputError``.
 - ``prepare(atoms, number)``: per-atom arrays by name, shape (n, ...), of a structure (an
   ``ase.Atoms``, ``number`` of all) as its relaxation begins; they travel in ``batch.arrays``. It
-  raises ``StructureError`` for a structure to which the term does not apply.
-- ``needs_cell``: True for a term that acts on cells alone.
+  raises ``StructureError`` for a structure to which the term does not apply. The batch holds them
+  as floating-point numbers, whatever they were.
+- ``needs_cell``, ``needs_volume``: True for a term that acts on cells alone, or on their volume.
 - ``needs_start``: True for a term that compares with the start of a relaxation, which calculators
   do not have.
+- ``needs_number``: True for a term that goes by the number of a structure, which an ASE calculator
+  does not have.
+- ``option`` and ``parse(value)``, of the class: its option on the command line (see
+  ``losiko_torch.options``), and the term for the option's value.
 - ``for_calculator()``: the term as calculators use it, which prepare a structure anew in each of
   its cells.
 """
@@ -45,8 +50,11 @@ import torch
 from ase import Atoms
 
 from losiko_torch.database.record import DatabaseRecord
-from losiko_torch.errors import InputError
+from losiko_torch.errors import InputError, LosikoError, StructureError
 from losiko_torch.systems.batch import Batch
+
+#: Name of ASE's calculators in messages.
+CALCULATOR = "a calculator"
 
 
 @runtime_checkable
@@ -106,16 +114,35 @@ def arrays_of(terms: Sequence[Term], atoms: Atoms, number: int) -> dict[str, np.
     """
     arrays: dict[str, np.ndarray] = {}
     for term in terms:
-        prepare = getattr(term, "prepare", None)
-        own: Mapping[str, np.ndarray] = {} if prepare is None else prepare(atoms, number)
-        for name, values in own.items():
-            if name in arrays or len(values) != len(atoms):
+        for name, values in _prepared(term, atoms, number).items():
+            if name in arrays or values.ndim == 0 or len(values) != len(atoms):
                 raise InputError(
                     f"term '{term.name}': its array '{name}' needs a name of its own, and a row "
                     "for each atom"
                 )
             arrays[name] = values
     return arrays
+
+
+def _prepared(term: Term, atoms: Atoms, number: int) -> Mapping[str, np.ndarray]:
+    """Return the arrays that a term keeps of a structure; ``StructureError`` where it fails."""
+    prepare = getattr(term, "prepare", None)
+    if prepare is None:
+        return {}
+    try:
+        own = prepare(atoms, number)
+    except LosikoError:
+        raise
+    except Exception as error:  # whatever another's code trips over in a structure
+        reason = (str(error).splitlines() or [""])[0]
+        raise StructureError(
+            f"the term '{term.name}' fails ({type(error).__name__}: {reason})"
+        ) from error
+    if not isinstance(own, Mapping):
+        raise InputError(
+            f"term '{term.name}': prepare gives a {type(own).__name__}, not arrays by name"
+        )
+    return {name: np.asarray(values, dtype=float) for name, values in own.items()}
 
 
 def for_calculator(terms: Sequence[Term], where: str) -> tuple[Term, ...]:
@@ -129,6 +156,11 @@ def for_calculator(terms: Sequence[Term], where: str) -> tuple[Term, ...]:
             raise InputError(
                 f"term '{term.name}' compares with the start of a relaxation, which {where} does "
                 "not have: give it positions"
+            )
+        if getattr(term, "needs_number", False) and where == CALCULATOR:
+            raise InputError(
+                f"term '{term.name}' goes by the number of a structure, which {where} does not "
+                "have: give it one array, or the name of a per-atom array"
             )
     return tuple(
         term.for_calculator() if hasattr(term, "for_calculator") else term for term in terms

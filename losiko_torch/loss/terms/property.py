@@ -31,7 +31,7 @@ class Property:
     Attributes:
         module: ``torch.nn.Module`` from a ``Batch`` to one number a structure, shape (B,), which
             torch can differentiate by positions or cells. It computes in the precision of its
-            parameters.
+            parameters and buffers.
         target: Value y_0 aimed at. None makes the property itself the term.
         weight: Factor w; a negative one without a target makes the property large.
         name: Name under which results tell the term's value.
@@ -57,7 +57,13 @@ class Property:
         if self.target is not None:
             target = finite(f"the target of term '{self.name}'", self.target)
             object.__setattr__(self, "target", target)
-        own = copy.deepcopy(self.module).eval().requires_grad_(False)
+        try:
+            own = copy.deepcopy(self.module).eval().requires_grad_(False)
+        except Exception as error:  # whatever another's module trips over
+            reason = (str(error).splitlines() or [""])[0]
+            raise InputError(
+                f"the module of term '{self.name}' cannot be copied ({reason})"
+            ) from error
         object.__setattr__(self, "module", own)
 
     def for_database(self, database: DatabaseRecord) -> Self:
@@ -73,8 +79,8 @@ class Property:
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         wanted = batch.positions.dtype
-        floating = (p.dtype for p in self.module.parameters() if p.is_floating_point())
-        own = next(floating, wanted)
+        tensors = chain(self.module.parameters(), self.module.buffers())
+        own = next((each.dtype for each in tensors if each.is_floating_point()), wanted)
         if own != wanted:
             batch = replace(batch, positions=batch.positions.to(own), cells=batch.cells.to(own))
         found = self.module(batch)
@@ -82,11 +88,19 @@ class Property:
             return self.weight * found
         return self.weight * (found - self.target) ** 2
 
+    def _tensors(self) -> list[tuple[str, torch.Tensor]]:
+        """Return the parameters and buffers of the module, by name."""
+        return [*self.module.named_parameters(), *self.module.named_buffers()]
+
     def identity(self) -> dict[str, Any]:
         digest = hashlib.blake2b(digest_size=16)
-        for key, tensor in sorted(self.module.state_dict().items()):
+        for key, tensor in sorted(self._tensors()):
             digest.update(key.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(str(tensor.dtype).encode())
+            # As bytes: NumPy does not know all of torch's types.
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for name, module in self.module.named_modules():
+            digest.update(f"{name} {_plain(vars(module))}".encode())
         kind = type(self.module)
         return {
             "name": self.name,
@@ -95,3 +109,9 @@ class Property:
             "target": self.target,
             "weight": self.weight,
         }
+
+
+def _plain(attributes: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the attributes of a module that are numbers, texts or None, by name."""
+    kinds = (bool, int, float, str, type(None))
+    return sorted((name, value) for name, value in attributes.items() if isinstance(value, kinds))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import torch
@@ -24,6 +25,8 @@ from losiko_torch.options import Option
 from losiko_torch.systems.batch import Batch, sum_by_system
 from losiko_torch.systems.neighbors import find_pairs
 
+#: Longest interatomic distance that atoms are kept apart by, Angstrom.
+LARGEST = 10.0
 #: Interatomic distances (Angstrom) by pairs of atomic numbers, the smaller number first.
 Closest = Mapping[tuple[int, int], float]
 
@@ -117,17 +120,36 @@ class Repulsion:
 
 def _by_number(closest: Mapping[tuple[Any, Any], float]) -> dict[tuple[int, int], float]:
     """Return distances by sorted pairs of atomic numbers, checked."""
+    if not isinstance(closest, Mapping):
+        raise InputError(
+            f"term 'repulsion': closest is a {type(closest).__name__}, not distances by pairs of "
+            "elements such as {('O', 'H'): 0.95}"
+        )
     found: dict[tuple[int, int], float] = {}
     for pair, distance in closest.items():
         try:
-            numbers = [atomic_numbers[one] if isinstance(one, str) else int(one) for one in pair]
-            first, second = sorted(numbers)
+            first, second = sorted(map(_atomic_number, pair))
         except (KeyError, TypeError, ValueError):
             raise InputError(
                 f"term 'repulsion': {pair!r} is no pair of elements such as ('O', 'H')"
             ) from None
-        found[first, second] = positive(f"the distance of {pair!r}", distance)
+        length = positive(f"the distance of {pair!r}", distance)
+        if length > LARGEST:
+            raise InputError(
+                f"term 'repulsion': the distance of {pair!r} is {length:g} A, beyond {LARGEST:g} A"
+            )
+        if found.get((first, second), length) != length:
+            raise InputError(f"term 'repulsion': {pair!r} is given twice, with two distances")
+        found[first, second] = length
     return found
+
+
+def _atomic_number(element: Any) -> int:
+    if isinstance(element, str):
+        return atomic_numbers[element]
+    if not isinstance(element, Integral) or not 0 < int(element) < len(chemical_symbols):
+        raise ValueError(element)
+    return int(element)
 
 
 TERM = Repulsion

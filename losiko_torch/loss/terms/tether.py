@@ -60,6 +60,11 @@ class Tether:
         object.__setattr__(self, "to", anchors)
 
     @property
+    def needs_number(self) -> bool:
+        """Return whether the anchors go by the number of a structure."""
+        return isinstance(self.to, list)
+
+    @property
     def needs_start(self) -> bool:
         """Return whether the anchors are the start of a relaxation."""
         return self.to is None
@@ -143,8 +148,9 @@ def _listed(positions: np.ndarray) -> list[list[float | None]]:
 def _positions(given: Any) -> np.ndarray:
     """Return positions (n, 3), Angstrom, as float64; ``InputError`` for anything else."""
     try:
-        positions = np.asarray(given, dtype=float)
-    except (TypeError, ValueError):
+        # A copy: ASE writes into positions that a caller may have handed over.
+        positions = np.array(given, dtype=float)
+    except (TypeError, ValueError, RuntimeError):
         positions = np.empty(0)
     if positions.ndim != 2 or positions.shape[1] != 3 or np.isinf(positions).any():
         raise InputError(

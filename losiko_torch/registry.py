@@ -15,7 +15,7 @@ from typing import Any
 from losiko_torch.errors import InputError
 
 #: Form of a choice's name.
-NAME = r"[A-Za-z][\w.-]*"
+NAME = r"[A-Za-z][\w. -]*"
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_a_symmetry_that_the_references_object_to_is_not_taken():
     [
         ({"cell": False}, "symprec makes cells symmetric too: it needs cell=True"),
         ({"symprec": 0}, "symprec must be positive, not 0"),
-        ({"symprec": "0.4"}, "symprec must be positive, not 0.4"),
+        ({"symprec": "0.4"}, "symprec must be positive, not '0.4'"),
         ({"constant_volume": True}, "it goes with no choice of strains"),
     ],
 )

@@ -250,6 +250,8 @@ def test_signals_while_writing_leave_nothing(tmp_path, number):
     import ase.io
     ase.io.write("in.xyz", molecule("H2O"))
     ase.io.write("good.xyz", molecule("H2O"))
+    # A shell starts what runs in its background with interrupts ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     table_of = command.table_of
     def interrupted(results):
         # Structures are written by now, to a file that is not there yet.

@@ -17,3 +17,9 @@ class InputError(LosikoError):
 
 class StructureError(LosikoError):
     """Error of a structure that cannot be worked on; others can."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text; the name of its class where it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from losiko_torch.errors import InputError
+from losiko_torch.errors import InputError, first_line
 
 #: Form of a choice's name.
 NAME = r"[A-Za-z][\w. -]*"
@@ -91,8 +91,7 @@ class Registry:
         try:
             choice = entry.load()
         except Exception as error:  # whatever another package trips over when it is imported
-            reason = (str(error).splitlines() or [""])[0]
-            problem = f"({type(error).__name__}: {reason})"
+            problem = f"({type(error).__name__}: {first_line(error)})"
             return name, None, f"{self.kind} '{name}' of {package} cannot be loaded {problem}"
         own = getattr(choice, "name", None)
         if not isinstance(own, str) or not re.fullmatch(NAME, own):

@@ -410,6 +410,12 @@ def test_two_choices_of_one_name_are_refused(installed, monkeypatch):
     assert "\n" not in str(told.value)
 
 
+def test_a_broken_target_is_said(installed, monkeypatch):
+    monkeypatch.setitem(BROUGHT, "losiko_torch.loss.targets", [ImportError("no way")])
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(InputError, match="no way"):
+        relax(rattled("H2O"), database(), targets="broken")
+
+
 def test_a_built_in_choice_is_not_replaced(installed, monkeypatch):
     @dataclass(frozen=True)
     class Other(HeavyBall):

@@ -106,8 +106,9 @@ class Lost(GradientDescent):
         return replace(taken, trial=taken.trial.masked_fill(bad[:, None], torch.nan)), used
 
 
-def test_an_optimizer_that_proposes_no_numbers_fails_one_structure():
-    options = {"max_steps": 5, "dtype": "float64"}
+@pytest.mark.parametrize("noise", [None, (0.001, 1.0)])
+def test_an_optimizer_that_proposes_no_numbers_fails_one_structure(noise):
+    options = {"max_steps": 5, "dtype": "float64", "noise": noise}
     expected = relax(starts(), database(), optimizer=GradientDescent(), **options)
     found = relax(starts(), database(), optimizer=Lost(), **options)
     check_only_second_fails(found, expected, "finite numbers")

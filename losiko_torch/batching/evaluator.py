@@ -16,7 +16,7 @@ from losiko_torch.batching.prepare import Prepared, prepare
 from losiko_torch.batching.shards import shards
 from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.errors import InputError
+from losiko_torch.errors import InputError, first_line
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import LossSettings
 from losiko_torch.loss.terms.evaluate import problem_of
@@ -135,5 +135,4 @@ def _on_device(
     try:
         return database.to(device)
     except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device '{device}' cannot be used ({reason})") from None
+        raise InputError(f"device '{device}' cannot be used ({first_line(error)})") from None

@@ -51,13 +51,13 @@ def takes(record: type, names: Iterable[str] | None = None) -> Callable[[Functio
 
         @wraps(command)
         def called(**values: Any) -> Any:
-            given = {each.name: values.pop(each.name, None) for each in parameters}
-            made = {name: _value(declared[name], given[name]) for name in chosen if name in given}
+            names = [each.name for each in parameters]
+            made = {name: _value(declared[name], values.pop(name, None)) for name in names}
             settings = {name: value for name, value in made.items() if value is not None}
             asked = {name: values.pop(name, None) for name in terms}
             wanted = [terms[name].parse(value) for name, value in asked.items() if _is_given(value)]
-            if any(term is not None for term in wanted):
-                settings["terms"] = [term for term in wanted if term is not None]
+            if found := [term for term in wanted if term is not None]:
+                settings["terms"] = found
             return command(**values, settings=settings)
 
         kept = [each for name, each in own.items() if name != SETTINGS]

@@ -29,7 +29,7 @@ from losiko_torch.descriptors.interface import (
     summary_of,
 )
 from losiko_torch.descriptors.soap.soap import SOAP
-from losiko_torch.errors import InputError
+from losiko_torch.errors import InputError, first_line
 from losiko_torch.systems.batch import Batch
 
 #: Descriptors that files can make again.
@@ -104,9 +104,9 @@ class StoredDescriptor:
         try:
             found = fingerprint(descriptor, elements)
         except Exception as error:  # a foreign module may raise anything
-            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(
-                f"{name_of(given)}, given as its descriptor, fails on its elements ({reason})"
+                f"{name_of(given)}, given as its descriptor, fails on its elements "
+                f"({first_line(error)})"
             ) from error
         same = found.shape == self.fingerprint.shape and bool(
             (found - self.fingerprint).norm() <= SAME * self.fingerprint.norm()

@@ -61,7 +61,7 @@ def make_target(
             that is no target.
     """
     if isinstance(targets, str):
-        if targets not in TARGETS.choices:
+        if targets not in {*TARGETS.choices, *TARGETS.problems}:
             raise InputError(f"targets '{targets}' are none of {', '.join(TARGETS.choices)}")
         return TARGETS[targets].make(n_neighbors, reg, defaults)
     if isinstance(targets, type) or not isinstance(targets, Target):

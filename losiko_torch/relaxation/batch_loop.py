@@ -179,8 +179,6 @@ def advance(
     loss = evaluation.loss
     gradient = coordinates.gradient(trial, evaluation)
     size = max_by_system(gradient.norm(dim=1), idx, n_systems)
-    # Atoms at positions that are not finite have no neighbours, and so no gradient.
-    size = size + max_by_system(trial.norm(dim=1), idx, n_systems) * 0
     lost = finished.note_lost(
         now.system, loss, size, coordinates.collapsed(trial), evaluation.terms
     )

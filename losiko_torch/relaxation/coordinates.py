@@ -81,7 +81,14 @@ class Coordinates(Record):
         return replace(self.start, positions=atoms.squeeze(1), cells=self.start.cells @ deformation)
 
     def gradient(self, rows: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
-        """Return the gradient of the loss by the rows, zero where nothing may move; 1/Angstrom."""
+        """Return the gradient of the loss by the rows, zero where nothing may move; 1/Angstrom.
+
+        It is NaN at rows that are not finite: atoms there have no neighbours, and would have no
+        gradient.
+        """
+        return torch.where(rows.isfinite(), self._gradient(rows, evaluation), torch.nan)
+
+    def _gradient(self, rows: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
         if self.strains is None:
             return evaluation.gradient * self.movable
         with torch.enable_grad():

@@ -18,7 +18,7 @@ class Finished(Record):
         last: Structures as last accepted.
         best: Structures at the lowest loss seen right after a search.
         converged: Structures that converged, shape (B,).
-        broken: Structures whose loss or gradient ceased to be finite, shape (B,).
+        broken: Structures whose loss, gradient or positions ceased to be finite, shape (B,).
         collapsed: Structures whose cell became absurdly small or large, shape (B,).
         n_steps: Evaluations of loss and gradient, shape (B,).
         bad_term: Number of the term that ceased to be finite, shape (B,); -1 where none did.

@@ -23,7 +23,7 @@ from losiko_torch.batching.shards import RelaxedShard, Shard
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.record import DatabaseRecord
-from losiko_torch.errors import InputError, LosikoError
+from losiko_torch.errors import InputError, LosikoError, first_line
 from losiko_torch.relaxation.outcome import failure
 from losiko_torch.relaxation.relaxer import Progress, Relaxer
 from losiko_torch.relaxation.settings import Settings
@@ -114,10 +114,9 @@ def _put(ray: Any, settings: Settings) -> Any:
     try:
         return ray.put(settings)
     except TypeError as error:
-        reason = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"the options of the relaxation cannot be sent to workers ({reason}): relax without "
-            "workers"
+            f"the options of the relaxation cannot be sent to workers "
+            f"({first_line(error)}): relax without workers"
         ) from error
 
 
@@ -158,8 +157,7 @@ def _ray(address: str | None) -> Iterator[Any]:
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"no cluster of Ray at '{address}' ({reason})") from None
+        raise InputError(f"no cluster of Ray at '{address}' ({first_line(error)})") from None
     try:
         yield ray
     finally:

@@ -137,6 +137,7 @@ class Settings(LossSettings):
         None,
         "Make relaxed crystals as symmetric as they are within this tolerance, for example "
         "0.4 (needs --cell).",
+        check=positive,
         panel=MOVES,
         metavar="A",
         shown="none",
@@ -199,8 +200,6 @@ class Settings(LossSettings):
             raise InputError(
                 "symprec makes whole cells symmetric: it goes with no choice of strains"
             )
-        if self.symprec is not None:
-            positive("symprec", self.symprec)
         for term in self.terms:
             needs_volume = getattr(term, "needs_volume", False)
             if strain is None and (needs_volume or getattr(term, "needs_cell", False)):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ase import Atoms
 
-from losiko_torch.errors import InputError, StructureError
+from losiko_torch.errors import InputError, StructureError, first_line
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import IMolecule, IStructure
@@ -70,8 +70,9 @@ def as_atoms(given: AnyStructure) -> Atoms:
     try:
         return AseAtomsAdaptor.get_atoms(given, msonable=False)
     except Exception as error:  # the adaptor raises errors of many kinds, mostly for properties
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StructureError(f"pymatgen cannot convert it to ase.Atoms ({reason})") from error
+        raise StructureError(
+            f"pymatgen cannot convert it to ase.Atoms ({first_line(error)})"
+        ) from error
 
 
 def outline(given: AnyStructure) -> Atoms:

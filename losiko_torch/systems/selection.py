@@ -24,7 +24,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.geometry import get_distances
 
-from losiko_torch.errors import InputError, StructureError
+from losiko_torch.errors import InputError, StructureError, first_line
 
 #: Function from a structure to a mask of the atoms that may move, (n,), or coordinates, (n, 3).
 Selection = Callable[[Atoms], np.ndarray]
@@ -212,8 +212,9 @@ def selected_coordinates(atoms: Atoms, select: Selection) -> np.ndarray:
     except StructureError:
         raise
     except Exception as error:  # a user's function may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StructureError(f"its selection of movable atoms fails ({reason})") from error
+        raise StructureError(
+            f"its selection of movable atoms fails ({first_line(error)})"
+        ) from error
     try:
         mask = np.asarray(selected)
     except ValueError:  # rows of different lengths

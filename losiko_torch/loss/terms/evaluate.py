@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from losiko_torch.accelerators import is_out_of_memory
-from losiko_torch.errors import InputError, LosikoError
+from losiko_torch.errors import InputError, LosikoError, first_line
 from losiko_torch.loss.terms.interface import Term
 from losiko_torch.systems.batch import Batch
 
@@ -38,8 +38,7 @@ def term_values(terms: Sequence[Term], batch: Batch) -> torch.Tensor:
     if not terms:
         return batch.cells.new_zeros((0, batch.n_systems))
     with torch.enable_grad():
-        # A term may differentiate by the positions itself, a property made of forces for one.
-        here = replace(batch, positions=batch.positions.detach().requires_grad_())
+        here = _tracked(batch)
         return torch.stack([_values(term, here).detach() for term in terms])
 
 
@@ -75,17 +74,20 @@ def problem_of(term: Term, batch: Batch) -> str | None:
     """
     try:
         with torch.enable_grad():
-            here = replace(batch, positions=batch.positions.detach().requires_grad_())
-            value = _value(term, here).detach()
+            value = _value(term, _tracked(batch)).detach()
     except InputError:
         raise
     except Exception as error:  # whatever another's code trips over in a structure
         if is_out_of_memory(error):
             raise
         kind = "" if isinstance(error, LosikoError) else f"{type(error).__name__}: "
-        reason = (str(error).splitlines() or [""])[0]
-        return f"the term '{term.name}' fails ({kind}{reason})"
+        return f"the term '{term.name}' fails ({kind}{first_line(error)})"
     return None if value.isfinite().all() else f"the term '{term.name}' is not a finite number"
+
+
+def _tracked(batch: Batch) -> Batch:
+    """Return the batch for terms that differentiate by the positions themselves, as forces do."""
+    return replace(batch, positions=batch.positions.detach().requires_grad_())
 
 
 def _values(term: Term, batch: Batch) -> torch.Tensor:
@@ -119,8 +121,8 @@ def _value(term: Term, batch: Batch) -> torch.Tensor:
         kind = f"{type(found).__module__}.{type(found).__qualname__}"
         raise InputError(f"term '{term.name}' gives a {kind}, not a torch.Tensor")
     if found.shape != (batch.n_systems,) or found.is_complex():
-        given = list(found.shape) if found.ndim else "a single number"
-        given = "complex numbers" if found.is_complex() else given
+        shape = list(found.shape) if found.ndim else "a single number"
+        given = "complex numbers" if found.is_complex() else shape
         raise InputError(
             f"term '{term.name}' gives {given} for {batch.n_systems} structures: one real number "
             "a structure is needed"

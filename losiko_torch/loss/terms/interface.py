@@ -50,7 +50,7 @@ import torch
 from ase import Atoms
 
 from losiko_torch.database.record import DatabaseRecord
-from losiko_torch.errors import InputError, LosikoError, StructureError
+from losiko_torch.errors import InputError, LosikoError, StructureError, first_line
 from losiko_torch.systems.batch import Batch
 
 #: Name of ASE's calculators in messages.
@@ -134,9 +134,8 @@ def _prepared(term: Term, atoms: Atoms, number: int) -> Mapping[str, np.ndarray]
     except LosikoError:
         raise
     except Exception as error:  # whatever another's code trips over in a structure
-        reason = (str(error).splitlines() or [""])[0]
         raise StructureError(
-            f"the term '{term.name}' fails ({type(error).__name__}: {reason})"
+            f"the term '{term.name}' fails ({type(error).__name__}: {first_line(error)})"
         ) from error
     if not isinstance(own, Mapping):
         raise InputError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Self
 
 import torch
@@ -18,7 +17,7 @@ from torch import nn
 
 from losiko_torch.checks import finite, positive
 from losiko_torch.database.record import DatabaseRecord
-from losiko_torch.errors import InputError
+from losiko_torch.errors import InputError, first_line
 from losiko_torch.systems.batch import Batch
 
 
@@ -60,16 +59,14 @@ class Property:
         try:
             own = copy.deepcopy(self.module).eval().requires_grad_(False)
         except Exception as error:  # whatever another's module trips over
-            reason = (str(error).splitlines() or [""])[0]
             raise InputError(
-                f"the module of term '{self.name}' cannot be copied ({reason})"
+                f"the module of term '{self.name}' cannot be copied ({first_line(error)})"
             ) from error
         object.__setattr__(self, "module", own)
 
     def for_database(self, database: DatabaseRecord) -> Self:
         """Return the term; ``InputError`` for a module on another device than the database."""
-        tensors = chain(self.module.parameters(), self.module.buffers())
-        for tensor in tensors:
+        for _, tensor in self._tensors():
             if tensor.device != database.device:
                 raise InputError(
                     f"the module of term '{self.name}' is on {tensor.device}, and the relaxation "
@@ -79,8 +76,8 @@ class Property:
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         wanted = batch.positions.dtype
-        tensors = chain(self.module.parameters(), self.module.buffers())
-        own = next((each.dtype for each in tensors if each.is_floating_point()), wanted)
+        kinds = (each.dtype for _, each in self._tensors() if each.is_floating_point())
+        own = next(kinds, wanted)
         if own != wanted:
             batch = replace(batch, positions=batch.positions.to(own), cells=batch.cells.to(own))
         found = self.module(batch)

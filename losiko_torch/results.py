@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ FAILED = "failed: "
 class Matches:
     """References of each of n atoms, nearest first; -1 and zero where there are fewer than k.
 
+    Learned targets take no references: theirs are those of "locally-linear", searched on demand.
     With weighted references, those first whose distance over weight is smallest.
 
     Attributes:
@@ -32,6 +34,21 @@ class Matches:
     distance: np.ndarray
 
 
+class MatchesOnDemand(Matches):
+    """Matches that are searched once one of their arrays is looked at."""
+
+    def __init__(self, find: Callable[[], Matches]):
+        """Keep the function that finds them."""
+        self.__dict__["_find"] = find
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        if name not in {each.name for each in fields(Matches)}:
+            raise AttributeError(name)
+        found = self.__dict__["_find"]()
+        self.__dict__.update({each.name: getattr(found, each.name) for each in fields(Matches)})
+        return self.__dict__[name]
+
+
 class Judgement(NamedTuple):
     """Loss of a structure at its very positions.
 
@@ -40,12 +57,14 @@ class Judgement(NamedTuple):
         terms: Value of each further term of the loss, by name.
         distances: Weighted distance of each atom, shape (n,).
         matches: References of the atoms.
+        expected_error: Error to expect of each atom, Angstrom, shape (n,); None if unknown.
     """
 
     loss: float
     terms: dict[str, float]
     distances: np.ndarray
     matches: Matches
+    expected_error: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +111,9 @@ class Result:
         starts: With ``n_starts``, the results of all copies, that of the input as given first;
             this one is the one of lowest loss among them.
         terms: Value of each further term of the loss, by name.
+        expected_error: Distance (Angstrom) at which each atom is to be expected from where it
+            should be, shape (n,), with learned targets; see ``learned.expected_error``. None with
+            others.
     """
 
     atoms: Atoms
@@ -105,6 +127,14 @@ class Result:
     number: int = 0
     starts: tuple[Result, ...] = ()
     terms: dict[str, float] = field(default_factory=dict)
+    expected_error: np.ndarray | None = None
+
+    @property
+    def expected_rmsd(self) -> float | None:
+        """Root mean square of ``expected_error``, Angstrom; None if unknown."""
+        if self.expected_error is None or not len(self.expected_error):
+            return None
+        return float(np.sqrt(np.mean(np.square(self.expected_error))))
 
     @property
     def failed(self) -> bool:

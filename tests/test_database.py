@@ -323,7 +323,7 @@ def descriptor_entry(name, value):
     [
         (lambda t, h: h.clear(), "not a LOSIKO database"),
         (header_entry("format", "something else"), "not a LOSIKO database"),
-        (header_entry("version", "5"), "newer than this program"),
+        (header_entry("version", "6"), "newer than this program"),
         (header_entry("version", "two"), "damaged"),
         (header_entry("kind", "LMBTR"), "its descriptor 'LMBTR' is none that this program knows"),
         (header_entry("kind", "ACSF"), "damaged"),

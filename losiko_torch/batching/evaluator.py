@@ -16,7 +16,7 @@ from losiko_torch.batching.prepare import Prepared, prepare
 from losiko_torch.batching.shards import shards
 from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.errors import InputError, first_line
+from losiko_torch.errors import InputError, StructureError, first_line
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import LossSettings
 from losiko_torch.loss.terms.evaluate import problem_of
@@ -55,6 +55,10 @@ class Evaluator:
         terms = for_database(settings.terms, database)
         target = settings.target(database.defaults)
         objective = Objective(database, target, settings.degree, terms)
+        if objective.by_model:
+            if settings.degree != 1:
+                raise InputError("learned targets take no degree: theirs is no kernel distance")
+            objective.model.check([])
         dtype = settings.precision
         check_neighbors(objective, dtype)
         size = settings.batch_atoms or atoms_that_fit(objective, dtype)
@@ -90,7 +94,13 @@ class Evaluator:
     ) -> Prepared:
         """Return a structure, ``number`` of all, prepared; see ``batching.prepare.prepare``."""
         objective = self.objective
-        return prepare(given, number, objective.database, self.factors, objective.terms, select)
+        found = prepare(given, number, objective.database, self.factors, objective.terms, select)
+        if found.problem is None and objective.by_model:
+            try:
+                objective.model.check(np.unique(found.atoms.numbers).tolist())
+            except StructureError as error:
+                return replace(found, problem=str(error))
+        return found
 
     def groups(self, structures: AnyStructure | Iterable[AnyStructure]) -> Iterator[list[Prepared]]:
         """Yield structures that stay as they are in input order, as many as fit into a batch."""

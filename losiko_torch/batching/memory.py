@@ -25,6 +25,8 @@ def bytes_per_atom(objective: Objective, dtype: torch.dtype) -> int:
 
     Counted are the descriptor and what the target keeps of the references.
     """
+    if objective.by_model:
+        return objective.model.bytes_per_atom(torch.finfo(dtype).bits // 8)
     database = objective.database
     item, descriptor = torch.finfo(dtype).bits // 8, database.descriptor
     like = torch.empty(0, dtype=dtype, device=database.device)

@@ -72,6 +72,7 @@ def _facts(database: EnvironmentDatabase) -> Iterator[tuple[str, str]]:
         if key not in TITLES:
             yield from _rows(key, value)
     yield "structures", f"{len(database.structures):,}"
+    yield "geometries", "not kept" if database.geometries is None else "kept"
     yield "environments", f"{len(database):,}"
     weights = [part.weight for part in database.environments.values() if part.weight is not None]
     if weights:

@@ -7,7 +7,7 @@ come close to the minimum before their noise is gone (benchmarks/README.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,12 @@ class TargetDefaults:
     Attributes:
         n_neighbors: References that an atom's target combines.
         reg: Ridge on the weights with which a target combines them.
+        targets: Name of the target.
     """
 
     n_neighbors: int
     reg: float
+    targets: str = field(default="locally-linear", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Defaults(TargetDefaults):
 
 MOLECULES = Defaults(64, 1e-3, fmax=0.02)
 CRYSTALS = Defaults(32, 0.3, fmax=0.003)
+#: Largest gradient on any atom (Angstrom) at which a structure has converged on learned targets.
+LEARNED_FMAX = 0.01
 #: Width of SOAP's Gaussians (Angstrom) with which the numbers for molecules were chosen.
 SIGMA = 0.3
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 
-from losiko_torch.checks import whole
+from losiko_torch.checks import positive, whole
 from losiko_torch.database import file as storage
 from losiko_torch.database.building.checkpoint import Parts, configuration_of
 from losiko_torch.database.building.closest import closest_pairs
@@ -27,6 +27,8 @@ from losiko_torch.database.building.project import environments_of
 from losiko_torch.database.components import COMPONENTS, usual_components
 from losiko_torch.database.curate import select
 from losiko_torch.database.curate.union import united
+from losiko_torch.database.geometries import Geometries
+from losiko_torch.database.learning import geometries_of
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.descriptors.interface import (
     Descriptor,
@@ -35,6 +37,7 @@ from losiko_torch.descriptors.interface import (
 )
 from losiko_torch.errors import InputError
 from losiko_torch.io.filters import parse_filter
+from losiko_torch.learned.fit import MEMBERS, WIDTH, FitOptions, Progress, fit_model
 from losiko_torch.systems.pymatgen import AnyStructure
 
 #: Number of parts up to which a build starts again rather than being resumed.
@@ -104,8 +107,70 @@ class EnvironmentDatabase(DatabaseRecord):
         environments = environments_of(layout, module, counts, kept, done)
         records = [record_of(atoms) for atoms in chosen]
         closest = closest_pairs(chosen)
-        made = cls(module, environments, records, dict(metadata or {}), skipped, closest)
+        made = cls(
+            module,
+            environments,
+            records,
+            dict(metadata or {}),
+            skipped,
+            closest,
+            geometries=Geometries.of(chosen),
+        )
         return made._checked_weights().with_lists()
+
+    def fit(
+        self,
+        seed: int = 0,
+        *,
+        steps: int | None = None,
+        minutes: float | None = None,
+        start: EnvironmentDatabase | None = None,
+        members: int = MEMBERS,
+        width: int = WIDTH,
+        checkpoint: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> EnvironmentDatabase:
+        """Return the database with learned targets, fitted to the geometries of its structures.
+
+        Small networks learn the pull that leads perturbed copies of the structures back (see
+        ``losiko_torch.learned``). Only geometries are used, no energies or other labels.
+
+        Args:
+            seed: Number that all random numbers follow from. The same gives the same networks.
+            steps: Steps of the fit. None means what the number of structures calls for.
+            minutes: Time for the fit, in place of ``steps``: turned into steps by the speed of the
+                first ones.
+            start: Database with learned targets to begin with, so that few structures suffice; the
+                descriptor of these targets, their members and width are kept.
+            members: Networks of each element, fitted in turns; their mean leads, and how much they
+                disagree tells how far to trust it.
+            width: Width of the networks' two hidden layers.
+            checkpoint: File for what is done of the fit. After an interruption the same call goes
+                on from there, with the same result bit by bit. It stays there.
+            progress: Function that is called after each step with the steps done, the steps in all,
+                and the error on the structures held out (squared, relative to that of no pull).
+
+        Raises:
+            InputError: If the database keeps no structures or too few, ``start`` has no learned
+                targets or knows other elements, or the file belongs to another fit.
+        """
+        options = FitOptions(
+            whole("seed", seed, 0),
+            None if steps is None else whole("steps", steps),
+            None if minutes is None else positive("minutes", minutes),
+            whole("members", members),
+            whole("width", width),
+            None if checkpoint is None else Path(checkpoint),
+        )
+        begun = None
+        if start is not None:
+            begun = start.learned
+            if begun is None:
+                raise InputError("the database to start with carries no learned targets")
+        found = fit_model(
+            self.descriptor, geometries_of(self), options, begun, progress, self.device
+        )
+        return self.with_learned(found)
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write one safetensors file, all or nothing; an existing file only if ``overwrite``.

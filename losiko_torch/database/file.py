@@ -9,7 +9,8 @@ Version 1 names no kind of descriptor: it is SOAP. Large databases need version 
 elements with many references are float16, as they were built, lists divide them ("H/centroids",
 "H/lists", see ``search.inverted_lists``), and the structures of a long list are a tensor of JSON.
 Version 4 keeps what targets fitted beforehand ("H/fitted/NAME", and the entry "fitted" of the
-header). The lowest version that can hold a database is written.
+header). Version 5 keeps the geometries of the structures ("geometries/positions" and others, see
+``database.geometries``). The lowest version that can hold a database is written.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from torch import nn
 from losiko_torch.database.building.closest import Closest
 from losiko_torch.database.components import compact
 from losiko_torch.database.element import FITTED, Environments
+from losiko_torch.database.geometries import PREFIX, Geometries
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.database.stored_descriptor import StoredDescriptor
 from losiko_torch.descriptors.interface import species_of
@@ -36,7 +38,7 @@ from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacement
 
 FORMAT = "losiko-database"
-VERSION, LARGE_VERSION, PLAIN_VERSION = 4, 3, 2
+VERSION, FITTED_VERSION, LARGE_VERSION, PLAIN_VERSION = 5, 4, 3, 2
 TENSORS = ("vectors", "basis", "structure", "atom")
 #: Tensors that an element may lack; those of large elements.
 OPTIONAL, LISTED = ("weight", "centroids", "lists"), ("centroids", "lists")
@@ -62,6 +64,7 @@ class Loaded(NamedTuple):
     metadata: dict[str, Any]
     closest: Closest | None
     fitted: dict[str, Any]
+    geometries: Geometries | None
 
 
 def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
@@ -96,7 +99,12 @@ def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
         tensor.dtype == torch.float16 or name.partition("/")[2] in LISTED
         for name, tensor in tensors.items()
     )
-    version = VERSION if database.is_fitted else PLAIN_VERSION if plain else LARGE_VERSION
+    version = PLAIN_VERSION if plain else LARGE_VERSION
+    if database.is_fitted:
+        version = FITTED_VERSION
+    if database.geometries is not None:
+        version = VERSION
+        tensors |= _geometries_of(database, path)
     header = {
         "format": FORMAT,
         "version": str(version),
@@ -145,6 +153,7 @@ def load(path: Path, restore: Restore) -> Loaded:
         structures, metadata = json.loads(text), json.loads(header["metadata"])
         closest = _closest_of_json(header["closest"]) if "closest" in header else None
         fitted = json.loads(header.get("fitted", "{}"))
+        geometric = {name: tensors.pop(name) for name in names if name.startswith(PREFIX)}
         environments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             symbol, _, kind = name.partition("/")
@@ -157,6 +166,10 @@ def load(path: Path, restore: Restore) -> Loaded:
         if not isinstance(fitted, dict):
             raise InputError("its fitted state is damaged")
         _check(descriptor, stored.n_features(descriptor), environments, structures, metadata)
+        geometries = Geometries.of_tensors(geometric) if geometric else None
+        if geometries is not None:
+            places = {z: (each["structure"], each["atom"]) for z, each in environments.items()}
+            geometries.check_places(len(structures), places)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, OSError) as error:
@@ -164,7 +177,18 @@ def load(path: Path, restore: Restore) -> Loaded:
             f"{path}: not a LOSIKO database, or a damaged one ({_reason(error)})"
         ) from None
     made = {number: Environments.of_tensors(parts) for number, parts in environments.items()}
-    return Loaded(descriptor, made, structures, metadata, closest, fitted)
+    return Loaded(descriptor, made, structures, metadata, closest, fitted, geometries)
+
+
+def _geometries_of(database: DatabaseRecord, path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a database's geometries, or ``InputError`` if they are not those of it."""
+    assert database.geometries is not None
+    places = {z: (part.structure, part.atom) for z, part in database.environments.items()}
+    try:
+        database.geometries.check_places(len(database.structures), places)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return {name: each.contiguous() for name, each in database.geometries.tensors().items()}
 
 
 def _sort_metadata(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import torch
@@ -13,10 +14,13 @@ from torch import nn
 
 from losiko_torch.database.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
 from losiko_torch.database.element import Environments, full_name
+from losiko_torch.database.geometries import Geometries
 from losiko_torch.database.reference_weights import StructureWeights, as_weight, structure_weights
 from losiko_torch.descriptors.interface import name_of, restriction, species_of
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, StructureError
+from losiko_torch.learned.model import LearnedModel
+from losiko_torch.learned.stored import LEARNED, PREFIX, restored, stored
 from losiko_torch.search.inverted_lists import recall
 
 #: Entry of the metadata that holds the recall of the search by element, and the number of nearest
@@ -41,6 +45,8 @@ class DatabaseRecord:
             5 Angstrom of each other are left out. None means unknown: files of version 0.1 lack it.
         fitted: State that a target fitted beforehand to all references together, ready for JSON.
             The part that belongs to one element is in its ``Environments.fitted``.
+        geometries: Geometries of all structures, in the order of ``structures``, on the CPU. None
+            means unknown: files of before version 5 lack them.
     """
 
     descriptor: nn.Module
@@ -50,6 +56,31 @@ class DatabaseRecord:
     skipped: list[str] = field(default_factory=list)
     closest: dict[tuple[int, int], float] | None = None
     fitted: dict[str, Any] = field(default_factory=dict)
+    geometries: Geometries | None = None
+
+    @cached_property
+    def learned(self) -> LearnedModel | None:
+        """Model fitted to the geometries of the database's structures; None if there is none.
+
+        Raises:
+            InputError: If it is damaged.
+        """
+        if LEARNED not in self.fitted:
+            return None
+        tensors = {z: part.fitted for z, part in self.environments.items()}
+        return restored(self.fitted[LEARNED], tensors, self.descriptor)
+
+    def with_learned(self, model: LearnedModel | None) -> Self:
+        """Return the database with this learned model in place of its own; None takes it away."""
+        fitted = {name: each for name, each in self.fitted.items() if name != LEARNED}
+        record, tensors = ({}, {}) if model is None else stored(model)
+        if model is not None:
+            fitted[LEARNED] = record
+        environments = {}
+        for z, part in self.environments.items():
+            others = {n: each for n, each in part.fitted.items() if not n.startswith(PREFIX)}
+            environments[z] = replace(part, fitted={**others, **tensors.get(z, {})})
+        return replace(self, environments=environments, fitted=fitted)
 
     @property
     def is_fitted(self) -> bool:
@@ -57,7 +88,7 @@ class DatabaseRecord:
         return bool(self.fitted) or any(part.fitted for part in self.environments.values())
 
     def to(self, device: torch.device | str) -> Self:
-        """Return the same database with its tensors on ``device``."""
+        """Return the same database with its tensors, but for the geometries, on ``device``."""
         if all(part.vectors.device == full_name(device) for part in self.environments.values()):
             return self
         return replace(
@@ -164,16 +195,21 @@ class DatabaseRecord:
             for z, part in self.environments.items()
             if species is None or z in species
         }
-        return replace(self, descriptor=descriptor, environments=environments)
+        made = replace(self, descriptor=descriptor, environments=environments)
+        if self.learned is not None:
+            made.__dict__["learned"] = self.learned.restricted(numbers)
+        return made
 
     @property
     def defaults(self) -> Defaults:
         """Default settings for relaxations: those for crystals if most structures are periodic."""
         periodic = sum(record.get("periodic") is True for record in self.structures)
+        soap, found = self.descriptor, MOLECULES
         if 2 * periodic > len(self.structures):
-            return CRYSTALS
-        soap = self.descriptor
-        return for_molecules(soap.sigma) if isinstance(soap, SOAP) else MOLECULES
+            found = CRYSTALS
+        elif isinstance(soap, SOAP):
+            found = for_molecules(soap.sigma)
+        return replace(found, targets="learned") if LEARNED in self.fitted else found
 
     @property
     def device(self) -> torch.device:

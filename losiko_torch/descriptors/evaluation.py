@@ -14,7 +14,12 @@ import torch
 from torch import nn
 
 from losiko_torch.descriptors.interface import features_of
-from losiko_torch.descriptors.soap.compiled import CompiledSoap, serves
+from losiko_torch.descriptors.soap.compiled import (
+    CompiledMixedSoap,
+    CompiledSoap,
+    serves,
+    serves_mixed,
+)
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
 
@@ -41,6 +46,21 @@ class Surroundings(Protocol):
     def trace_back_distances(self, factor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradient and virials of the sum of the last ``distances``, each times ``factor`` (n,)."""
         ...
+
+
+class Described(Protocol):
+    """Surroundings described by features alone; the calls are those of ``Surroundings``."""
+
+    def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor: ...
+
+    def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
+
+
+def described(descriptor: nn.Module, batch: Batch, active: ActiveAtoms = ALL_ATOMS) -> Described:
+    """Return the surroundings of the active atoms, by kernels where there are some."""
+    if serves_mixed(descriptor, batch.positions):
+        return CompiledMixedSoap(descriptor, batch, active)
+    return evaluation_of(descriptor, batch)(descriptor, batch, active)
 
 
 def evaluation_of(descriptor: nn.Module, batch: Batch) -> type[CompiledSoap] | type[Plain]:

@@ -15,9 +15,11 @@ import torch
 
 from losiko_torch.database.element import Environments
 from losiko_torch.database.record import DatabaseRecord
+from losiko_torch.errors import InputError
+from losiko_torch.learned.model import LearnedModel
 from losiko_torch.loss.kernel import kernel_form
 from losiko_torch.loss.matching import Components, Matching, keep_places
-from losiko_torch.loss.targets.interface import TO_POINT, Target
+from losiko_torch.loss.targets.interface import BY_MODEL, TO_POINT, Target
 
 
 class Element(NamedTuple):
@@ -55,6 +57,31 @@ class AtomLoss:
     def to_point(self) -> bool:
         """Return whether the target's slope is by the distance from a point of feature space."""
         return self.target.slope == TO_POINT
+
+    @property
+    def searches(self) -> bool:
+        """Return whether the loss depends on references that are searched."""
+        return self.target.n_neighbors > 0
+
+    @property
+    def by_model(self) -> bool:
+        """Return whether the loss is that of the database's learned model."""
+        return self.target.slope == BY_MODEL
+
+    @property
+    def model(self) -> LearnedModel:
+        """Learned model of the database.
+
+        Raises:
+            InputError: If the database has none.
+        """
+        model = self.database.learned
+        if model is None:
+            raise InputError(
+                "the database carries no learned targets: fit them, with database.fit() or "
+                "'losiko fit', or choose targets='locally-linear'"
+            )
+        return model
 
     @property
     def most_neighbors(self) -> int:

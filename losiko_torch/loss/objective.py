@@ -14,9 +14,15 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from losiko_torch.descriptors.evaluation import Surroundings, evaluation_of, unit_features
+from losiko_torch.descriptors.evaluation import (
+    Described,
+    evaluation_of,
+    unit_features,
+)
 from losiko_torch.descriptors.interface import cutoff_of, is_periodic
+from losiko_torch.learned.expected_error import expected_errors
 from losiko_torch.loss.atom_loss import AtomLoss, from_points
 from losiko_torch.loss.matching import Components, Matching
 from losiko_torch.loss.terms.evaluate import evaluate_terms, term_values
@@ -47,7 +53,17 @@ class Evaluation:
     loss: torch.Tensor
     gradient: torch.Tensor
     virial: torch.Tensor
-    surroundings: Surroundings
+    surroundings: Described
+    components: Components | None
+
+
+class _AtomsHere(NamedTuple):
+    """What the active atoms add to an ``Evaluation``."""
+
+    distances: torch.Tensor
+    gradient: torch.Tensor
+    virial: torch.Tensor
+    surroundings: Described
     components: Components | None
 
 
@@ -88,14 +104,19 @@ class Objective(AtomLoss):
         return replace(self, database=self.database.restricted(numbers.unique().tolist()))
 
     @property
+    def descriptor(self) -> nn.Module:
+        """Descriptor that the loss sees atoms by: the database's, or that of the learned model."""
+        return self.model.descriptor if self.by_model else self.database.descriptor
+
+    @property
     def cutoff(self) -> float | None:
         """Interatomic distance (Angstrom) beyond which no atom is seen; None if unknown."""
-        return cutoff_of(self.database.descriptor)
+        return cutoff_of(self.descriptor)
 
     @property
     def periodic(self) -> bool:
         """Return whether periodic images are seen."""
-        return is_periodic(self.database.descriptor)
+        return is_periodic(self.descriptor)
 
     def neighbors(self, batch: Batch, moving: torch.Tensor) -> VerletList | None:
         """Return the Verlet list of a batch of whose atoms those ``moving`` (N,) may move."""
@@ -124,6 +145,32 @@ class Objective(AtomLoss):
             stale: Atoms (N,) whose references are searched again here, and written to ``matching``.
             known: Weighted distances of all atoms, shape (N,), where not all are active.
         """
+        if self.by_model:
+            found = self._by_model(batch, active)
+        else:
+            found = self._by_references(batch, matching, active, stale)
+        distances, gradient, virial = found.distances, found.gradient, found.virial
+        terms = batch.cells.new_zeros((0, batch.n_systems))
+        if active.centers is not None:
+            assert known is not None, "distances of atoms that are not active must be known"
+            distances = active.put(known, distances)
+        if self.terms:
+            terms, by_positions, by_strain = evaluate_terms(self.terms, batch)
+            gradient, virial = gradient + by_positions, virial + by_strain
+        virial = virial * batch.pbc.any(1)[:, None, None]
+        loss = losses(distances, terms, batch)
+        return Evaluation(
+            distances, terms, loss, gradient, virial, found.surroundings, found.components
+        )
+
+    def _by_references(
+        self,
+        batch: Batch,
+        matching: Matching | None,
+        active: ActiveAtoms,
+        stale: torch.Tensor | None,
+    ) -> _AtomsHere:
+        """Evaluate the active atoms against references; see ``evaluate``."""
         descriptor = self.database.descriptor
         surroundings = evaluation_of(descriptor, batch)(descriptor, batch, active)
         elements, places = self.elements(active.of(batch.numbers)), _places(batch, active)
@@ -148,16 +195,16 @@ class Objective(AtomLoss):
             gradient, virial = surroundings.trace_back_distances(found.slope)
         else:
             gradient, virial = surroundings.trace_back(self.by_features(found.slope, elements))
-        distances, terms = found.distances, batch.cells.new_zeros((0, batch.n_systems))
-        if active.centers is not None:
-            assert known is not None, "distances of atoms that are not active must be known"
-            distances = active.put(known, distances)
-        if self.terms:
-            terms, by_positions, by_strain = evaluate_terms(self.terms, batch)
-            gradient, virial = gradient + by_positions, virial + by_strain
-        virial = virial * batch.pbc.any(1)[:, None, None]
-        loss = losses(distances, terms, batch)
-        return Evaluation(distances, terms, loss, gradient, virial, surroundings, components)
+        return _AtomsHere(found.distances, gradient, virial, surroundings, components)
+
+    def _by_model(self, batch: Batch, active: ActiveAtoms) -> _AtomsHere:
+        """Evaluate the active atoms by the learned model."""
+        looked = self.model.look(batch, active)
+        values, slope = looked.values.mean(0), looked.slopes[0]
+        if batch.weights is not None:
+            factors = active.of(batch.weights)
+            values, slope = values * factors, slope * factors[:, None]
+        return _AtomsHere(values, *looked.trace_back(slope), looked.surroundings, None)
 
     def search_again(
         self,
@@ -182,6 +229,8 @@ class Objective(AtomLoss):
 
         ``known`` are references (n, k) of each atom that may be near, from an earlier search.
         """
+        if self.by_model:
+            return self._judged_by_model(batch, active)
         elements = self.elements(active.of(batch.numbers))
         features = self.features(batch, active)
         components = self.project(features, elements)
@@ -194,6 +243,19 @@ class Objective(AtomLoss):
         found = self.distances(described, elements, matching, rows, factors)
         return Search(found.distances, matching, found.weights, apart)
 
+    def _judged_by_model(self, batch: Batch, active: ActiveAtoms) -> Search:
+        values = self.model.values(batch, active)
+        if batch.weights is not None:
+            values = values * active.of(batch.weights)
+        none = values.new_zeros((len(values), 0))
+        return Search(values, Matching(none.long(), ()), none, none)
+
+    def expected_errors(self, batch: Batch) -> torch.Tensor | None:
+        """Return the error to expect of each atom, Angstrom, shape (N,); None if unknown."""
+        if not self.by_model or self.model.info.get("calibration") is None:
+            return None
+        return expected_errors(self.model.info["calibration"], self.model, batch)
+
     def term_values(self, batch: Batch) -> torch.Tensor:
         """Return the values of the terms, shape (T, B), without gradients."""
         return term_values(self.terms, batch)
@@ -202,7 +264,7 @@ class Objective(AtomLoss):
         self,
         matching: Matching,
         places: torch.Tensor,
-        surroundings: Surroundings,
+        surroundings: Described,
         components: Components | None,
         batch: Batch,
         stale: torch.Tensor,

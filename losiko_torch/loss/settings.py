@@ -49,17 +49,23 @@ def _precision(name: str, value: Any) -> torch.dtype:
 
 
 def make_target(
-    targets: str | Target,
+    targets: str | Target | None,
     n_neighbors: int | None = None,
     reg: float | None = None,
     defaults: TargetDefaults = MOLECULES,
 ) -> Target:
     """Return the target of this name with these parameters, or the object itself.
 
+    None stands for the database's own, by its ``defaults``; with parameters for "locally-linear",
+    as they are its.
+
     Raises:
         InputError: For an unknown name, parameters that the target does not take, and an object
             that is no target.
     """
+    if targets is None:
+        alone = n_neighbors is None and reg is None
+        targets = defaults.targets if alone else "locally-linear"
     if isinstance(targets, str):
         if targets not in {*TARGETS.choices, *TARGETS.problems}:
             raise InputError(f"targets '{targets}' are none of {', '.join(TARGETS.choices)}")
@@ -78,10 +84,12 @@ def make_target(
 class TargetSettings:
     """Options of the target, by name or as an object; those left out depend on the database."""
 
-    targets: str | Target = option(
-        "locally-linear",
-        "Target of an atom: its nearest reference, or the best combination of the nearest ones.",
+    targets: str | Target | None = option(
+        None,
+        "What leads an atom: targets that the database has learned, the best combination of its "
+        "nearest references, or its nearest reference.",
         choices=TARGETS,
+        shown="learned where the database carries them, else locally-linear",
         text=str,
     )
     n_neighbors: int | None = option(
@@ -185,7 +193,7 @@ class PlaceOptions(TypedDict, total=False):
 class LossOptions(PlaceOptions, total=False):
     """Keyword arguments that make ``LossSettings``, for signatures."""
 
-    targets: str | Target
+    targets: str | Target | None
     n_neighbors: int | None
     reg: float | None
     degree: float

@@ -10,7 +10,8 @@ raises the loss; if it does, the next, shorter one is, whatever its loss: the on
 other references. And they are searched whenever the gradient has become small: a structure has
 converged when its gradient is still small right after a search. Some structures wander between two
 sets of references, the minimum of each lying in the other's realm: after ``SEARCHES_WHEN_SMALL``
-such searches a structure keeps the references it has and converges on those.
+such searches a structure keeps the references it has and converges on those. Targets without
+references need none of this.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def advance(
     if now.neighbors is not None:
         neighbors = now.neighbors.at(here)
         active = neighbors.active(here)
-    keeps_references = now.searches >= SEARCHES_WHEN_SMALL
+    keeps_references = (now.searches >= SEARCHES_WHEN_SMALL) | (not objective.searches)
     moved = (here.positions - now.matched_at).norm(dim=1)
     far = max_by_system(moved, atom_idx, n_systems) > SEARCH_DISTANCE
     far = (now.retreating | (far & ~now.fresh)) & ~keeps_references
@@ -199,7 +200,8 @@ def advance(
         converged, fresh, search = converged | settled, fresh | settled, search & others
         state = hold(state, search, idx)
     finished.converged[now.system] = converged
-    better = fresh & (loss < now.best_loss)
+    # Without searches every loss counts.
+    better = (fresh | (not objective.searches)) & (loss < now.best_loss)
     searched = (far | search)[atom_idx, None]
     following = replace(
         now,

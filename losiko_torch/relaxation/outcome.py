@@ -69,6 +69,7 @@ def results_of(
                 distances=judged[k].distances,
                 matches=judged[k].matches,
                 terms=judged[k].terms,
+                expected_error=judged[k].expected_error,
             )
         )
     return results

@@ -27,6 +27,7 @@ from losiko_torch.loss.targets.interface import Target
 from losiko_torch.loss.terms.interface import Term
 from losiko_torch.optimizers.interface import DirectSearch, Optimizer
 from losiko_torch.relaxation.execute import Workers, execute
+from losiko_torch.relaxation.matches import with_matches
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.relaxation.schedule import Stage
 from losiko_torch.relaxation.settings import RelaxOptions, Settings
@@ -39,7 +40,7 @@ def relax(
     database: EnvironmentDatabase | None = None,
     *,
     optimizer: str | Optimizer | DirectSearch = "lbfgs",
-    targets: str | Target = "locally-linear",
+    targets: str | Target | None = None,
     n_neighbors: int | None = None,
     reg: float | None = None,
     degree: float = 1.0,
@@ -78,8 +79,10 @@ def relax(
             SciPy's, one structure at a time, a yardstick. Or an object such as
             ``LBFGS(max_step=0.1)``, one of your own too (see
             ``losiko_torch.optimizers.interface``).
-        targets: "locally-linear" or "nearest", or an object such as ``LocallyLinear(64, 1e-3)``,
-            one of your own too (see ``losiko_torch.loss.targets.interface``).
+        targets: "learned", "locally-linear" or "nearest", or an object such as
+            ``LocallyLinear(64, 1e-3)``, one of your own too (see
+            ``losiko_torch.loss.targets.interface``). None means "learned" where the database
+            carries learned targets, else "locally-linear".
         n_neighbors, reg: References an atom's target combines (64; 32 with a database of crystals)
             and its ridge (1e-3; 0.3), where the target is given by name.
         degree: Exponent of the similarity kernel (see ``losiko_torch.loss.kernel``); 1 is the
@@ -91,9 +94,10 @@ def relax(
             ``Property(module, target)``, or your own (see ``losiko_torch.loss.terms.interface``).
             ``fmax`` is that of the whole loss; ``Result.terms`` holds the value of each.
         max_steps: Evaluations of the loss granted to each structure: 200; 20,000 for Nelder-Mead.
-        fmax: Largest gradient on any atom at which a structure has converged, 1/Angstrom (0.02,
-            less where SOAP's sigma is below 0.3; 0.003 with a database of crystals). See
-            ``losiko_torch.database.defaults``.
+        fmax: Largest gradient on any atom at which a structure has converged. With learned targets
+            it is about a distance in Angstrom from where the atom should be (0.01); with others
+            1/Angstrom (0.02, less where SOAP's sigma is below 0.3; 0.003 with a database of
+            crystals). See ``losiko_torch.database.defaults``.
         movable: Atoms that may move, constraints permitting. None means all. A mask (n,) or (n, 3)
             for every structure, a list of such arrays, one for each, a function from ``Atoms`` to a
             mask, such as ``within(5.0, of=[0, 7])`` or ``near_plane(5.0, "z", 12.5)``, the text of
@@ -162,7 +166,7 @@ def relax(
     relaxer = Relaxer.make(given, database, settings)
     results: list[Result] = []
     for shard in execute(relaxer, given, by, progress):
-        results += shard.results
+        results += (with_matches(each, relaxer.evaluator) for each in shard.results)
     return sorted(results, key=attrgetter("number"))
 
 
@@ -196,6 +200,8 @@ def relax_iter(
     """
     settings, by = Settings(**options), Workers(workers, ray_address)
     given = structures_of(structures)
-    relaxed = execute(Relaxer.make(given, database, settings), given, by, progress)
+    relaxer = Relaxer.make(given, database, settings)
+    relaxed = execute(relaxer, given, by, progress)
     ordered = by_number(relaxed) if in_order else relaxed
-    return chain.from_iterable(shard.results for shard in ordered)
+    results = chain.from_iterable(shard.results for shard in ordered)
+    return (with_matches(each, relaxer.evaluator) for each in results)

@@ -123,7 +123,7 @@ class _Once:
 
 def _warn_of_sharp_cutoff(items: list[Prepared], evaluator: Evaluator) -> None:
     """Warn of jumps in the loss of periodic structures."""
-    sharp = getattr(evaluator.objective.database.descriptor, "smooth_width", None) == 0
+    sharp = getattr(evaluator.objective.descriptor, "smooth_width", None) == 0
     if sharp and any(item.atoms.pbc.any() for item in items):
         # Python shows a repeated warning from one place once.
         warnings.warn(

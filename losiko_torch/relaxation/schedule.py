@@ -71,6 +71,9 @@ class Stage(TargetSettings):
         if self.noise:
             steps = f"noise {max(self.noise):.3g} to {min(self.noise):.3g} A, {self.n_steps} steps"
         targets = self.targets if isinstance(self.targets, str) else repr(self.targets)
+        if self.targets is None:
+            plain = not neighbors and not ridge
+            targets = "the database's own targets" if plain else "locally-linear"
         return f"{targets}{neighbors}{ridge}, {steps}"
 
 

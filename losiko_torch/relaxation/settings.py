@@ -97,10 +97,11 @@ class Settings(LossSettings):
     )
     fmax: float | None = option(
         None,
-        "Converged once the loss changes by less than this per Angstrom on every atom (1/A).",
+        "Converged once the loss changes by less than this per Angstrom on every atom (A with "
+        "learned targets, else 1/A).",
         check=positive,
         metavar="F",
-        shown="0.02; 0.003 for crystals",
+        shown="learned: 0.01; else 0.02, 0.003 for crystals",
         text=float,
     )
     movable: Any = option(

@@ -11,6 +11,7 @@ import torch
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.in_flight import TOO_LARGE, Capacity, InFlight, flow
 from losiko_torch.batching.prepare import Prepared
+from losiko_torch.database.defaults import LEARNED_FMAX
 from losiko_torch.loss.judge import Judged, judge
 from losiko_torch.optimizers.interface import DirectSearch
 from losiko_torch.relaxation.annealing import anneal_batch
@@ -84,7 +85,8 @@ class _StageInFlight(InFlight):
         self.evaluator, self.settings, self.optimizer = evaluator, settings, settings.stepping
         self.stage = settings.stages[number]
         self.objective = replace(objective, target=self.stage.target(defaults))
-        fmax = defaults.fmax if settings.fmax is None else settings.fmax
+        usual = LEARNED_FMAX if self.objective.by_model else defaults.fmax
+        fmax = usual if settings.fmax is None else settings.fmax
         self.limits = Limits(self.stage.max_steps, fmax)
         self.key = (settings.seed, number + 1)
         self.everyone, self.copies, self.progress = everyone, copies, progress

@@ -185,7 +185,7 @@ def chosen(database: AnyDatabase, where: str | Sequence[str]) -> AnyDatabase:
 def trimmed(database: AnyDatabase) -> AnyDatabase:
     """The database without records of structures that have no environment; others are renumbered.
 
-    The references stay as they are, and so do targets fitted to them.
+    Their geometries go too. The references stay as they are, and so do targets fitted to them.
     """
     parts = database.environments.values()
     used = torch.cat([part.structure for part in parts]).long().unique()
@@ -198,6 +198,7 @@ def trimmed(database: AnyDatabase) -> AnyDatabase:
             for number, part in database.environments.items()
         },
         structures=[database.structures[k] for k in used.tolist()],
+        geometries=None if database.geometries is None else database.geometries.kept(used.tolist()),
     )
 
 

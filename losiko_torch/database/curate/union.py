@@ -30,6 +30,7 @@ from losiko_torch.database.components import COMPONENTS, JOINING, LOST, SAMPLE
 from losiko_torch.database.curate.common_descriptor import with_common_descriptor
 from losiko_torch.database.curate.provenance import united_metadata
 from losiko_torch.database.element import Environments
+from losiko_torch.database.geometries import united_geometries
 from losiko_torch.database.record import AnyDatabase
 from losiko_torch.database.reference_weights import as_weight
 from losiko_torch.errors import InputError
@@ -55,6 +56,7 @@ def united(databases: Sequence[AnyDatabase], components: int | None = COMPONENTS
 
     A reference in several databases is in the result several times: see ``select.thinned``. The
     metadata names all sources (``made_from``), with their licences. Fitted targets are dropped.
+    Geometries are kept if all databases have them.
     """
     databases = list(databases)
     if not databases:
@@ -80,6 +82,7 @@ def united(databases: Sequence[AnyDatabase], components: int | None = COMPONENTS
         skipped=[text for each in databases for text in each.skipped],
         closest=united_closest(each.closest for each in databases),
         fitted={},
+        geometries=united_geometries(each.geometries for each in databases),
     )
     return made.with_lists()
 

@@ -15,6 +15,7 @@ from losiko_kernels.radial_table import RadialTable, make_radial_table
 
 from losiko_torch.accelerators import kernels_for
 from losiko_torch.descriptors.interface import expected_neighbors
+from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.systems.active import ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
@@ -30,6 +31,11 @@ def serves(descriptor: Any, like: torch.Tensor) -> bool:
         and descriptor.compression["mode"] in ("off", "mu2")
         and table_of(descriptor, like) is not None
     )
+
+
+def serves_mixed(descriptor: Any, like: torch.Tensor) -> bool:
+    """Return whether kernels serve a descriptor, which then is a ``MixedSoap``."""
+    return type(descriptor) is MixedSoap and serves(descriptor.soap, like)
 
 
 def bytes_per_atom(soap: SOAP, item: int) -> int:
@@ -87,18 +93,19 @@ class CompiledSoap:
         by_coefficients = self.kernels.power_spectrum_backward(
             self.coefficients, self.lengths, slope, self.n_max
         )
-        return self._to_positions(by_coefficients, None)
+        return self.to_positions(by_coefficients, None)
 
     def distances(self, points: torch.Tensor) -> torch.Tensor:
         apart, self.by_coefficients = self.kernels.distance(self.coefficients, points, self.n_max)
         return apart
 
     def trace_back_distances(self, factor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._to_positions(self.by_coefficients, factor)
+        return self.to_positions(self.by_coefficients, factor)
 
-    def _to_positions(
+    def to_positions(
         self, by_coefficients: torch.Tensor, factor: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Trace the gradient by coefficients, times ``factor`` (n,), back to positions, strain."""
         pull, by_weights = self.kernels.expand_density_backward(
             by_coefficients, factor, *self.shape
         )
@@ -115,6 +122,33 @@ class CompiledSoap:
             moments = vectors[:, :, None] * pull[:, None, :]
             virial = sum_by_system(moments, batch.system_idx[pairs.center], batch.n_systems)
         return gradient, virial
+
+
+class CompiledMixedSoap:
+    """Surroundings of mixed channels by kernels: ``features`` and ``trace_back``."""
+
+    def __init__(self, descriptor: Any, batch: Batch, active: ActiveAtoms):
+        self.descriptor, self.numbers = descriptor, active.of(batch.numbers)
+        self.density = CompiledSoap(descriptor.soap, batch, active)
+        self.mixed = descriptor.mixed(self.density.coefficients, self.numbers)
+        self.lengths: torch.Tensor | None = None
+
+    def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
+        some = self.mixed if atoms is None else self.mixed[atoms]
+        kernels, width = self.density.kernels, self.descriptor.n_channels
+        features, lengths = kernels.unit_power_spectrum(some, width)
+        if atoms is None:
+            self.lengths = lengths
+        return features
+
+    def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.lengths is None:
+            self.features()
+        by_mixed = self.density.kernels.power_spectrum_backward(
+            self.mixed, self.lengths, slope, self.descriptor.n_channels
+        )
+        by_coefficients = self.descriptor.unmixed(by_mixed, self.numbers)
+        return self.density.to_positions(by_coefficients, None)
 
 
 def table_of(soap: SOAP, like: torch.Tensor) -> RadialTable | None:

@@ -34,6 +34,7 @@ from losiko_torch.descriptors.soap.neighbor_weights import (
 from losiko_torch.descriptors.soap.polynomial_basis import PolynomialBasis
 from losiko_torch.descriptors.soap.power_spectrum import (
     COMPRESSIONS,
+    Coefficients,
     feature_count,
     power_spectrum,
     scale_degrees,
@@ -142,25 +143,32 @@ class SOAP(NumpyInterface, nn.Module):
         Raises:
             StructureError: If an element is not among ``species``.
         """
-        if pairs is None:
-            pairs = find_pairs(batch, self.cutoff, self.periodic)
+        coefficients = self.coefficients(batch, centers, pairs)
         if centers is None:
             centers = torch.arange(batch.n_atoms, device=batch.positions.device)
-            coefficients = self._coefficients(batch, pairs, centers)
-        else:
-            # A center may be listed several times; its pairs are summed once.
-            distinct, place = torch.unique(centers, return_inverse=True)
-            seen = torch.zeros(batch.n_atoms, dtype=torch.bool, device=centers.device)
-            seen[distinct] = True
-            pairs = pairs.keep(seen[pairs.center])
-            coefficients = self._coefficients(batch, pairs, distinct)
-            coefficients = [block.index_select(0, place) for block in coefficients]
         if self.average == "inner":
             coefficients = [self._mean_by_system(c, centers, batch) for c in coefficients]
-        features = power_spectrum(scale_degrees(coefficients), self.compression["mode"])
+        features = power_spectrum(coefficients, self.compression["mode"])
         if self.average == "outer":
             features = self._mean_by_system(features, centers, batch)
         return features
+
+    def coefficients(
+        self, batch: Batch, centers: torch.Tensor | None = None, pairs: Pairs | None = None
+    ) -> Coefficients:
+        """Return the density's coefficients, scaled for the power spectrum; see ``forward``."""
+        if pairs is None:
+            pairs = find_pairs(batch, self.cutoff, self.periodic)
+        if centers is None:
+            everyone = torch.arange(batch.n_atoms, device=batch.positions.device)
+            return scale_degrees(self._coefficients(batch, pairs, everyone))
+        # A center may be listed several times; its pairs are summed once.
+        distinct, place = torch.unique(centers, return_inverse=True)
+        seen = torch.zeros(batch.n_atoms, dtype=torch.bool, device=centers.device)
+        seen[distinct] = True
+        pairs = pairs.keep(seen[pairs.center])
+        found = scale_degrees(self._coefficients(batch, pairs, distinct))
+        return [block.index_select(0, place) for block in found]
 
     def get_number_of_features(self) -> int:
         return feature_count(len(self.species), self.n_max, self.l_max, self.compression["mode"])
@@ -279,7 +287,7 @@ class SOAP(NumpyInterface, nn.Module):
             weights = weights * smooth_cutoff(r2, self.cutoff, self.smooth_width)
         return weights
 
-    def _coefficients(self, batch: Batch, pairs: Pairs, centers: torch.Tensor):
+    def _coefficients(self, batch: Batch, pairs: Pairs, centers: torch.Tensor) -> Coefficients:
         self.check_batch(batch)
         vectors = pairs.vectors(batch)
         r2 = (vectors * vectors).sum(1)

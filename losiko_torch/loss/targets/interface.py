@@ -2,12 +2,14 @@ r"""Interface of the targets: how the references of an atom make its distance in
 
 An atom has a unit descriptor p and k nearest references z_1..z_k (unit vectors too) with weights
 g_1..g_k (1 where none are given). A target turns them into a squared distance F and its slope,
-which has one of two forms:
+which has one of three forms:
 
 - ``IN_COMPONENTS``: dF/dy, by the components y of p in the principal components of the element's
   references. F may also depend on the rest, the share of |p|^2 that the components leave over.
 - ``TO_POINT``: F is a function of |p - t|^2 with a point t of feature space, the first tensor of
   the target's cache. Kernels find this distance without ever writing p out.
+- ``BY_MODEL``: F is that of the database's learned model (``learned.model``), which knows nothing
+  of references; the target only names it.
 
 The objective works with the form of the slope alone, so that another package can bring a target of
 its own: an object with these attributes and methods, ``relax(targets=Mine())``, or a function, see
@@ -22,7 +24,7 @@ import torch
 
 from losiko_torch.database.element import Environments
 
-IN_COMPONENTS, TO_POINT = "in components", "to a point"
+IN_COMPONENTS, TO_POINT, BY_MODEL = "in components", "to a point", "by a model"
 
 
 class TargetValues(NamedTuple):
@@ -46,7 +48,7 @@ class Target(Protocol):
     """Target of the atoms; an immutable configuration.
 
     Attributes:
-        slope: Form of the slope, ``IN_COMPONENTS`` or ``TO_POINT``.
+        slope: Form of the slope, ``IN_COMPONENTS``, ``TO_POINT`` or ``BY_MODEL``.
         n_neighbors: Nearest references that are searched for each atom; with 0 none are.
     """
 

@@ -1,0 +1,135 @@
+r"""SOAP of mixed density channels: features whose number does not depend on the elements.
+
+A channel of the neighbour density is a pair of element and radial function. A center of element X
+mixes them, degree by degree, into a few that tell its surroundings apart:
+
+    d^a_lm(i) = sum_{Z n} A^X_{l a Zn} c^Z_nlm(i),      p^{ab}_l(i) = sum_m d^a_lm d^b_lm
+
+so that the power spectrum has q (q + 1) / 2 entries a degree, where that of SOAP grows with the
+square of the elements times radial functions. Every element is a combination of few densities, as
+in the alchemical SOAP of Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018);
+here elements and radial functions are combined at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import nn
+
+from losiko_torch.descriptors.interface import expected_neighbors
+from losiko_torch.descriptors.soap.power_spectrum import power_spectrum
+from losiko_torch.descriptors.soap.soap import SOAP
+from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.neighbors import Pairs
+
+
+class MixedSoap(nn.Module):
+    """Power spectrum of mixed channels.
+
+    Attributes:
+        soap: Source of the density; it must neither average nor compress.
+        centers: Atomic numbers of the elements that are described, ascending.
+        mixing: Mixing A of each center's element, shape (centers, l_max + 1, species, n_max, q).
+    """
+
+    mixing: torch.Tensor
+
+    def __init__(self, soap: SOAP, centers: Sequence[int], mixing: torch.Tensor):
+        super().__init__()
+        self.soap, self.centers = soap, tuple(centers)
+        self.register_buffer("mixing", mixing, persistent=False)
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers of the elements that are seen."""
+        return self.soap.species
+
+    @property
+    def cutoff(self) -> float:
+        """Interatomic distance in Angstrom beyond which atoms have no influence."""
+        return self.soap.cutoff
+
+    @property
+    def periodic(self) -> bool:
+        """Return whether periodic images are seen."""
+        return self.soap.periodic
+
+    @property
+    def n_channels(self) -> int:
+        """Number q of mixed channels."""
+        return self.mixing.shape[-1]
+
+    def get_number_of_features(self) -> int:
+        """Return the number of features, whatever the elements."""
+        return self.n_channels * (self.n_channels + 1) // 2 * (self.soap.l_max + 1)
+
+    def forward(
+        self, batch: Batch, centers: torch.Tensor | None = None, pairs: Pairs | None = None
+    ) -> torch.Tensor:
+        """Return the features of all atoms or of some, shape (n, F); see ``SOAP.forward``."""
+        numbers = batch.numbers if centers is None else batch.numbers[centers]
+        mixed = []
+        for degree, block in enumerate(self.soap.coefficients(batch, centers, pairs)):
+            rows = block.flatten(1, 2).transpose(1, 2)
+            mixed.append(self._mixed(rows, numbers, degree).transpose(1, 2)[:, None])
+        return power_spectrum(mixed, "off")
+
+    def mixed(self, coefficients: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Return mixed coefficients (n, (l_max + 1)^2, q) of atoms of these numbers (n,).
+
+        ``coefficients`` (n, (l_max + 1)^2, species * n_max) are those of the kernels.
+        """
+        out = coefficients.new_empty((*coefficients.shape[:2], self.n_channels))
+        for number, rows in _rows(numbers):
+            for degree, matrix in enumerate(self._matrices(number, coefficients)):
+                own = slice(degree**2, (degree + 1) ** 2)
+                out[rows, own] = coefficients[rows, own] @ matrix
+        return out
+
+    def unmixed(self, by_mixed: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Return the gradient by coefficients that follows from the one by mixed ones."""
+        channels = self.mixing.shape[2] * self.mixing.shape[3]
+        out = by_mixed.new_empty((*by_mixed.shape[:2], channels))
+        for number, rows in _rows(numbers):
+            for degree, matrix in enumerate(self._matrices(number, by_mixed)):
+                own = slice(degree**2, (degree + 1) ** 2)
+                out[rows, own] = by_mixed[rows, own] @ matrix.T
+        return out
+
+    def restricted(self, numbers: Iterable[int]) -> tuple[MixedSoap, torch.Tensor]:
+        """Return a cheaper equivalent for structures of some elements; all features stay."""
+        wanted = set(numbers)
+        every = torch.arange(self.get_number_of_features())
+        soap, _ = self.soap.restricted(wanted)
+        kept = [k for k, number in enumerate(self.centers) if number in wanted]
+        if soap is self.soap and len(kept) in (0, len(self.centers)):
+            return self, every
+        seen = [self.soap.species.index(number) for number in soap.species]
+        mixing = self.mixing[kept][:, :, seen].contiguous()
+        return MixedSoap(soap, [self.centers[k] for k in kept], mixing), every
+
+    def bytes_per_atom(self, item: int) -> int:
+        """Return the bytes for each atom at the peak of a gradient; see ``SOAP.bytes_per_atom``."""
+        rows = (self.soap.l_max + 1) ** 2
+        channels = len(self.species) * self.soap.n_max
+        numbers = 3 * self.get_number_of_features() + rows * (2 * channels + 2 * self.n_channels)
+        return int(numbers * item + expected_neighbors(self.cutoff) * (12 * item + 64))
+
+    def _matrices(self, number: int, like: torch.Tensor) -> list[torch.Tensor]:
+        """Return A^T of each degree for a center's element, shape (species * n_max, q)."""
+        own = self.mixing[self.centers.index(number)].to(like.dtype)
+        return list(own.flatten(1, 2))
+
+    def _mixed(self, rows: torch.Tensor, numbers: torch.Tensor, degree: int) -> torch.Tensor:
+        """Return rows (n, 2l + 1, species * n_max) of one degree mixed, differentiable."""
+        places = numbers.new_zeros(len(numbers))
+        for k, number in enumerate(self.centers):
+            places[numbers == number] = k
+        return rows @ self.mixing.to(rows.dtype)[places, degree].flatten(1, 2)
+
+
+def _rows(numbers: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
+    """Return the elements among atoms (n,), each with the rows of its atoms."""
+    return [(z, (numbers == z).nonzero().squeeze(1)) for z in numbers.unique().tolist()]

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from losiko_torch.cli.console import note, progress
+from losiko_torch.cli.fit import check_minutes, fitted, remove_unfinished
 from losiko_torch.cli.info import describe
 from losiko_torch.cli.inputs import Force, Structures, input_files, read_inputs
 from losiko_torch.cli.tables import print_failures
@@ -114,6 +115,19 @@ Components = Annotated[
         rich_help_panel=SOAP_PANEL,
     ),
 ]
+Fit = Annotated[
+    bool,
+    typer.Option("--fit", help="Fit learned targets too, see 'losiko fit'.", rich_help_panel=WHAT),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        metavar="M",
+        show_default="what the structures call for",
+        help="With --fit: time for the fit.",
+        rich_help_panel=WHAT,
+    ),
+]
 Note = Annotated[str | None, typer.Option(metavar="TEXT", rich_help_panel=NOTES)]
 
 
@@ -122,6 +136,8 @@ def build(
     output: Output,
     where: Where = None,
     force: Force = False,
+    fit: Fit = False,
+    minutes: Minutes = None,
     species: Species = None,
     r_cut: RCut = None,
     n_max: NMax = 8,
@@ -140,11 +156,14 @@ def build(
     relaxed structures will look like. Periodic structures are described with their images.
     Structures that cannot be described are left out and listed, and make the exit status 1.
 
-    What is finished of a large database lies in DB.losiko.parts until all is: after an
-    interruption, even a kill, the same command goes on from there.
+    What is finished of a large database lies in DB.losiko.parts until all is, and what is done of
+    a fit in DB.losiko.fit: after an interruption, even a kill, the same command goes on from there.
 
     Example: [bold]losiko build crystals.extxyz -o crystals.losiko --where "e_above_hull<0.1"[/bold]
     """
+    check_minutes(minutes)
+    if minutes is not None and not fit:
+        raise InputError("--minutes is the time for a fit: give --fit too")
     filters = where or []
     check_output(output, input_files(structures), force)
     chosen = _filtered(structures, filters)
@@ -175,8 +194,12 @@ def build(
             progress=done,
             parts=parts,
         )
+    if fit:
+        database = fitted(database, output, minutes)
     database.save(output, overwrite=force)
     remove_parts(parts)
+    if fit:
+        remove_unfinished(output)
     describe(database, str(output), output)
     skipped = [text.removeprefix("structure ").partition(": ") for text in database.skipped]
     print_failures([(source, reason) for source, _, reason in skipped], "left out")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich import box
@@ -11,6 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -62,6 +63,16 @@ def new_table(title: str | None = None) -> Table:
     )
 
 
+def facts_table(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return a table of titles and texts, without lines."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    for title, text in rows:
+        facts.add_row(title, Text(text))
+    return facts
+
+
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr while the context lasts, unless stderr is no terminal.
@@ -72,16 +83,40 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
         what: Text beside the bar.
         total: Number of structures. None means unknown.
     """
-    console = stderr()
-    known = [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     unknown = [TextColumn("{task.completed:,.0f} structures"), TimeElapsedColumn()]
-    columns = [SpinnerColumn(), TextColumn("{task.description}")]
-    with Progress(
+    with _bar(unknown if total is None else _known()) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+@contextmanager
+def steps_progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar of steps on stderr while the context lasts, unless stderr is no terminal.
+
+    Yields a function that takes the steps done, the steps in all, and the text beside the bar.
+
+    Args:
+        what: Text beside the bar until the first step is done.
+    """
+    with _bar(_known()) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total, text: bar.update(
+            task, completed=done, total=total, description=text
+        )
+
+
+def _known() -> list[ProgressColumn]:
+    """Columns behind the text of a bar whose end is known."""
+    return [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+
+
+def _bar(columns: Iterable[ProgressColumn]) -> Progress:
+    console = stderr()
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
         *columns,
-        *(unknown if total is None else known),
         console=console,
         transient=True,
         disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)
+    )

@@ -12,8 +12,9 @@ from ase.data import chemical_symbols
 from rich.table import Table
 from rich.text import Text
 
-from losiko_torch.cli.console import stdout
+from losiko_torch.cli.console import facts_table, stdout
 from losiko_torch.cli.inputs import open_database
+from losiko_torch.cli.learned_facts import learned_facts
 from losiko_torch.cli.tables import structure_table
 from losiko_torch.database.builtin import cache_file
 from losiko_torch.database.components import compact
@@ -34,7 +35,8 @@ TITLES = {"title": "title", "level_of_theory": "level of theory", "licence": "li
 
 
 def info(database: File = None) -> None:
-    """Show what a database holds: its origin, level of theory, licence, environments, descriptor.
+    """Show what a database holds: its origin, level of theory, licence, environments, descriptor,
+    learned targets.
 
     Example: [bold]losiko info organic.losiko[/bold]
     """
@@ -51,11 +53,7 @@ def describe(database: EnvironmentDatabase, name: str, file: Path) -> None:
         name: Name to print.
         file: File of the database, whose size is printed if it exists.
     """
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim")
-    facts.add_column(overflow="fold")
-    for key, value in _facts(database):
-        facts.add_row(key, Text(value))
+    facts = facts_table(_facts(database))
     if file.exists():
         facts.add_row("file size", _size(file.stat().st_size))
     out = stdout()
@@ -86,6 +84,7 @@ def _facts(database: EnvironmentDatabase) -> Iterator[tuple[str, str]]:
     known = species_of(database.descriptor)
     species = "any element" if known is None else " ".join(chemical_symbols[z] for z in known)
     yield "", f"{database.n_features:,} features of {species}"
+    yield from learned_facts(database)
 
 
 def _elements(database: EnvironmentDatabase) -> Table:

@@ -110,8 +110,10 @@ def relax(
     distances of their descriptors, without units, 0 where every atom is matched. FixAtoms and
     FixCartesian in the structures are honoured. The output is extended xyz with losiko_loss,
     losiko_start_loss, losiko_converged, losiko_steps, losiko_reason and losiko_source for each
-    structure and losiko_distance for each atom. Structures that cannot be relaxed are written
-    unmoved, with the reason, and make the exit status 1.
+    structure and losiko_distance for each atom; with learned targets also losiko_expected_rmsd and,
+    for each atom, losiko_expected_error: how far (Angstrom) they may be from where they should be.
+    Structures that cannot be relaxed are written unmoved, with the reason, and make the exit status
+    1.
 
     Example: [bold]losiko relax guesses.xyz -o relaxed.extxyz[/bold]
 

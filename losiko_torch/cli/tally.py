@@ -28,19 +28,25 @@ COLUMNS = {
     "largest\ndistance": "right",
     "worst\natom": "left",
 }
+#: Column that stands behind these where any structure shown has such a number.
+EXPECTED = {"expected\nRMSD (A)": "right"}
 
 #: Columns of ``losiko_torch.io.table`` that the printed table needs.
 READ = [
     *("source", "formula", "reason", "converged", "n_steps", "start_loss", "loss"),
-    *("largest_distance", "worst_atom", "worst_element"),
+    *("largest_distance", "worst_atom", "worst_element", "expected_rmsd"),
 ]
+
+
+#: Columns of lengths in Angstrom that the summary has a line for, if there are any.
+DEVIATIONS = {"rmsd": "RMSD to the references", "expected_rmsd": "expected RMSD"}
 
 
 class Tally:
     """Counts of results, and the rows to show: all in order if they are few, else the worst."""
 
     def __init__(self) -> None:
-        self._counts = Counts(("n_steps", "rmsd"))
+        self._counts = Counts(("n_steps", "rmsd", "expected_rmsd"))
         self._shown = SCHEMA.empty_table().select(READ)
 
     def add(self, rows: pa.Table | pa.RecordBatch) -> None:
@@ -61,7 +67,8 @@ class Tally:
         """Print a row for each structure shown."""
         shown, total = len(self._shown), self._counts.total
         title = "" if shown == total else tables.worst_first(shown, total)
-        table = tables.structure_table(title, COLUMNS)
+        known = self._shown["expected_rmsd"].null_count < shown
+        table = tables.structure_table(title, COLUMNS | (EXPECTED if known else {}))
         for row in self._shown.to_pylist():
             table.add_row(
                 Text(row["source"]),
@@ -70,6 +77,7 @@ class Tally:
                 str(row["n_steps"]),
                 *(_loss(row[name]) for name in ("start_loss", "loss", "largest_distance")),
                 _worst_atom(row),
+                *([_length(row["expected_rmsd"])] if known else []),
             )
         stdout().print(table)
 
@@ -93,14 +101,12 @@ class Tally:
                 style="bold",
             )
         )
-        deviations = summary.spreads.get("rmsd")
-        if deviations is not None:
-            out.print(
-                Text(
-                    f"RMSD to the references: {deviations.mean:.3f} A on average, "
-                    f"{deviations.largest:.3f} A at most"
+        for name, what in DEVIATIONS.items():
+            found = summary.spreads.get(name)
+            if found is not None:
+                out.print(
+                    Text(f"{what}: {found.mean:.3f} A on average, {found.largest:.3f} A at most")
                 )
-            )
         out.print(Text(written))
 
 
@@ -111,6 +117,10 @@ def _worst_atom(row: dict[str, Any]) -> str:
 
 def _loss(value: float | None) -> str:
     return "-" if value is None else tables.as_loss(value)
+
+
+def _length(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _status(row: dict[str, Any]) -> Text:

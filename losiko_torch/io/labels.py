@@ -2,10 +2,10 @@
 
 A structure keeps its own ``info`` and arrays. It gains ``losiko_loss``, ``losiko_start_loss``,
 ``losiko_converged``, ``losiko_steps`` and ``losiko_reason`` in ``info``, and the per-atom array
-``losiko_distance``; with terms in the loss also ``losiko_term_NAME`` for each. A structure that
-carries a reference geometry (see
-``losiko_torch.systems.reference_geometry``) also gains ``losiko_rmsd``. A structure read from a
-file has its origin, "file@frame", in ``losiko_source``.
+``losiko_distance``; with terms in the loss also ``losiko_term_NAME`` for each; with learned targets
+``losiko_expected_rmsd`` and the per-atom array ``losiko_expected_error`` (Angstrom). A structure
+that carries a reference geometry (see ``losiko_torch.systems.reference_geometry``) also gains
+``losiko_rmsd``. A structure read from a file has its origin, "file@frame", in ``losiko_source``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from losiko_torch.systems.reference_geometry import deviation
 
 #: Per-atom array of what each atom adds to the loss.
 DISTANCE = "losiko_distance"
+#: Per-atom array of the error to expect, Angstrom.
+EXPECTED_ERROR = "losiko_expected_error"
 #: Entries of ``info`` that ``labelled`` adds.
 LABELS = (
     *("losiko_loss", "losiko_start_loss", "losiko_converged", "losiko_steps", "losiko_reason"),
-    "losiko_rmsd",
+    *("losiko_rmsd", "losiko_expected_rmsd"),
 )
 #: Beginning of the entry of ``info`` that holds the value of a term.
 TERM = "losiko_term_"
@@ -46,6 +48,9 @@ def labelled(result: Result) -> Atoms:
     every format can write them.
     """
     atoms = result.atoms.copy()
+    # An output that is input again carries numbers of before, which may have no successor.
+    atoms.arrays.pop(EXPECTED_ERROR, None)
+    atoms.info.pop("losiko_expected_rmsd", None)
     # The reason of the result says why the structure could not be read. The file can be read.
     atoms.info.pop(UNREADABLE, None)
     for key, value in atoms.info.items():
@@ -67,6 +72,9 @@ def labelled(result: Result) -> Atoms:
     if deviates is not None:
         atoms.info["losiko_rmsd"] = deviates
     atoms.arrays[DISTANCE] = np.asarray(result.distances, dtype=float)
+    if result.expected_error is not None:
+        atoms.arrays[EXPECTED_ERROR] = np.asarray(result.expected_error, dtype=float)
+        atoms.info["losiko_expected_rmsd"] = result.expected_rmsd
     return atoms
 
 
@@ -103,6 +111,7 @@ def _result(atoms: Atoms, row: dict[str, Any]) -> Result:
     for key in (*LABELS, *(f"{TERM}{name}" for name in terms)):
         atoms.info.pop(key, None)
     distances = atoms.arrays.pop(DISTANCE, np.zeros(0))
+    expected_error = atoms.arrays.pop(EXPECTED_ERROR, None)
     matches = None
     if row["nearest_structure"] is not None:
         structure, atom = (np.array(row[f"nearest_{of}"])[:, None] for of in ("structure", "atom"))
@@ -122,4 +131,5 @@ def _result(atoms: Atoms, row: dict[str, Any]) -> Result:
         matches,
         row["number"],
         terms=terms,
+        expected_error=expected_error,
     )

@@ -1,7 +1,8 @@
 """Results as a table of Arrow, with a row for each structure.
 
 ``rmsd`` is null unless the structure carries a reference geometry, see
-``losiko_torch.systems.reference_geometry``. All other numbers are null if the structure failed.
+``losiko_torch.systems.reference_geometry``. ``expected_rmsd`` is null unless targets are learned.
+All other numbers are null if the structure failed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ SCHEMA = pa.schema(
         ("worst_element", pa.string()),
         # Angstrom.
         ("rmsd", pa.float64()),
+        # Angstrom, see ``Result.expected_rmsd``.
+        ("expected_rmsd", pa.float64()),
         # The nearest reference of each atom: structure of the database, and atom in it.
         ("nearest_structure", pa.list_(pa.int32())),
         ("nearest_atom", pa.list_(pa.int32())),
@@ -69,6 +72,7 @@ def _row(result: Result, offset: int | None) -> dict:
         "loss": _finite(result.loss),
         "terms": list(result.terms.items()),
         "rmsd": None if result.failed else deviation(atoms),
+        "expected_rmsd": result.expected_rmsd,
         "offset": offset,
     }
     if result.matches is not None and len(distances):

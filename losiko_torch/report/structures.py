@@ -31,7 +31,10 @@ BALL = 120
 #: Angles about x and y (degrees) by which crystals are turned, lest cell vectors hide each other.
 TILT = (15.0, -25.0)
 #: Columns of the table that an entry has unchanged.
-TOLD = ("number", "source", "formula", "n_atoms", "reason", "n_steps", "start_loss", "loss", "rmsd")
+TOLD = (
+    *("number", "source", "formula", "n_atoms", "reason", "n_steps", "start_loss", "loss", "rmsd"),
+    "expected_rmsd",
+)
 
 
 def entries(
@@ -77,7 +80,8 @@ def entry(atoms: Atoms, row: dict[str, Any], references: References) -> dict[str
     cell = atoms.cell.array[atoms.pbc] @ turn if whole else np.zeros((0, 3))
     middle = cell.sum(0) / 2 if len(cell) == 3 else (positions.min(0) + positions.max(0)) / 2
     nearest = [np.array(row[name])[drawn] for name in ("nearest_structure", "nearest_atom")]
-    told = {name: row[name] for name in TOLD}
+    # A table of an earlier version lacks some.
+    told = {name: row.get(name) for name in TOLD}
     # JSON has no NaN.
     told |= {k: None for k, v in told.items() if isinstance(v, float) and not np.isfinite(v)}
     return told | {

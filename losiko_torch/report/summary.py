@@ -27,6 +27,7 @@ QUANTITIES = {
     "loss": "loss after",
     "largest_distance": "largest distance of an atom",
     "rmsd": "RMSD (Å)",
+    "expected_rmsd": "expected RMSD (Å)",
 }
 
 
@@ -163,5 +164,10 @@ def failed_rows(rows: pa.Table | pa.RecordBatch) -> np.ndarray:
 
 
 def column(rows: pa.Table | pa.RecordBatch, name: str) -> np.ndarray:
-    """Return a column of numbers as floats, shape (n,), NaN where there is no number."""
+    """Return a column of numbers as floats, shape (n,), NaN where there is no number.
+
+    A table of an earlier version may lack it as a whole.
+    """
+    if name not in rows.schema.names:
+        return np.full(len(rows), np.nan)
     return np.asarray(rows[name]).astype(float)

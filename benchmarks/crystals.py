@@ -2,6 +2,8 @@
 
     python benchmarks/crystals.py Si-O|Li-Co-O-H [--crystals 50] [--symprec 0.4] [--targets ...]
 
+With `--targets learned` all these crystals are left out of the database that is fitted.
+
 Materials Project crystals of `$LOSIKO_DATA/mp` with at most 40 atoms a cell and a hull distance of
 at most 0.1 eV an atom. Each is perturbed by N(0, 0.1 A) on every coordinate and a random symmetric
 strain of up to 3 % in every component; positions and cell are relaxed against all the others of
@@ -48,6 +50,13 @@ def volume_error(atoms: Atoms, reference: Atoms) -> float:
     return abs(atoms.get_volume() / reference.get_volume() - 1)
 
 
+def deviatoric_strain(atoms: Atoms, reference: Atoms) -> float:
+    """Norm of the strain of the cell without its trace."""
+    deformation = np.linalg.solve(reference.cell.array, atoms.cell.array)
+    strain = (deformation @ deformation.T - np.eye(3)) / 2
+    return float(np.linalg.norm(strain - np.trace(strain) / 3 * np.eye(3)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("system")
@@ -62,6 +71,7 @@ def main() -> None:
     parser.add_argument("--fmax", type=float, default=None)
     parser.add_argument("--symprec", type=float, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=None, help="of the fit")
     arguments = parser.parse_args()
     common.one_core()
     path = common.data_folder() / "mp" / f"{arguments.system}.extxyz"
@@ -83,8 +93,13 @@ def main() -> None:
     )
     whole = EnvironmentDatabase.build(stable, soap)
     rows, seconds = [], 0.0
+    fitted = None
+    if arguments.targets == "learned":
+        began = time.perf_counter()
+        fitted = whole.without(map(int, chosen)).fit(steps=arguments.steps)
+        print(f"fitted in {(time.perf_counter() - began) / 60:.1f} min: {fitted.learned.info}")
     for k in chosen:
-        database = whole.without([int(k)])
+        database = whole.without([int(k)]) if fitted is None else fitted
         start = perturbed(stable[k], rng)
         began = time.perf_counter()
         (result,) = relax(
@@ -104,11 +119,13 @@ def main() -> None:
                 distance(result.atoms, stable[k]),
                 volume_error(start, stable[k]),
                 volume_error(result.atoms, stable[k]),
+                deviatoric_strain(start, stable[k]),
+                deviatoric_strain(result.atoms, stable[k]),
                 result.converged,
                 result.n_steps,
             )
         )
-    before, after, volume_before, volume, converged, steps = np.array(rows).T
+    before, after, volume_before, volume, shear_before, shear, converged, steps = np.array(rows).T
     print(f"{arguments.system}: {len(rows)} of {len(stable)} crystals, {whole}")
     print(vars(arguments))
     print(
@@ -116,6 +133,7 @@ def main() -> None:
         f"(ratio {np.median(before) / np.median(after):.2f}), "
         f"upper decile {np.quantile(after, 0.9):.3f} "
         f"A, median volume error {np.median(volume_before):.2%} -> {np.median(volume):.2%}, "
+        f"median deviatoric strain {np.median(shear_before):.2%} -> {np.median(shear):.2%}, "
         f"converged {converged.mean():.0%}, median steps {np.median(steps):.0f}, "
         f"{seconds / len(rows):.1f} s a crystal",
         flush=True,

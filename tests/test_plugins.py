@@ -381,7 +381,7 @@ def same(one, other):
 
 
 def test_names_are_listed_behind_the_built_in_ones(installed):
-    assert list(TARGETS) == ["nearest", "locally-linear", "constant", "softened"]
+    assert list(TARGETS) == ["nearest", "locally-linear", "learned", "constant", "softened"]
     assert "heavy-ball" in OPTIMIZERS.choices
     assert "floor" in TERMS.choices
 

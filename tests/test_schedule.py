@@ -37,7 +37,10 @@ def test_a_schedule_can_be_printed():
     assert str([Stage(targets="nearest"), Stage(n_neighbors=4, reg=0.1, max_steps=7)]) == (
         "[nearest, 50 steps, locally-linear of 4 with reg 0.1, 7 steps]"
     )
-    assert repr(Stage(noise=(0.3, 0.0, 0.2))) == "locally-linear, noise 0.3 to 0 A, 4 steps"
+    assert (
+        repr(Stage(noise=(0.3, 0.0, 0.2)))
+        == "the database's own targets, noise 0.3 to 0 A, 4 steps"
+    )
 
 
 def test_schedules_from_text():

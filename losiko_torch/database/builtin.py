@@ -1,6 +1,7 @@
 """The built-in database: organic molecules of H, C, N, O, F, S and Cl in every installation.
 
-The package ships structures only. Their descriptors are computed at first use, which takes about a
+The package ships structures, and the networks of targets that were fitted to them (by
+``scripts/builtin_database/learned.py``). Descriptors are computed at first use, which takes about a
 minute on one core, and kept in the user's cache folder (or in ``LOSIKO_CACHE``).
 """
 
@@ -24,6 +25,7 @@ from losiko_torch.database.components import COMPONENTS
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError
+from losiko_torch.learned.stored import read
 
 #: Parameters of the built-in database's descriptor, named as DScribe's (lengths in Angstrom).
 PARAMETERS: dict[str, Any] = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}
@@ -43,6 +45,8 @@ def default_database() -> EnvironmentDatabase:
     database = EnvironmentDatabase.build(
         builtin_structures(), descriptor, metadata=builtin_metadata()
     )
+    if _learned().exists():
+        database = database.with_learned(read(_learned(), descriptor))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         database.save(path, overwrite=True)
@@ -90,8 +94,15 @@ def _archive() -> Path:
     return Path(str(files("losiko_torch") / "data" / "organic.npz"))
 
 
+def _learned() -> Path:
+    """Path of the networks that were fitted to the built-in molecules."""
+    return _archive().with_name("organic_learned.safetensors")
+
+
 def _fingerprint() -> str:
-    """Digest of structures, descriptor and file format, so that no cache is stale."""
+    """Digest of structures, networks, descriptor and file format, so that no cache is stale."""
     digest = hashlib.sha256(_archive().read_bytes())
+    if _learned().exists():
+        digest.update(_learned().read_bytes())
     digest.update(json.dumps([PARAMETERS, ELEMENTS, COMPONENTS, storage.VERSION]).encode())
     return digest.hexdigest()[:12]

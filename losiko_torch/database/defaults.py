@@ -17,12 +17,12 @@ class TargetDefaults:
     Attributes:
         n_neighbors: References that an atom's target combines.
         reg: Ridge on the weights with which a target combines them.
-        targets: Name of the target.
+        usual: Name of the target.
     """
 
     n_neighbors: int
     reg: float
-    targets: str = field(default="locally-linear", kw_only=True)
+    usual: str = field(default="locally-linear", kw_only=True)
 
 
 @dataclass(frozen=True)

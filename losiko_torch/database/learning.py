@@ -1,4 +1,4 @@
-"""What a database gives to a fit of learned targets: its geometries, weighted as its references."""
+"""Geometries that a database gives to a fit of learned targets, weighted as its references."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ class DatabaseRecord:
             found = CRYSTALS
         elif isinstance(soap, SOAP):
             found = for_molecules(soap.sigma)
-        return replace(found, targets="learned") if LEARNED in self.fitted else found
+        return replace(found, usual="learned") if LEARNED in self.fitted else found
 
     @property
     def device(self) -> torch.device:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from losiko_torch.learned.components import can_be_mixed, mixed_soap, smooth_soap, whitenings
+from losiko_torch.learned.components import can_be_mixed, mixed_soap, seen_by_networks, whitenings
 from losiko_torch.learned.copies import Geometry, batch_of, perturbed
 from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.networks import Networks
@@ -33,7 +33,7 @@ def random_model(
     like = torch.empty(0, device=device)
     batches = list(_samples(geometries, rng, like))
     if can_be_mixed(descriptor):
-        descriptor = mixed_soap(smooth_soap(descriptor), batches).to(device)
+        descriptor = mixed_soap(seen_by_networks(descriptor), batches).to(device)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     networks = {}
     for number, (whitening, shift) in whitenings(descriptor, batches).items():

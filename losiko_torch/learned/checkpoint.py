@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacement
 from losiko_torch.learned.copies import Geometry
-from losiko_torch.learned.fitting import Fit, Plan, Weights
+from losiko_torch.learned.fitting import Copy, Fit, Plan, Weights
 from losiko_torch.learned.model import LearnedModel
 
 #: Names of the sets of weights of each member.
@@ -52,8 +52,9 @@ def save(fit: Fit, fingerprint: str, path: Path) -> None:
         for key, weight in _named(fit.weights[k]).items():
             for moment, tensor in optimizer.state[weight].items():
                 tensors[f"{moment}/{k}/{key}"] = tensor.detach().clone()
-    positions, cells = zip(*fit.copies, strict=True)
+    positions, cells, moves = zip(*fit.copies, strict=True)
     tensors["positions"] = torch.as_tensor(np.concatenate(positions))
+    tensors["moves"] = torch.as_tensor(np.concatenate(moves))
     tensors["cells"] = torch.as_tensor(np.stack(cells))
     header = {
         "fingerprint": fingerprint,
@@ -96,6 +97,8 @@ def load(
                 "with the same ones to go on"
             )
         _restore(fit, header, tensors, geometries)
+    except InputError:
+        raise
     except (SafetensorError, LookupError, ValueError, TypeError, OSError) as error:
         raise InputError(f"{path}: no unfinished fit, or a damaged one: remove it") from error
     fit.plan = plan
@@ -125,8 +128,9 @@ def _restore(
                 }
     fit.where = json.loads(header["where"])
     ends = np.cumsum([len(geometries[k]) for k in fit.where])[:-1]
-    positions = np.split(tensors["positions"].numpy(), ends)
-    fit.copies = list(zip(positions, tensors["cells"].numpy(), strict=True))
+    positions, moves = (np.split(tensors[name].numpy(), ends) for name in ("positions", "moves"))
+    every = zip(positions, tensors["cells"].numpy(), moves, strict=True)
+    fit.copies = [Copy(*each) for each in every]
     fit.best_error = float(header["best_error"])
     fit.rng.bit_generator.state = json.loads(header["rng"])
 

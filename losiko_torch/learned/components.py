@@ -26,16 +26,21 @@ FLOOR = 0.03
 ROUNDING = 1e-7
 #: Atoms of an element that components are made of, at most.
 SAMPLE = 4000
+#: Radial functions and degrees of SOAP that networks see at most: more are slower, not better.
+MOST_RADIAL, MOST_DEGREES = 6, 4
 #: Width (Angstrom) over which neighbours fade out, where a descriptor cuts them off sharply: on the
 #: way to a good structure the loss must not jump.
 SMOOTH = 0.5
 
 
-def smooth_soap(soap: SOAP) -> SOAP:
-    """Return the same SOAP without a sharp cutoff."""
-    if soap.smooth_width > 0:
-        return soap
-    return SOAP(**{**soap.parameters_dict(), "smooth_width": SMOOTH})
+def seen_by_networks(soap: SOAP) -> SOAP:
+    """Return the SOAP that networks see atoms by: as wide and sharp, but small and smooth."""
+    changed = {
+        "n_max": min(soap.n_max, MOST_RADIAL),
+        "l_max": min(soap.l_max, MOST_DEGREES),
+        "smooth_width": soap.smooth_width or SMOOTH,
+    }
+    return SOAP(**{**soap.parameters_dict(), **changed})
 
 
 def can_be_mixed(descriptor: nn.Module) -> TypeGuard[SOAP]:

@@ -36,15 +36,34 @@ ATOMS, FEWEST = 430, 2
 UNDER_WAY = 8
 #: Displacement (Angstrom) below which an error counts no more.
 ENOUGH = 0.02
-#: Share of the copies that go on in the next step, how far of the pull, and the variance
-#: (Angstrom^2) beyond which they do not.
-GOES_ON, STRIDE, LOST = 0.6, 0.8, 0.1
+#: Share of the copies that go on in the next step, at first and at last, and how far of the pull.
+GOES_ON, GOES_ON_LATER, STRIDE = 0.6, 0.92, 0.8
+#: Share of the last move that goes on at last: a heavy ball comes to where the pull is soft.
+MOMENTUM = 0.7
+#: Variance (Angstrom^2) beyond which a copy does not go on.
+LOST = 0.1
+#: Longest move of an atom in a step, Angstrom.
+LONGEST_MOVE = 0.2
 #: Largest learning rate, steps over which it rises, weight decay and largest gradient.
-RATE, RISE, DECAY, CLIP = 5e-3, 50, 1e-4, 5.0
+RATE, RISE, DECAY, CLIP = 5e-3, 50, 0.1, 5.0
 #: Step along the error (Angstrom) by which directional derivatives are taken.
 ALONG = 1e-3
 #: Steps between two looks at the held-out structures, and noise (Angstrom) of these.
 LOOK, NOISE = 250, (0.02, 0.05, 0.1, 0.2)
+
+
+class Copy(NamedTuple):
+    """Copy of a structure under way: positions (n, 3), cell (3, 3), last move (n, 3), Angstrom."""
+
+    positions: np.ndarray
+    cell: np.ndarray
+    move: np.ndarray
+
+    @classmethod
+    def of(cls, geometry: Geometry, rng: np.random.Generator) -> Copy:
+        """Return a perturbed copy that has not moved yet."""
+        positions, cell = perturbed(geometry, rng)
+        return cls(positions, cell, np.zeros_like(positions))
 
 
 class Plan(NamedTuple):
@@ -73,7 +92,7 @@ class Fit:
         optimizers: Optimizer of each member.
         rng: Random numbers.
         where: Structure of each copy under way.
-        copies: Positions and cell of each.
+        copies: Copies under way.
         step: Steps done.
     """
 
@@ -86,7 +105,7 @@ class Fit:
     optimizers: list[torch.optim.AdamW]
     rng: np.random.Generator
     where: list[int]
-    copies: list[tuple[np.ndarray, np.ndarray]]
+    copies: list[Copy]
     step: int = 0
 
     @classmethod
@@ -98,7 +117,7 @@ class Fit:
         mean = np.mean([len(each) for each in geometries])
         count = UNDER_WAY * max(FEWEST, round(ATOMS / mean))
         where = [int(k) for k in rng.integers(len(geometries), size=count)]
-        copies = [perturbed(geometries[k], rng) for k in where]
+        copies = [Copy.of(geometries[k], rng) for k in where]
         return cls(
             plan, model, weights, list(map(_copied, weights)), list(map(_copied, weights)),
             math.inf, optimizers, rng, where, copies,
@@ -118,7 +137,7 @@ def advance(fit: Fit, geometries: Sequence[Geometry]) -> None:
     chosen = [geometries[fit.where[c]] for c in some]
     like = next(iter(fit.weights[k].values()))[0].detach()
     batch = batch_of(
-        chosen, [fit.copies[c][0] for c in some], [fit.copies[c][1] for c in some], like
+        chosen, [fit.copies[c].positions for c in some], [fit.copies[c].cell for c in some], like
     )
     good = Good.of(batch_of(chosen, [g.positions for g in chosen], [g.cell for g in chosen], like))
     wanted = pull(good, batch)
@@ -185,18 +204,23 @@ def _move_on(
     lever = (LEVER**2 * batch.counts)[:, None, None]
     strain = -STRIDE * virial / lever
     strain = (strain + strain.transpose(1, 2)) / 2 / (1 + KAPPA)
-    longest = max_by_system(gradient.norm(dim=1), batch.system_idx, batch.n_systems)
-    short = (0.2 / longest.clamp(min=0.2))[:, None]
-    by = -STRIDE / (1 + KAPPA) * gradient * short[batch.system_idx]
+    late = fit.step / fit.plan.steps
+    goes_on = GOES_ON + late * (GOES_ON_LATER - GOES_ON)
+    moves = np.concatenate([fit.copies[c].move for c in some])
+    by = late * MOMENTUM * torch.as_tensor(moves).to(gradient) - STRIDE / (1 + KAPPA) * gradient
+    longest = max_by_system(by.norm(dim=1), batch.system_idx, batch.n_systems)
+    short = (LONGEST_MOVE / longest.clamp(min=LONGEST_MOVE))[:, None]
+    by = by * short[batch.system_idx]
     after = shifted(batch, by, strain * short[:, :, None])
-    positions = after.positions.double().cpu().split(batch.counts.tolist())
+    counts = batch.counts.tolist()
+    positions, moved = (each.double().cpu().split(counts) for each in (after.positions, by))
     cells, variance = after.cells.double().cpu().numpy(), wanted.variance.tolist()
     for place, c in enumerate(some):
-        if fit.rng.random() < GOES_ON and variance[place] < LOST:
-            fit.copies[c] = positions[place].numpy(), cells[place]
+        if fit.rng.random() < goes_on and variance[place] < LOST:
+            fit.copies[c] = Copy(positions[place].numpy(), cells[place], moved[place].numpy())
         else:
             fit.where[c] = int(fit.rng.integers(len(geometries)))
-            fit.copies[c] = perturbed(geometries[fit.where[c]], fit.rng)
+            fit.copies[c] = Copy.of(geometries[fit.where[c]], fit.rng)
 
 
 def _average(fit: Fit, k: int) -> None:

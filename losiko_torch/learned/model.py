@@ -65,14 +65,19 @@ class LearnedModel:
         """Number K of members of each element's networks."""
         return next(iter(self.networks.values())).members
 
-    def look(self, batch: Batch, active: ActiveAtoms = ALL_ATOMS, every: bool = False) -> Looked:
-        """Return the shares of the active atoms and their slopes: the mean's, or ``every`` one's.
+    def look(self, batch: Batch, every: bool = False) -> Looked:
+        """Return the shares of all atoms and their slopes; see ``slopes_of``."""
+        return self.slopes_of(described(self.descriptor, batch), batch.numbers, every)
+
+    def slopes_of(
+        self, surroundings: Described, numbers: torch.Tensor, every: bool = False
+    ) -> Looked:
+        """Return the shares of atoms of these numbers, and the mean slope or each (``every``).
 
         Raises:
             StructureError: For an element without networks.
         """
-        surroundings = described(self.descriptor, batch, active)
-        features, numbers = surroundings.features(), active.of(batch.numbers)
+        features = surroundings.features()
         count = self.members if every else 1
         values = features.new_empty((self.members, len(features)))
         slopes = features.new_empty((count, *features.shape))

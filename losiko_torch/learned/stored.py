@@ -7,16 +7,21 @@ and the model's ``info``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError
+from losiko_torch.io.atomic import replacement
 from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.networks import Networks
 
@@ -24,6 +29,9 @@ from losiko_torch.learned.networks import Networks
 LEARNED, PREFIX = "learned", "learned."
 #: Name of the tensor that holds the mixing of a center's element.
 MIXING = f"{PREFIX}mixing"
+
+#: Tensors that a file of a model alone keeps in single precision.
+EXACT = (f"{PREFIX}shift", f"{PREFIX}offset")
 
 #: Tensors of each element, by atomic number.
 Tensors = dict[int, dict[str, torch.Tensor]]
@@ -76,6 +84,29 @@ def restored(
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, InputError):
         raise InputError("its learned targets are damaged: fit them again") from None
     return LearnedModel(descriptor, networks, record["info"])
+
+
+def write(model: LearnedModel, path: Path) -> None:
+    """Write a model to a file of its own, rounded to half precision, over what is there."""
+    record, tensors = stored(model)
+    named = {
+        f"{z}/{name}": tensor.cpu().half() if name not in EXACT else tensor.cpu()
+        for z, own in tensors.items()
+        for name, tensor in own.items()
+    }
+    with replacement(path, overwrite=True) as temporary:
+        save_file(named, temporary, metadata={LEARNED: json.dumps(record)})
+
+
+def read(path: Path, descriptor: nn.Module) -> LearnedModel:
+    """Return the model of a file that ``write`` made; see ``restored``."""
+    tensors: dict[int, dict[str, torch.Tensor]] = {}
+    with safe_open(path, framework="pt") as file:
+        record = json.loads(file.metadata()[LEARNED])
+        for key in file.keys():  # noqa: SIM118
+            number, _, name = key.partition("/")
+            tensors.setdefault(int(number), {})[name] = file.get_tensor(key).float()
+    return restored(record, dict(sorted(tensors.items())), descriptor)
 
 
 def _check_shapes(own: Networks) -> None:

@@ -18,10 +18,12 @@ from torch import nn
 
 from losiko_torch.descriptors.evaluation import (
     Described,
-    evaluation_of,
+    Surroundings,
+    description_of,
     unit_features,
 )
 from losiko_torch.descriptors.interface import cutoff_of, is_periodic
+from losiko_torch.descriptors.soap.compiled import CompiledMixedSoap
 from losiko_torch.learned.expected_error import expected_errors
 from losiko_torch.loss.atom_loss import AtomLoss, from_points
 from losiko_torch.loss.matching import Components, Matching
@@ -30,6 +32,12 @@ from losiko_torch.loss.terms.interface import Term
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
 from losiko_torch.systems.verlet_list import VerletList
+
+#: Stiffness of a learned loss: its curvature is about 1.
+LEARNED_STIFFNESS = 40.0
+#: Stiffness with which relaxations on learned targets are held where they began: in directions that
+#: nothing is known of, such as torsions unlike any reference's, a structure had better stay.
+LEARNED_HOLD = 0.03
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Evaluation:
 
 
 class _AtomsHere(NamedTuple):
-    """What the active atoms add to an ``Evaluation``."""
+    """Share of the active atoms in an ``Evaluation``."""
 
     distances: torch.Tensor
     gradient: torch.Tensor
@@ -118,6 +126,16 @@ class Objective(AtomLoss):
         """Return whether periodic images are seen."""
         return is_periodic(self.descriptor)
 
+    @property
+    def stiffness(self) -> float:
+        """Factor that makes the loss about as curved as optimizers expect, 50 / Angstrom^2."""
+        return LEARNED_STIFFNESS if self.by_model else 1.0
+
+    @property
+    def hold(self) -> float:
+        """Stiffness of the pull to where a structure began, see ``LEARNED_HOLD``."""
+        return LEARNED_HOLD if self.by_model else 0.0
+
     def neighbors(self, batch: Batch, moving: torch.Tensor) -> VerletList | None:
         """Return the Verlet list of a batch of whose atoms those ``moving`` (N,) may move."""
         if self.cutoff is None:
@@ -145,10 +163,12 @@ class Objective(AtomLoss):
             stale: Atoms (N,) whose references are searched again here, and written to ``matching``.
             known: Weighted distances of all atoms, shape (N,), where not all are active.
         """
+        surroundings = description_of(self.descriptor, batch)(self.descriptor, batch, active)
         if self.by_model:
-            found = self._by_model(batch, active)
+            found = self._by_model(surroundings, batch, active)
         else:
-            found = self._by_references(batch, matching, active, stale)
+            assert not isinstance(surroundings, CompiledMixedSoap)
+            found = self._by_references(surroundings, batch, matching, active, stale)
         distances, gradient, virial = found.distances, found.gradient, found.virial
         terms = batch.cells.new_zeros((0, batch.n_systems))
         if active.centers is not None:
@@ -165,14 +185,13 @@ class Objective(AtomLoss):
 
     def _by_references(
         self,
+        surroundings: Surroundings,
         batch: Batch,
         matching: Matching | None,
         active: ActiveAtoms,
         stale: torch.Tensor | None,
     ) -> _AtomsHere:
         """Evaluate the active atoms against references; see ``evaluate``."""
-        descriptor = self.database.descriptor
-        surroundings = evaluation_of(descriptor, batch)(descriptor, batch, active)
         elements, places = self.elements(active.of(batch.numbers)), _places(batch, active)
         components = None
         if matching is None or not self.to_point:
@@ -197,14 +216,14 @@ class Objective(AtomLoss):
             gradient, virial = surroundings.trace_back(self.by_features(found.slope, elements))
         return _AtomsHere(found.distances, gradient, virial, surroundings, components)
 
-    def _by_model(self, batch: Batch, active: ActiveAtoms) -> _AtomsHere:
+    def _by_model(self, surroundings: Described, batch: Batch, active: ActiveAtoms) -> _AtomsHere:
         """Evaluate the active atoms by the learned model."""
-        looked = self.model.look(batch, active)
+        looked = self.model.slopes_of(surroundings, active.of(batch.numbers))
         values, slope = looked.values.mean(0), looked.slopes[0]
         if batch.weights is not None:
             factors = active.of(batch.weights)
             values, slope = values * factors, slope * factors[:, None]
-        return _AtomsHere(values, *looked.trace_back(slope), looked.surroundings, None)
+        return _AtomsHere(values, *surroundings.trace_back(slope), surroundings, None)
 
     def search_again(
         self,

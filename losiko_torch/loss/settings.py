@@ -65,7 +65,7 @@ def make_target(
     """
     if targets is None:
         alone = n_neighbors is None and reg is None
-        targets = defaults.targets if alone else "locally-linear"
+        targets = defaults.usual if alone else "locally-linear"
     if isinstance(targets, str):
         if targets not in {*TARGETS.choices, *TARGETS.problems}:
             raise InputError(f"targets '{targets}' are none of {', '.join(TARGETS.choices)}")

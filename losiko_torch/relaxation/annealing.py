@@ -70,7 +70,8 @@ def anneal_batch(
         best = torch.where(better[idx, None], trial, best)
         lowest = torch.where(better, loss, lowest)
         as_it_is = torch.full_like(lost, step == 0 or sigma > 0)
-        state, _ = optimizer.step(state, loss, gradient, idx, as_it_is)
+        stiff = objective.stiffness
+        state, _ = optimizer.step(state, stiff * loss, stiff * gradient, idx, as_it_is)
     placed = coordinates.place(best)
     n_steps = finished.n_steps + len(sigmas) + 1
     return replace(finished, last=placed, best=placed, n_steps=n_steps)

@@ -28,7 +28,7 @@ from losiko_torch.optimizers.interface import Optimizer, State, hold
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.systems.active import ALL_ATOMS
-from losiko_torch.systems.batch import max_by_system
+from losiko_torch.systems.batch import max_by_system, sum_by_system
 from losiko_torch.systems.record import ATOM, ROW, SYSTEM, Record, part, per
 from losiko_torch.systems.verlet_list import VerletList
 
@@ -179,13 +179,15 @@ def advance(
     evaluation = objective.evaluate(here, now.matching, active, stale, now.distances)
     loss = evaluation.loss
     gradient = coordinates.gradient(trial, evaluation)
+    loss, gradient = _held(objective, coordinates, trial, loss, gradient)
     size = max_by_system(gradient.norm(dim=1), idx, n_systems)
     lost = finished.note_lost(
         now.system, loss, size, coordinates.collapsed(trial), evaluation.terms
     )
 
     fresh = now.fresh | (far & (loss <= now.loss))
-    state, accepted = optimizer.step(now.state, loss, gradient, idx, fresh)
+    stiff = objective.stiffness
+    state, accepted = optimizer.step(now.state, stiff * loss, stiff * gradient, idx, fresh)
     retreating = far & ~accepted
 
     small = accepted & (size <= limits.fmax)
@@ -219,6 +221,21 @@ def advance(
     )
     done = converged | lost | (following.steps >= limits.max_steps)
     return _without_done(following, done, finished)
+
+
+def _held(
+    objective: Objective,
+    coordinates: Coordinates,
+    trial: torch.Tensor,
+    loss: torch.Tensor,
+    gradient: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return loss and gradient with the weak pull to the start that learned targets go with."""
+    if objective.hold == 0:
+        return loss, gradient
+    away = (trial - coordinates.rows()) * coordinates.movable
+    squares = sum_by_system(away.square().sum(1), coordinates.system, len(loss))
+    return loss + objective.hold / 2 * squares, gradient + objective.hold * away
 
 
 def _without_done(

@@ -1,4 +1,4 @@
-"""Matches of structures relaxed on targets that search no references: found when asked for."""
+"""Matches of structures relaxed on learned targets, which search none: found when asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from losiko_torch.results import Matches, MatchesOnDemand, Result
 
 def with_matches(result: Result, evaluator: Evaluator) -> Result:
     """Return a result that finds its matches, and those of its starts, once they are asked for."""
-    if evaluator.objective.searches or result.matches is None:
+    if not evaluator.objective.by_model or result.matches is None:
         return result
     find = partial(_found, result.atoms, evaluator)
     starts = tuple(with_matches(each, evaluator) for each in result.starts)

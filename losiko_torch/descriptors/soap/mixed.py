@@ -83,9 +83,8 @@ class MixedSoap(nn.Module):
         """
         out = coefficients.new_empty((*coefficients.shape[:2], self.n_channels))
         for number, rows in _rows(numbers):
-            for degree, matrix in enumerate(self._matrices(number, coefficients)):
-                own = slice(degree**2, (degree + 1) ** 2)
-                out[rows, own] = coefficients[rows, own] @ matrix
+            matrices = self._matrices(number, coefficients)
+            out[rows] = torch.bmm(coefficients[rows].transpose(0, 1), matrices).transpose(0, 1)
         return out
 
     def unmixed(self, by_mixed: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
@@ -93,9 +92,8 @@ class MixedSoap(nn.Module):
         channels = self.mixing.shape[2] * self.mixing.shape[3]
         out = by_mixed.new_empty((*by_mixed.shape[:2], channels))
         for number, rows in _rows(numbers):
-            for degree, matrix in enumerate(self._matrices(number, by_mixed)):
-                own = slice(degree**2, (degree + 1) ** 2)
-                out[rows, own] = by_mixed[rows, own] @ matrix.T
+            matrices = self._matrices(number, by_mixed).transpose(1, 2)
+            out[rows] = torch.bmm(by_mixed[rows].transpose(0, 1), matrices).transpose(0, 1)
         return out
 
     def restricted(self, numbers: Iterable[int]) -> tuple[MixedSoap, torch.Tensor]:
@@ -117,10 +115,15 @@ class MixedSoap(nn.Module):
         numbers = 3 * self.get_number_of_features() + rows * (2 * channels + 2 * self.n_channels)
         return int(numbers * item + expected_neighbors(self.cutoff) * (12 * item + 64))
 
-    def _matrices(self, number: int, like: torch.Tensor) -> list[torch.Tensor]:
-        """Return A^T of each degree for a center's element, shape (species * n_max, q)."""
-        own = self.mixing[self.centers.index(number)].to(like.dtype)
-        return list(own.flatten(1, 2))
+    def _matrices(self, number: int, like: torch.Tensor) -> torch.Tensor:
+        """Return the mixing of a center's element, ((l_max + 1)^2, species * n_max, q), kept."""
+        kept = self.__dict__.setdefault("_kept", {})
+        key = (number, like.dtype, like.device)
+        if key not in kept:
+            own = self.mixing[self.centers.index(number)].flatten(1, 2).to(like)
+            orders = 2 * torch.arange(len(own), device=own.device) + 1
+            kept[key] = own.repeat_interleave(orders, 0)
+        return kept[key]
 
     def _mixed(self, rows: torch.Tensor, numbers: torch.Tensor, degree: int) -> torch.Tensor:
         """Return rows (n, 2l + 1, species * n_max) of one degree mixed, differentiable."""

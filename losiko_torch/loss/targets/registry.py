@@ -8,4 +8,6 @@ from __future__ import annotations
 
 from losiko_torch.registry import Registry
 
-TARGETS = Registry("targets", "losiko_torch.loss.targets", "TARGET", ("nearest", "locally-linear"))
+TARGETS = Registry(
+    "targets", "losiko_torch.loss.targets", "TARGET", ("nearest", "locally-linear", "learned")
+)

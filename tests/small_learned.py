@@ -49,19 +49,11 @@ def molecules() -> list[Atoms]:
 
 
 def crystals() -> list[Atoms]:
-    """Cells of two atoms and more of ten crystals of six elements."""
-    return [
-        bulk("NaCl", "rocksalt", a=5.64),
-        bulk("NaCl", "rocksalt", a=5.64) * (2, 1, 1),
-        bulk("NaCl", "cesiumchloride", a=3.4),
-        bulk("MgO", "rocksalt", a=4.21),
-        bulk("MgO", "rocksalt", a=4.21) * (1, 2, 1),
-        bulk("Si", "diamond", a=5.43),
-        bulk("Si", "diamond", a=5.43) * (1, 1, 2),
-        bulk("MgSi", "rocksalt", a=5.3),
-        bulk("SiO", "zincblende", a=4.6),
-        bulk("NaMg", "cesiumchloride", a=3.7),
-    ]
+    """Return cells of one size and another of four crystals: sodium chloride, oxides, silicon."""
+    salt, oxide = bulk("NaCl", "rocksalt", a=5.64), bulk("MgO", "rocksalt", a=4.21)
+    silicon, other = bulk("Si", "diamond", a=5.43), bulk("SiO", "rocksalt", a=4.6)
+    sizes = ((1, 1, 1), (2, 1, 1), (1, 1, 2))
+    return [each * size for size in sizes for each in (salt, oxide, silicon, other)]
 
 
 def perturbed(atoms: Atoms, seed: int = 0, width: float = 0.05, strain: float = 0.0) -> Atoms:

@@ -24,7 +24,7 @@ NAMES = [
 ]
 # fmt: on
 #: Atoms of a step of a fit, and steps of structures led back, in place of the usual many.
-ATOMS, STEPS = 60, 5
+ATOMS, STEPS = 60, 2
 
 
 class Shells(torch.nn.Module):

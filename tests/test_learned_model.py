@@ -12,7 +12,6 @@ from ase import Atoms
 from ase.build import fcc111
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.constraints import FixAtoms
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from scipy.spatial.transform import Rotation
 from small_learned import (
@@ -221,7 +220,8 @@ def test_a_restricted_model_is_equal_and_smaller():
 
 
 def test_learned_targets_are_the_databases_own():
-    (wanted, *_), atoms = relaxed(), starts()[0]
+    atoms = starts()[0]
+    (wanted,) = relax(atoms, of_molecules(), **EXACT)
     assert relax(atoms, of_molecules(), targets="learned", **EXACT)[0].loss == wanted.loss
     (other,) = relax(atoms, of_molecules(), targets="locally-linear", **EXACT)
     (neighbors,) = relax(atoms, of_molecules(), n_neighbors=64, **EXACT)
@@ -244,7 +244,7 @@ def test_alone_as_in_company():
         np.testing.assert_allclose(alone.expected_error, wanted.expected_error, rtol=1e-4)
 
 
-@pytest.mark.parametrize("batch_atoms", [1, 12])
+@pytest.mark.parametrize("batch_atoms", [12])
 def test_cuts_do_not_matter(batch_atoms):
     cut = relax(starts(), of_molecules(), batch_atoms=batch_atoms, **EXACT)
     for one, other in zip(cut, relaxed(), strict=True):
@@ -644,9 +644,8 @@ def test_dynamics_conserves_the_energy():
     (start,) = relax(molecule("H2O"), of_molecules(), fmax=1e-4, **EXACT)
     atoms = start.atoms
     atoms.calc = LosikoCalculator(of_molecules())
-    MaxwellBoltzmannDistribution(
-        atoms, temperature_K=10, force_temp=True, rng=np.random.default_rng(0)
-    )
+    speeds = np.random.default_rng(0).normal(0, 0.02, (3, 3))
+    atoms.set_velocities(speeds - speeds.mean(0))
     total, kinetic = [], []
     dynamics = VelocityVerlet(atoms, timestep=0.1)
     for _ in range(1000):

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import spglib
 import torch
 from ase import Atoms
 from ase.build import fcc111
@@ -307,6 +308,16 @@ def test_crystals_turn_with_their_cells():
     one, other = relax([start, turned], of_crystals(), cell=True, **EXACT)
     assert np.abs(other.atoms.positions - one.atoms.positions @ turn.T).max() <= 1e-6
     assert np.abs(other.atoms.cell - one.atoms.cell @ turn.T).max() <= 1e-6
+
+
+def test_crystals_are_made_symmetric():
+    """A learned loss may be negative: a symmetric structure whose loss is lower is taken."""
+    start = perturbed(crystals()[3], 1, 0.03, 0.01)
+    (found,) = relax(start, of_crystals(), cell=True, symprec=0.4, **EXACT)
+    (lopsided,) = relax(start, of_crystals(), cell=True, **EXACT)
+    cell = found.atoms.cell.array, found.atoms.get_scaled_positions(), found.atoms.numbers
+    assert spglib.get_spacegroup(cell, symprec=1e-4) == "Fm-3m (225)"
+    assert found.loss <= lopsided.loss
 
 
 def test_fixed_atoms_stay():

@@ -41,6 +41,9 @@ class MatchesOnDemand(Matches):
         """Keep the function that finds them."""
         self.__dict__["_find"] = find
 
+    def __reduce__(self) -> tuple:
+        return Matches, (self.structure, self.atom, self.weight, self.distance)
+
     def __getattr__(self, name: str) -> np.ndarray:
         if name not in {each.name for each in fields(Matches)}:
             raise AttributeError(name)

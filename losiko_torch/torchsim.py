@@ -170,6 +170,8 @@ class LosikoModel(ModelInterface):
         """Look for bad systems all at once; ``prepare`` then finds the reason of the first."""
         database = self.evaluator.objective.database
         usable = [z for z, part in database.environments.items() if part.usable]
+        if self.evaluator.learned:
+            usable = [z for z in usable if z in self.evaluator.objective.model.networks]
         known = torch.tensor(usable, device=self._device)
         atoms = ~torch.isin(batch.numbers, known)
         # Written so that NaN fails.

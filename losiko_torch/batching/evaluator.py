@@ -36,12 +36,14 @@ class Evaluator:
         factors: Weights of elements, by atomic number.
         dtype: Floating-point numbers that are computed with.
         batch_atoms: Atoms of a batch.
+        learned: Whether structures must be known to the database's learned model.
     """
 
     objective: Objective
     factors: Mapping[int, float]
     dtype: torch.dtype
     batch_atoms: int
+    learned: bool = False
 
     @classmethod
     def make(cls, database: EnvironmentDatabase | None, settings: LossSettings) -> Evaluator:
@@ -55,14 +57,11 @@ class Evaluator:
         terms = for_database(settings.terms, database)
         target = settings.target(database.defaults)
         objective = Objective(database, target, settings.degree, terms)
-        if objective.by_model:
-            if settings.degree != 1:
-                raise InputError("learned targets take no degree: theirs is no kernel distance")
-            objective.model.check([])
+        check_learned(objective)
         dtype = settings.precision
         check_neighbors(objective, dtype)
         size = settings.batch_atoms or atoms_that_fit(objective, dtype)
-        return cls(objective, settings.factors, dtype, size)
+        return cls(objective, settings.factors, dtype, size, objective.by_model)
 
     @property
     def device(self) -> torch.device:
@@ -95,7 +94,7 @@ class Evaluator:
         """Return a structure, ``number`` of all, prepared; see ``batching.prepare.prepare``."""
         objective = self.objective
         found = prepare(given, number, objective.database, self.factors, objective.terms, select)
-        if found.problem is None and objective.by_model:
+        if found.problem is None and self.learned:
             try:
                 objective.model.check(np.unique(found.atoms.numbers).tolist())
             except StructureError as error:
@@ -124,6 +123,14 @@ class Evaluator:
         batch = self.batch([item])
         problems = (problem_of(term, batch) for term in self.objective.terms)
         return replace(item, problem=next(filter(None, problems), None))
+
+
+def check_learned(objective: Objective) -> None:
+    """Raise ``InputError`` for learned targets that the database lacks, or of another degree."""
+    if objective.by_model and objective.degree != 1:
+        raise InputError("learned targets take no degree: theirs is no kernel distance")
+    if objective.by_model:
+        objective.model.check([])
 
 
 def _database(given: EnvironmentDatabase | None) -> EnvironmentDatabase:

@@ -28,7 +28,7 @@ from losiko_torch.database.components import COMPONENTS, usual_components
 from losiko_torch.database.curate import select
 from losiko_torch.database.curate.union import united
 from losiko_torch.database.geometries import Geometries
-from losiko_torch.database.learning import geometries_of
+from losiko_torch.database.learning import check_start, geometries_of
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.descriptors.interface import (
     Descriptor,
@@ -167,6 +167,7 @@ class EnvironmentDatabase(DatabaseRecord):
             begun = start.learned
             if begun is None:
                 raise InputError("the database to start with carries no learned targets")
+            check_start(begun.descriptor, self)
         found = fit_model(
             self.descriptor, geometries_of(self), options, begun, progress, self.device
         )

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import nn
 
 from losiko_torch.database.record import DatabaseRecord
+from losiko_torch.database.stored_descriptor import SAME, fingerprint
+from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.errors import InputError
 from losiko_torch.learned.copies import Geometry
+
+
+def check_start(descriptor: nn.Module, database: DatabaseRecord) -> None:
+    """Raise ``InputError`` for networks that see atoms by another module than the database's."""
+    if isinstance(descriptor, MixedSoap):
+        return
+    elements = list(database.environments)
+    ours, theirs = (fingerprint(each, elements) for each in (database.descriptor, descriptor))
+    if ours.shape != theirs.shape or (ours - theirs).norm() > SAME * ours.norm():
+        raise InputError(
+            "the networks to start with see atoms by another descriptor than the database's: fit "
+            "without start, or describe both alike"
+        )
 
 
 def geometries_of(database: DatabaseRecord) -> list[Geometry]:

@@ -112,7 +112,11 @@ class Plain:
     def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         batch = self.batch
         gradient, pull = torch.autograd.grad(
-            self.unit, (batch.positions, batch.cells), grad_outputs=slope, materialize_grads=True
+            self.unit,
+            (batch.positions, batch.cells),
+            grad_outputs=slope,
+            materialize_grads=True,
+            retain_graph=True,
         )
         # The virial follows by the chain rule through the strained positions and cell vectors.
         moments = batch.positions.detach()[:, :, None] * gradient[:, None, :]

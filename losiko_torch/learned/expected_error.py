@@ -27,6 +27,8 @@ STARTS, STEPS, STRIDE = (0.0, 0.05, 0.1, 0.2, None), 30, 0.7
 MOST, AT_ONCE = 100, 25
 #: Knots of the table of errors, and atoms for each at least.
 KNOTS, FEWEST = 12, 20
+#: Error (Angstrom) beyond which a structure has become another, and none is told.
+FARTHEST = 2.0
 #: Signals (Angstrom) below which all is equally good.
 LEAST = 1e-4
 
@@ -73,7 +75,7 @@ def calibration(
             good = batch_of(some, [g.positions for g in some], [g.cell for g in some], like)
             ended = led_back(model, batch)
             apart = displacements(good, ended).norm(dim=1)
-            found = torch.isfinite(apart) & (apart < 2)
+            found = torch.isfinite(apart) & (apart < FARTHEST)
             seen.append(signals(model, ended)[found].cpu().numpy())
             errors.append(apart[found].cpu().numpy())
     return fitted_table(np.concatenate(seen), np.concatenate(errors))
@@ -107,5 +109,7 @@ def expected_errors(
     knots, errors = np.array(calibration["signals"]), np.array(calibration["errors"])
     found = np.interp(signal, knots, errors)
     # Beyond the table errors go on rising as signals do.
-    found = np.where(signal > knots[-1], errors[-1] * np.exp(signal - knots[-1]), found)
-    return torch.as_tensor(found).to(batch.positions)
+    found = np.where(
+        signal > knots[-1], errors[-1] * np.exp((signal - knots[-1]).clip(max=20)), found
+    )
+    return torch.as_tensor(found.clip(max=FARTHEST)).to(batch.positions)

@@ -67,6 +67,7 @@ class LearnedModel:
 
     def look(self, batch: Batch, every: bool = False) -> Looked:
         """Return the shares of all atoms and their slopes; see ``slopes_of``."""
+        self.check(batch.numbers.unique().tolist())
         return self.slopes_of(described(self.descriptor, batch), batch.numbers, every)
 
     def slopes_of(
@@ -92,8 +93,9 @@ class LearnedModel:
 
     def values(self, batch: Batch, active: ActiveAtoms = ALL_ATOMS) -> torch.Tensor:
         """Return the share of each active atom, shape (n,), without a slope."""
-        features = described(self.descriptor, batch, active).features()
         numbers = active.of(batch.numbers)
+        self.check(numbers.unique().tolist())
+        features = described(self.descriptor, batch, active).features()
         values = features.new_empty(len(features))
         for number in numbers.unique().tolist():
             rows = (numbers == number).nonzero().squeeze(1)

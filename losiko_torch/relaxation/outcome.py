@@ -151,7 +151,9 @@ def _symmetric(
     if not tried.any():
         return after
     made = judge(objective, batch, after)
-    taken = (made.losses <= OBJECTION * after.losses) & (made.losses <= before.losses)
+    taken = (made.losses <= after.losses + (OBJECTION - 1) * after.losses.abs()) & (
+        made.losses <= before.losses
+    )
     return after.swapped(made, tried & taken)
 
 

@@ -95,7 +95,7 @@ def relax(
             ``fmax`` is that of the whole loss; ``Result.terms`` holds the value of each.
         max_steps: Evaluations of the loss granted to each structure: 200; 20,000 for Nelder-Mead.
         fmax: Largest gradient on any atom at which a structure has converged. With learned targets
-            it is about a distance in Angstrom from where the atom should be (0.01); with others
+            it is about a distance in Angstrom from where the atom should be (0.005); with others
             1/Angstrom (0.02, less where SOAP's sigma is below 0.3; 0.003 with a database of
             crystals). See ``losiko_torch.database.defaults``.
         movable: Atoms that may move, constraints permitting. None means all. A mask (n,) or (n, 3)

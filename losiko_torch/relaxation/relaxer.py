@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from losiko_torch.batching.evaluator import Evaluator
+from losiko_torch.batching.evaluator import Evaluator, check_learned
 from losiko_torch.batching.in_flight import Capacity
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.batching.shards import RelaxedShard, Shard, shards
@@ -50,6 +50,12 @@ class Relaxer:
             InputError: For a database, device or masks that do not go with the settings.
         """
         evaluator = Evaluator.make(database, settings)
+        defaults, learned = evaluator.objective.database.defaults, evaluator.learned
+        for stage in settings.stages:
+            objective = replace(evaluator.objective, target=stage.target(defaults))
+            check_learned(objective)
+            learned |= objective.by_model
+        evaluator = replace(evaluator, learned=learned)
         select = selections(settings.movable, structures)
         return cls(settings, evaluator, select, evaluator.batch_atoms)
 

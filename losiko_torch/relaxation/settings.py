@@ -101,7 +101,7 @@ class Settings(LossSettings):
         "learned targets, else 1/A).",
         check=positive,
         metavar="F",
-        shown="learned: 0.01; else 0.02, 0.003 for crystals",
+        shown="learned: 0.005; else 0.02, 0.003 for crystals",
         text=float,
     )
     movable: Any = option(

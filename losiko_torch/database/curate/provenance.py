@@ -7,7 +7,7 @@ after. Entries that differ among the sources (licences above all) are listed wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ase.data import chemical_symbols
 
 from losiko_torch.database.record import AnyDatabase, DatabaseRecord
 from losiko_torch.errors import InputError
+from losiko_torch.learned.stored import LEARNED, PREFIX
 
 MADE_FROM, CURATION = "made_from", "curation"
 #: The step noted where targets had been fitted to the references of before.
@@ -32,7 +33,8 @@ def check_whole(database: DatabaseRecord) -> None:
 def after(database: AnyDatabase, environments: dict[int, Any], step: str) -> AnyDatabase:
     """The database with the environments that a step left, and the step in its metadata.
 
-    Targets fitted to the references of before are dropped, with a note.
+    Learned targets, which belong to the structures, stay. Other targets, fitted to the references
+    of before, are dropped, with a note.
 
     Raises:
         InputError: If no environment is left, or none with a weight.
@@ -42,10 +44,21 @@ def after(database: AnyDatabase, environments: dict[int, Any], step: str) -> Any
     if not any(part.usable for part in environments.values()):
         raise InputError(f"all environments that are left weigh 0: {step}")
     left = {z: part.without_fitted() for z, part in environments.items() if len(part)}
+    learned = {z: left_in(part.fitted) for z, part in environments.items() if len(part)}
+    left = {z: replace(part, fitted=learned[z]) for z, part in left.items()}
     metadata = noted(database.metadata, f"{step}: {_counts(database.environments, left)}")
-    if database.is_fitted:
+    kept = {name: each for name, each in database.fitted.items() if name == LEARNED}
+    parts = database.environments.values()
+    if len(kept) < len(database.fitted) or any(
+        len(left_in(part.fitted)) < len(part.fitted) for part in parts
+    ):
         metadata = noted(metadata, DROPPED)
-    return replace(database, environments=left, metadata=metadata, fitted={})
+    return replace(database, environments=left, metadata=metadata, fitted=kept)
+
+
+def left_in(fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors of learned targets among all that were fitted to an element."""
+    return {name: each for name, each in fitted.items() if name.startswith(PREFIX)}
 
 
 def noted(metadata: dict[str, Any], entry: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Relaxing by similarity against relaxing by energies: GFN2-xTB and MMFF94, on one core in one run.
 
-    python benchmarks/energies.py [--molecules 200] [--rounds 3]
+    python benchmarks/energies.py [--molecules 200] [--rounds 3] [--fitted 359.losiko 3800.losiko]
 
 The reporting molecules of QM9 from N(0, 0.1 A) on every coordinate (the same starts for all),
 brought back by: `relax` with the paper's 359-molecule database and the sharp descriptor (r_cut 3,
@@ -70,6 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--molecules", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--fitted", nargs="*", default=[], help="databases that learned.py --keep saved"
+    )
     arguments = parser.parse_args()
     common.one_core()
     qm9 = common.QM9()
@@ -86,6 +89,10 @@ def main() -> None:
         "GFN2-xTB": (xtb_relaxed, everything),
         "MMFF94": (field.run, field.usable),
     }
+    for path in arguments.fitted:
+        fitted = EnvironmentDatabase.load(path)
+        name = f"losiko, learned, {len(fitted.structures):,} molecules"
+        candidates[name] = (losiko(fitted, "learned"), everything)
     given = {
         name: [starts[k] for k in np.flatnonzero(usable)]
         for name, (_, usable) in candidates.items()

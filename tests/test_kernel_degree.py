@@ -104,7 +104,7 @@ def test_other_degrees_are_refused(degree):
 
 
 def test_arguments_make_settings_of_the_loss():
-    assert LossSettings() == LossSettings("locally-linear", None, None, 1.0, None)
+    assert LossSettings() == LossSettings(None, None, None, 1.0, None)
     assert LossSettings().factors == {}
     assert LossSettings().target(MOLECULES) == LocallyLinear(64, 1e-3)
     assert LossSettings().target(CRYSTALS) == LocallyLinear(32, 0.3)

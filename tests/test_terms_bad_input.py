@@ -377,7 +377,7 @@ def test_calculators_have_no_start():
         ({"targets": "farthest"}, ("targets", "farthest", "nearest", "locally-linear")),
         ({"targets": Nearest}, ("targets", "Nearest")),
         ({"targets": LBFGS()}, ("targets", "LBFGS")),
-        ({"targets": None}, ("targets", "None")),
+        ({"targets": 7}, ("targets", "7")),
         ({"targets": LocallyLinear(8), "n_neighbors": 4}, ("n_neighbors",)),
         ({"targets": Nearest(), "reg": 0.1}, ("reg",)),
         ({"targets": "nearest", "n_neighbors": 4}, ("nearest", "n_neighbors")),

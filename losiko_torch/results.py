@@ -60,14 +60,12 @@ class Judgement(NamedTuple):
         terms: Value of each further term of the loss, by name.
         distances: Weighted distance of each atom, shape (n,).
         matches: References of the atoms.
-        expected_error: Error to expect of each atom, Angstrom, shape (n,); None if unknown.
     """
 
     loss: float
     terms: dict[str, float]
     distances: np.ndarray
     matches: Matches
-    expected_error: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

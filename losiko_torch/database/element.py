@@ -209,10 +209,6 @@ class Environments:
         own = {name: tensor for name, tensor in every.items() if tensor is not None}
         return {**own, **fitted}
 
-    def without_fitted(self) -> Environments:
-        """Return the same references, and nothing that was fitted to them."""
-        return replace(self, fitted={}) if self.fitted else self
-
 
 def full_name(device: torch.device | str) -> torch.device:
     """The device as tensors on it name it: "cuda:0" for "cuda"."""

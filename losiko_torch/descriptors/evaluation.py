@@ -48,34 +48,21 @@ class Surroundings(Protocol):
         ...
 
 
-class Described(Protocol):
-    """Surroundings described by features alone; the calls are those of ``Surroundings``."""
-
-    def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor: ...
-
-    def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
-
-
 def evaluation_of(descriptor: nn.Module, batch: Batch) -> type[CompiledSoap] | type[Plain]:
     """Return the class that evaluates a descriptor of a batch: by kernels where there are some.
 
     It is called with the descriptor, a batch and the active atoms, and makes ``Surroundings``.
     """
+    if serves_mixed(descriptor, batch.positions):
+        return CompiledMixedSoap
     return CompiledSoap if serves(descriptor, batch.positions) else Plain
 
 
-def description_of(
-    descriptor: nn.Module, batch: Batch
-) -> type[CompiledSoap] | type[CompiledMixedSoap] | type[Plain]:
-    """Return the class that describes atoms, as ``evaluation_of`` does; it makes ``Described``."""
-    if serves_mixed(descriptor, batch.positions):
-        return CompiledMixedSoap
-    return evaluation_of(descriptor, batch)
-
-
-def described(descriptor: nn.Module, batch: Batch, active: ActiveAtoms = ALL_ATOMS) -> Described:
+def described(
+    descriptor: nn.Module, batch: Batch, active: ActiveAtoms = ALL_ATOMS
+) -> CompiledSoap | Plain:
     """Return the surroundings of the active atoms, by kernels where there are some."""
-    return description_of(descriptor, batch)(descriptor, batch, active)
+    return evaluation_of(descriptor, batch)(descriptor, batch, active)
 
 
 @torch.no_grad()

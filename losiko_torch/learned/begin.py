@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from losiko_torch.learned.components import can_be_mixed, mixed_soap, seen_by_networks, whitenings
-from losiko_torch.learned.copies import Geometry, batch_of, perturbed
+from losiko_torch.learned.copies import Geometry, shaken
 from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.networks import Networks
 from losiko_torch.systems.batch import Batch
@@ -52,8 +52,7 @@ def _samples(
     batches = []
     for first in range(0, len(chosen), AT_ONCE):
         some = [geometries[k] for k in chosen[first : first + AT_ONCE]]
-        places = [perturbed(each, rng, NOISE) for each in some]
-        batches.append(batch_of(some, [p for p, _ in places], [c for _, c in places], like))
+        batches.append(shaken(some, rng, NOISE, like))
     return batches
 
 

@@ -93,6 +93,24 @@ def batch_of(
     )
 
 
+def originals(geometries: Sequence[Geometry], like: torch.Tensor) -> Batch:
+    """Return geometries as they are, as a batch."""
+    return batch_of(
+        geometries, [g.positions for g in geometries], [g.cell for g in geometries], like
+    )
+
+
+def shaken(
+    geometries: Sequence[Geometry],
+    rng: np.random.Generator,
+    sigma: float | None,
+    like: torch.Tensor,
+) -> Batch:
+    """Return a perturbed copy of each geometry, as a batch; ``sigma`` as for ``perturbed``."""
+    positions, cells = zip(*(perturbed(each, rng, sigma) for each in geometries), strict=True)
+    return batch_of(geometries, positions, cells, like)
+
+
 def perturbed(
     geometry: Geometry, rng: np.random.Generator, sigma: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

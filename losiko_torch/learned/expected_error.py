@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 
-from losiko_torch.learned.copies import Geometry, batch_of, perturbed
+from losiko_torch.learned.copies import Geometry, originals, shaken
 from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.pull import LEVER, displacements, shifted
 from losiko_torch.systems.batch import Batch, max_by_system
@@ -70,11 +70,8 @@ def calibration(
     for start in STARTS:
         for first in range(0, min(len(geometries), MOST), AT_ONCE):
             some = geometries[first : min(first + AT_ONCE, MOST)]
-            places = [perturbed(each, rng, start) for each in some]
-            batch = batch_of(some, [p for p, _ in places], [c for _, c in places], like)
-            good = batch_of(some, [g.positions for g in some], [g.cell for g in some], like)
-            ended = led_back(model, batch)
-            apart = displacements(good, ended).norm(dim=1)
+            ended = led_back(model, shaken(some, rng, start, like))
+            apart = displacements(originals(some, like), ended).norm(dim=1)
             found = torch.isfinite(apart) & (apart < FARTHEST)
             seen.append(signals(model, ended)[found].cpu().numpy())
             errors.append(apart[found].cpu().numpy())

@@ -16,7 +16,7 @@ from torch import nn
 from losiko_torch.errors import InputError
 from losiko_torch.learned import checkpoint
 from losiko_torch.learned.begin import random_model
-from losiko_torch.learned.copies import Geometry, batch_of
+from losiko_torch.learned.copies import Geometry, originals
 from losiko_torch.learned.expected_error import calibration
 from losiko_torch.learned.fitting import LOOK, RATE, Fit, HeldOut, Plan, advance, look
 from losiko_torch.learned.model import LearnedModel
@@ -174,7 +174,7 @@ def _leveled(model: LearnedModel, kept: Sequence[Geometry], like: torch.Tensor) 
     counts = dict.fromkeys(model.networks, 0)
     for first in range(0, min(len(kept), 400), 40):
         some = kept[first : first + 40]
-        batch = batch_of(some, [g.positions for g in some], [g.cell for g in some], like)
+        batch = originals(some, like)
         values = model.look(batch).values
         for z in batch.numbers.unique().tolist():
             sums[z] += values[:, batch.numbers == z].sum(1)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from losiko_torch.descriptors.evaluation import described
-from losiko_torch.learned.copies import Geometry, batch_of, perturbed
+from losiko_torch.learned.copies import Geometry, batch_of, originals, perturbed, shaken
 from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.networks import Networks
 from losiko_torch.learned.pull import KAPPA, LEVER, Good, Pull, pull, shifted
@@ -139,7 +139,7 @@ def advance(fit: Fit, geometries: Sequence[Geometry]) -> None:
     batch = batch_of(
         chosen, [fit.copies[c].positions for c in some], [fit.copies[c].cell for c in some], like
     )
-    good = Good.of(batch_of(chosen, [g.positions for g in chosen], [g.cell for g in chosen], like))
+    good = Good.of(originals(chosen, like))
     wanted = pull(good, batch)
     own = {z: fit.model.networks[z].with_weights(each) for z, each in fit.weights[k].items()}
     gradient, virial, loss = _step_loss(fit.model, own, batch, wanted)
@@ -245,11 +245,9 @@ class HeldOut(NamedTuple):
         for noise in NOISE:
             for first in range(0, len(geometries), 32):
                 some = geometries[first : first + 32]
-                places = [perturbed(each, rng, noise) for each in some]
-                batch = batch_of(some, [p for p, _ in places], [c for _, c in places], like)
-                good = batch_of(some, [g.positions for g in some], [g.cell for g in some], like)
+                batch = shaken(some, rng, noise, like)
                 batches.append(batch)
-                pulls.append(pull(Good.of(good), batch))
+                pulls.append(pull(Good.of(originals(some, like)), batch))
         return cls(batches, pulls)
 
     def error(self, model: LearnedModel) -> float:

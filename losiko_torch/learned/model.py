@@ -17,7 +17,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import nn
 
-from losiko_torch.descriptors.evaluation import Described, described
+from losiko_torch.descriptors.evaluation import Surroundings, described
 from losiko_torch.descriptors.interface import bytes_of, restriction
 from losiko_torch.errors import StructureError
 from losiko_torch.learned.networks import Networks
@@ -37,7 +37,7 @@ class Looked(NamedTuple):
         slopes: Slope of each share by the features, shape (K, n, F), or (1, n, F) of the mean.
     """
 
-    surroundings: Described
+    surroundings: Surroundings
     values: torch.Tensor
     slopes: torch.Tensor
 
@@ -71,7 +71,7 @@ class LearnedModel:
         return self.slopes_of(described(self.descriptor, batch), batch.numbers, every)
 
     def slopes_of(
-        self, surroundings: Described, numbers: torch.Tensor, every: bool = False
+        self, surroundings: Surroundings, numbers: torch.Tensor, every: bool = False
     ) -> Looked:
         """Return the shares of atoms of these numbers, and the mean slope or each (``every``).
 

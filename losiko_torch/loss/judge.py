@@ -96,14 +96,10 @@ def judgements(objective: Objective, judged: Judged) -> list[Judgement]:
         for values in (judged.distances, structure, atom, judged.weights, judged.apart)
     ]
     names = [term.name for term in objective.terms]
-    expected = objective.expected_errors(batch)
-    errors: list[np.ndarray | None] = [None] * batch.n_systems
-    if expected is not None:
-        errors = list(np.split(expected.cpu().numpy(), ends))
     return [
-        Judgement(loss, dict(zip(names, terms, strict=True)), own, Matches(*references), error)
-        for loss, terms, error, own, *references in zip(
-            judged.losses.tolist(), judged.terms.T.tolist(), errors, *columns, strict=True
+        Judgement(loss, dict(zip(names, terms, strict=True)), own, Matches(*references))
+        for loss, terms, own, *references in zip(
+            judged.losses.tolist(), judged.terms.T.tolist(), *columns, strict=True
         )
     ]
 

@@ -17,13 +17,11 @@ import torch
 from torch import nn
 
 from losiko_torch.descriptors.evaluation import (
-    Described,
     Surroundings,
-    description_of,
+    evaluation_of,
     unit_features,
 )
 from losiko_torch.descriptors.interface import cutoff_of, is_periodic
-from losiko_torch.descriptors.soap.compiled import CompiledMixedSoap
 from losiko_torch.learned.expected_error import expected_errors
 from losiko_torch.loss.atom_loss import AtomLoss, from_points
 from losiko_torch.loss.matching import Components, Matching
@@ -61,7 +59,7 @@ class Evaluation:
     loss: torch.Tensor
     gradient: torch.Tensor
     virial: torch.Tensor
-    surroundings: Described
+    surroundings: Surroundings
     components: Components | None
 
 
@@ -71,7 +69,7 @@ class _AtomsHere(NamedTuple):
     distances: torch.Tensor
     gradient: torch.Tensor
     virial: torch.Tensor
-    surroundings: Described
+    surroundings: Surroundings
     components: Components | None
 
 
@@ -163,11 +161,10 @@ class Objective(AtomLoss):
             stale: Atoms (N,) whose references are searched again here, and written to ``matching``.
             known: Weighted distances of all atoms, shape (N,), where not all are active.
         """
-        surroundings = description_of(self.descriptor, batch)(self.descriptor, batch, active)
+        surroundings = evaluation_of(self.descriptor, batch)(self.descriptor, batch, active)
         if self.by_model:
             found = self._by_model(surroundings, batch, active)
         else:
-            assert not isinstance(surroundings, CompiledMixedSoap)
             found = self._by_references(surroundings, batch, matching, active, stale)
         distances, gradient, virial = found.distances, found.gradient, found.virial
         terms = batch.cells.new_zeros((0, batch.n_systems))
@@ -216,7 +213,9 @@ class Objective(AtomLoss):
             gradient, virial = surroundings.trace_back(self.by_features(found.slope, elements))
         return _AtomsHere(found.distances, gradient, virial, surroundings, components)
 
-    def _by_model(self, surroundings: Described, batch: Batch, active: ActiveAtoms) -> _AtomsHere:
+    def _by_model(
+        self, surroundings: Surroundings, batch: Batch, active: ActiveAtoms
+    ) -> _AtomsHere:
         """Evaluate the active atoms by the learned model."""
         looked = self.model.slopes_of(surroundings, active.of(batch.numbers))
         values, slope = looked.values.mean(0), looked.slopes[0]
@@ -283,7 +282,7 @@ class Objective(AtomLoss):
         self,
         matching: Matching,
         places: torch.Tensor,
-        surroundings: Described,
+        surroundings: Surroundings,
         components: Components | None,
         batch: Batch,
         stale: torch.Tensor,

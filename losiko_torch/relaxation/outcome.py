@@ -45,7 +45,10 @@ def results_of(
     settled = finished.converged & ~_differs(relaxed.batch, finished.last)
     after = relaxed if symprec is None else _symmetric(objective, items, before, relaxed, symprec)
     judged, start_losses = judgements(objective, after), before.losses.tolist()
-    positions = after.batch.positions.double().cpu().split(after.batch.counts.tolist())
+    expected = objective.expected_errors(after.batch)
+    counts = after.batch.counts.tolist()
+    errors = None if expected is None else expected.cpu().split(counts)
+    positions = after.batch.positions.double().cpu().split(counts)
     start_cells, cells = (each.batch.cells.double().cpu().numpy() for each in (before, after))
     ends = (finished.broken, finished.collapsed, settled, finished.n_steps, finished.bad_term)
     # At once: to look at a number on a GPU is to wait for it.
@@ -69,7 +72,7 @@ def results_of(
                 distances=judged[k].distances,
                 matches=judged[k].matches,
                 terms=judged[k].terms,
-                expected_error=judged[k].expected_error,
+                expected_error=None if errors is None else errors[k].numpy(),
             )
         )
     return results

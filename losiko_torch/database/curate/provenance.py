@@ -43,9 +43,11 @@ def after(database: AnyDatabase, environments: dict[int, Any], step: str) -> Any
         raise InputError(f"no environment is left in the database: {step}")
     if not any(part.usable for part in environments.values()):
         raise InputError(f"all environments that are left weigh 0: {step}")
-    left = {z: part.without_fitted() for z, part in environments.items() if len(part)}
-    learned = {z: left_in(part.fitted) for z, part in environments.items() if len(part)}
-    left = {z: replace(part, fitted=learned[z]) for z, part in left.items()}
+    left = {
+        z: replace(part, fitted=left_in(part.fitted))
+        for z, part in environments.items()
+        if len(part)
+    }
     metadata = noted(database.metadata, f"{step}: {_counts(database.environments, left)}")
     kept = {name: each for name, each in database.fitted.items() if name == LEARNED}
     parts = database.environments.values()

@@ -3,8 +3,8 @@
 Each function returns a new database and leaves its argument as it is. The records of the structures
 and the components stay, as with ``without``, so that numbers keep their meaning (``trimmed`` drops
 records without environments). Weights stay with their environments, and a reference of weight 0,
-which no search finds, counts less than any other. Learned targets
-stay; others that were fitted to the references are dropped.
+which no search finds, counts less than any other. Learned targets stay; others
+that were fitted to the references are dropped.
 Separations are |p - z| of unit descriptors within the components that the database keeps, the
 square root of the distance D. Each step is recorded in ``metadata["curation"]``.
 

@@ -93,19 +93,18 @@ class CompiledSoap:
         by_coefficients = self.kernels.power_spectrum_backward(
             self.coefficients, self.lengths, slope, self.n_max
         )
-        return self.to_positions(by_coefficients, None)
+        return self._to_positions(by_coefficients, None)
 
     def distances(self, points: torch.Tensor) -> torch.Tensor:
         apart, self.by_coefficients = self.kernels.distance(self.coefficients, points, self.n_max)
         return apart
 
     def trace_back_distances(self, factor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.to_positions(self.by_coefficients, factor)
+        return self._to_positions(self.by_coefficients, factor)
 
-    def to_positions(
+    def _to_positions(
         self, by_coefficients: torch.Tensor, factor: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Trace the gradient by coefficients, times ``factor`` (n,), back to positions, strain."""
         pull, by_weights = self.kernels.expand_density_backward(
             by_coefficients, factor, *self.shape
         )
@@ -124,31 +123,20 @@ class CompiledSoap:
         return gradient, virial
 
 
-class CompiledMixedSoap:
-    """Surroundings of mixed channels by kernels: ``features`` and ``trace_back``."""
+class CompiledMixedSoap(CompiledSoap):
+    """Surroundings of mixed channels by kernels: SOAP's, with mixed coefficients."""
 
     def __init__(self, descriptor: Any, batch: Batch, active: ActiveAtoms):
+        super().__init__(descriptor.soap, batch, active)
         self.descriptor, self.numbers = descriptor, active.of(batch.numbers)
-        self.density = CompiledSoap(descriptor.soap, batch, active)
-        self.mixed = descriptor.mixed(self.density.coefficients, self.numbers)
-        self.lengths: torch.Tensor | None = None
+        self.coefficients = descriptor.mixed(self.coefficients, self.numbers)
+        self.n_max = descriptor.n_channels
 
-    def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
-        some = self.mixed if atoms is None else self.mixed[atoms]
-        kernels, width = self.density.kernels, self.descriptor.n_channels
-        features, lengths = kernels.unit_power_spectrum(some, width)
-        if atoms is None:
-            self.lengths = lengths
-        return features
-
-    def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.lengths is None:
-            self.features()
-        by_mixed = self.density.kernels.power_spectrum_backward(
-            self.mixed, self.lengths, slope, self.descriptor.n_channels
-        )
-        by_coefficients = self.descriptor.unmixed(by_mixed, self.numbers)
-        return self.density.to_positions(by_coefficients, None)
+    def _to_positions(
+        self, by_coefficients: torch.Tensor, factor: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        unmixed = self.descriptor.unmixed(by_coefficients, self.numbers)
+        return super()._to_positions(unmixed, factor)
 
 
 def table_of(soap: SOAP, like: torch.Tensor) -> RadialTable | None:

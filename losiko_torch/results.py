@@ -11,6 +11,8 @@ from ase import Atoms
 
 #: Beginning of the reason of a failed structure; why it failed follows.
 FAILED = "failed: "
+#: Beginning of the reason of a structure that could not go on before it converged.
+STOPPED = "stopped: "
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +104,8 @@ class Result:
             structure was made symmetric); for Nelder-Mead, whether the simplex shrank to its
             spreads.
         n_steps: Evaluations of the loss, in all stages together.
-        reason: "converged", "max_steps" or "failed: <why>". "max_steps" also stands, rarely, where
-            the gradient became small but only at a larger loss than before: then the best point
-            before is returned.
+        reason: "converged", "max_steps", "failed: <why>", or "stopped: <why>": the gradient became
+            small, but only at a larger loss than before. Then the best point before is returned.
         distances: Distance of each atom from its target, the squared distance |p - t|^2 of unit
             descriptors, times the atom's weight: what it adds to the loss, shape (n,).
         matches: References of the atoms; None if it failed.
@@ -115,6 +116,8 @@ class Result:
         expected_error: Distance (Angstrom) at which each atom is to be expected from where it
             should be, shape (n,), with learned targets; see ``learned.expected_error``. None with
             others.
+        doubt: Sentence about why the structure may be wrong and what to do; "" if nothing speaks
+            against it. See ``losiko_torch.verdict``.
     """
 
     atoms: Atoms
@@ -129,6 +132,12 @@ class Result:
     starts: tuple[Result, ...] = ()
     terms: dict[str, float] = field(default_factory=dict)
     expected_error: np.ndarray | None = None
+    doubt: str = ""
+
+    @property
+    def reliable(self) -> bool:
+        """Return whether the structure relaxed and nothing speaks against it."""
+        return self.converged and not self.failed and not self.doubt
 
     @property
     def expected_rmsd(self) -> float | None:

@@ -89,6 +89,16 @@ AsFinished = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Exit status 1 also where a structure is in doubt, not only where one failed.",
+        rich_help_panel=WHAT,
+    ),
+]
+
+
 @takes(Settings)
 def relax(
     structures: Structures,
@@ -103,6 +113,7 @@ def relax(
     workers: WorkerCount = None,
     ray_address: RayAddress = None,
     as_finished: AsFinished = False,
+    strict: Strict = False,
 ) -> int:
     """Move atoms until their surroundings look like those of known good structures.
 
@@ -112,6 +123,7 @@ def relax(
     losiko_start_loss, losiko_converged, losiko_steps, losiko_reason and losiko_source for each
     structure and losiko_distance for each atom; with learned targets also losiko_expected_rmsd and,
     for each atom, losiko_expected_error: how far (Angstrom) they may be from where they should be.
+    losiko_reliable tells which to keep, losiko_doubt what speaks against the others.
     Structures that cannot be relaxed are written unmoved, with the reason, and make the exit status
     1.
 
@@ -141,4 +153,4 @@ def relax(
         tally, end = relax_into_file(request, output, force, not as_finished, by)
     tally.print_table()
     tally.print_summary(f"against {name_of(database)}", end)
-    return 1 if tally.failures else 0
+    return 1 if tally.failures or (strict and tally.unreliable) else 0

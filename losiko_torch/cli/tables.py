@@ -71,13 +71,13 @@ def print_failures(failures: Iterable[tuple[str, str]], what: str) -> None:
     print_groups(grouped(failures), what)
 
 
-def print_groups(groups: list[Failures], what: str) -> None:
+def print_groups(groups: list[Failures], what: str, style: str = "red") -> None:
     """Print groups of failures, the first ``REASONS`` of them one by one."""
     if not groups:
         return
     out = stdout()
     total = sum(group.count for group in groups)
-    out.print(Text(f"{plural(total, 'structure')} {what}:", style="red"))
+    out.print(Text(f"{plural(total, 'structure')} {what}:", style=style))
     for group in groups[:REASONS]:
         out.print(Text(f"  {group.line}"))
     rest = left_out(groups, REASONS)

@@ -16,7 +16,7 @@ from losiko_torch.io.table import SCHEMA
 from losiko_torch.report.failures import Failures
 from losiko_torch.report.summary import Counts, worst_first
 from losiko_torch.report.wording import plural
-from losiko_torch.results import FAILED
+from losiko_torch.results import FAILED, STOPPED
 
 COLUMNS = {
     "structure": "fold",
@@ -35,6 +35,7 @@ EXPECTED = {"expected\nRMSD (A)": "right"}
 READ = [
     *("source", "formula", "reason", "converged", "n_steps", "start_loss", "loss"),
     *("largest_distance", "worst_atom", "worst_element", "expected_rmsd"),
+    *("reliable", "doubt"),
 ]
 
 
@@ -62,6 +63,12 @@ class Tally:
     def failures(self) -> list[Failures]:
         """Failures so far, by reason."""
         return self._counts.summary().failures
+
+    @property
+    def unreliable(self) -> int:
+        """Number of structures that failed or are in doubt."""
+        summary = self._counts.summary()
+        return summary.total - summary.reliable
 
     def print_table(self) -> None:
         """Print a row for each structure shown."""
@@ -91,6 +98,7 @@ class Tally:
         summary = self._counts.summary()
         out = stdout()
         tables.print_groups(summary.failures, "failed, written unmoved")
+        tables.print_groups(summary.doubts, "in doubt", style="yellow")
         steps = summary.spreads.get("n_steps")
         median = "" if steps is None else f"median {steps.median:.0f} steps, "
         line, _, written = end.partition("\n")
@@ -126,6 +134,9 @@ def _length(value: float | None) -> str:
 def _status(row: dict[str, Any]) -> Text:
     if row["reason"].startswith(FAILED):
         return Text("failed", style="red")
+    if row["reliable"]:
+        return Text("reliable", style="green")
     if row["converged"]:
-        return Text("converged", style="green")
-    return Text("step limit", style="yellow")
+        return Text("doubtful", style="yellow")
+    stopped = row["reason"].startswith(STOPPED)
+    return Text("stopped" if stopped else "step limit", style="yellow")

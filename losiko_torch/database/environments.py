@@ -24,6 +24,7 @@ from losiko_torch.database.building.closest import closest_pairs
 from losiko_torch.database.building.describe import describable, record_of
 from losiko_torch.database.building.order import Layout
 from losiko_torch.database.building.project import environments_of
+from losiko_torch.database.building.survey import survey_of
 from losiko_torch.database.components import COMPONENTS, usual_components
 from losiko_torch.database.curate import select
 from losiko_torch.database.curate.union import united
@@ -115,6 +116,7 @@ class EnvironmentDatabase(DatabaseRecord):
             skipped,
             closest,
             geometries=Geometries.of(chosen),
+            survey=survey_of(chosen),
         )
         return made._checked_weights().with_lists()
 

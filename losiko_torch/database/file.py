@@ -3,7 +3,8 @@
 Every element has four tensors ("H/vectors", "H/basis", "H/structure", "H/atom"), and a fifth,
 "H/weight", if its references do not all weigh 1. The header holds the format's name and version,
 the descriptor (see ``database.stored_descriptor``), the structures, the metadata, and the shortest
-interatomic distances in Angstrom ("closest", by pairs such as "C-H"), which older programs ignore.
+interatomic distances in Angstrom ("closest", by pairs such as "C-H") and the survey of distances,
+which older programs ignore.
 
 Version 1 names no kind of descriptor: it is SOAP. Large databases need version 3: vectors of
 elements with many references are float16, as they were built, lists divide them ("H/centroids",
@@ -28,6 +29,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from losiko_torch.database.building.closest import Closest
+from losiko_torch.database.building.survey import Survey
 from losiko_torch.database.components import compact
 from losiko_torch.database.element import FITTED, Environments
 from losiko_torch.database.geometries import PREFIX, Geometries
@@ -65,6 +67,7 @@ class Loaded(NamedTuple):
     closest: Closest | None
     fitted: dict[str, Any]
     geometries: Geometries | None
+    survey: Survey | None
 
 
 def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
@@ -115,6 +118,8 @@ def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
     }
     if database.closest is not None:
         header["closest"] = _closest_to_json(database.closest)
+    if database.survey is not None:
+        header["survey"] = json.dumps(database.survey.to_json())
     if database.is_fitted:
         header["fitted"] = _json(path, "fitted state", database.fitted)
     with replacement(path, overwrite) as temporary:
@@ -152,6 +157,7 @@ def load(path: Path, restore: Restore) -> Loaded:
             text = tensors.pop(STRUCTURES).numpy().tobytes().decode()
         structures, metadata = json.loads(text), json.loads(header["metadata"])
         closest = _closest_of_json(header["closest"]) if "closest" in header else None
+        survey = Survey.of_json(json.loads(header["survey"])) if "survey" in header else None
         fitted = json.loads(header.get("fitted", "{}"))
         geometric = {name: tensors.pop(name) for name in names if name.startswith(PREFIX)}
         environments: dict[int, dict[str, torch.Tensor]] = {}
@@ -177,7 +183,7 @@ def load(path: Path, restore: Restore) -> Loaded:
             f"{path}: not a LOSIKO database, or a damaged one ({_reason(error)})"
         ) from None
     made = {number: Environments.of_tensors(parts) for number, parts in environments.items()}
-    return Loaded(descriptor, made, structures, metadata, closest, fitted, geometries)
+    return Loaded(descriptor, made, structures, metadata, closest, fitted, geometries, survey)
 
 
 def _geometries_of(database: DatabaseRecord, path: Path) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import nn
 
+from losiko_torch.database.building.survey import Survey
 from losiko_torch.database.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
 from losiko_torch.database.element import Environments, full_name
 from losiko_torch.database.geometries import Geometries
@@ -47,6 +48,8 @@ class DatabaseRecord:
             The part that belongs to one element is in its ``Environments.fitted``.
         geometries: Geometries of all structures, in the order of ``structures``, on the CPU. None
             means unknown: files of before version 5 lack them.
+        survey: Distances that the structures hold, and contacts between molecules. None means
+            unknown: files of before version 0.2 lack it.
     """
 
     descriptor: nn.Module
@@ -57,6 +60,7 @@ class DatabaseRecord:
     closest: dict[tuple[int, int], float] | None = None
     fitted: dict[str, Any] = field(default_factory=dict)
     geometries: Geometries | None = None
+    survey: Survey | None = None
 
     @cached_property
     def learned(self) -> LearnedModel | None:

@@ -33,7 +33,7 @@ EXPECTED_ERROR = "losiko_expected_error"
 #: Entries of ``info`` that ``labelled`` adds.
 LABELS = (
     *("losiko_loss", "losiko_start_loss", "losiko_converged", "losiko_steps", "losiko_reason"),
-    *("losiko_rmsd", "losiko_expected_rmsd"),
+    *("losiko_rmsd", "losiko_expected_rmsd", "losiko_reliable", "losiko_doubt"),
 )
 #: Beginning of the entry of ``info`` that holds the value of a term.
 TERM = "losiko_term_"
@@ -66,7 +66,11 @@ def labelled(result: Result) -> Atoms:
         "losiko_converged": bool(result.converged),
         "losiko_steps": int(result.n_steps),
         "losiko_reason": result.reason,
+        "losiko_reliable": bool(result.reliable),
     }
+    atoms.info.pop("losiko_doubt", None)
+    if result.doubt:
+        atoms.info["losiko_doubt"] = result.doubt
     atoms.info |= {f"{TERM}{name}": value for name, value in result.terms.items()}
     deviates = None if result.failed else deviation(atoms)
     if deviates is not None:
@@ -132,4 +136,6 @@ def _result(atoms: Atoms, row: dict[str, Any]) -> Result:
         row["number"],
         terms=terms,
         expected_error=expected_error,
+        # A table of an earlier version has none.
+        doubt=row.get("doubt") or "",
     )

@@ -37,6 +37,9 @@ SCHEMA = pa.schema(
         ("rmsd", pa.float64()),
         # Angstrom, see ``Result.expected_rmsd``.
         ("expected_rmsd", pa.float64()),
+        # Whether to keep it, and what speaks against it.
+        ("reliable", pa.bool_()),
+        ("doubt", pa.string()),
         # The nearest reference of each atom: structure of the database, and atom in it.
         ("nearest_structure", pa.list_(pa.int32())),
         ("nearest_atom", pa.list_(pa.int32())),
@@ -73,6 +76,8 @@ def _row(result: Result, offset: int | None) -> dict:
         "terms": list(result.terms.items()),
         "rmsd": None if result.failed else deviation(atoms),
         "expected_rmsd": result.expected_rmsd,
+        "reliable": result.reliable,
+        "doubt": result.doubt,
         "offset": offset,
     }
     if result.matches is not None and len(distances):

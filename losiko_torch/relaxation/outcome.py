@@ -14,10 +14,13 @@ from losiko_torch.loss.judge import Judged, judge, judgements
 from losiko_torch.loss.objective import Objective
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.symmetry import symmetrized
-from losiko_torch.results import FAILED, Result
+from losiko_torch.results import FAILED, STOPPED, Result
 from losiko_torch.systems.batch import Batch, max_by_system
+from losiko_torch.verdict.verdict import doubts_of
 
 NOT_FINITE = "its loss, gradient or positions ceased to be finite numbers"
+#: Reason of a structure whose gradient became small, but at references found only at a larger loss.
+WORSE = f"{STOPPED}references searched at the end make its loss larger than at a point before"
 COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it fixed"
 #: A symmetric structure is taken as long as its loss is not larger than this many times that of the
 #: relaxed one: among many references a lopsided compromise always comes a little closer.
@@ -46,6 +49,9 @@ def results_of(
     after = relaxed if symprec is None else _symmetric(objective, items, before, relaxed, symprec)
     judged, start_losses = judgements(objective, after), before.losses.tolist()
     expected = objective.expected_errors(after.batch)
+    moving = torch.as_tensor(np.concatenate([item.movable.any(1) for item in items]))
+    moving = moving.to(before.batch.positions.device)
+    doubts = doubts_of(before.batch, after.batch, moving, objective.database)
     counts = after.batch.counts.tolist()
     errors = None if expected is None else expected.cpu().split(counts)
     positions = after.batch.positions.double().cpu().split(counts)
@@ -68,14 +74,29 @@ def results_of(
                 start_loss=start_losses[k],
                 converged=converged,
                 n_steps=n_steps,
-                reason="converged" if converged else "max_steps",
+                reason=_reason(converged, bool(finished.converged[k])),
                 distances=judged[k].distances,
                 matches=judged[k].matches,
                 terms=judged[k].terms,
                 expected_error=None if errors is None else errors[k].numpy(),
+                doubt=doubts[k] or _unfinished(converged, bool(finished.converged[k])),
             )
         )
     return results
+
+
+def _reason(converged: bool, gradient_small: bool) -> str:
+    if converged:
+        return "converged"
+    return WORSE if gradient_small else "max_steps"
+
+
+def _unfinished(converged: bool, gradient_small: bool) -> str:
+    if converged:
+        return ""
+    if gradient_small:
+        return "it stopped on the way: begin from a better structure, or with another optimizer"
+    return "it was not done at the last step: grant it more of them (max_steps)"
 
 
 def _not_finite(objective: Objective, bad_term: int) -> str:
@@ -96,6 +117,7 @@ def failure(atoms: Atoms, problem: str, start_loss: float = np.nan) -> Result:
         reason=f"{FAILED}{problem}",
         distances=np.full(len(atoms), np.nan),
         matches=None,
+        doubt=problem,
     )
 
 

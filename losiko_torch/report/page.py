@@ -124,6 +124,7 @@ def _tiles(record: dict[str, Any], summary: Summary) -> list[tuple[str, str]]:
     tiles = [
         (total, structures),
         (f"{summary.converged:,}", "converged"),
+        (f"{summary.reliable:,}", "reliable"),
         (f"{summary.max_steps:,}", "at the step limit"),
         (f"{summary.failed:,}", "failed"),
     ]

@@ -33,7 +33,7 @@ TILT = (15.0, -25.0)
 #: Columns of the table that an entry has unchanged.
 TOLD = (
     *("number", "source", "formula", "n_atoms", "reason", "n_steps", "start_loss", "loss", "rmsd"),
-    "expected_rmsd",
+    *("expected_rmsd", "doubt"),
 )
 
 

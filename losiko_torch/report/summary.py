@@ -7,7 +7,7 @@ need not be kept.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,9 +60,11 @@ class Summary:
     Attributes:
         total: Number of structures that have a result.
         converged: Number of those that converged.
+        reliable: Number of those that converged and are not in doubt.
         max_steps: Number of those that reached the step limit.
         failed: Number of those that failed.
         failures: The failed ones, by reason.
+        doubts: Those in doubt, by what speaks against them.
         spreads: Spreads of the structures that did not fail, by column of ``QUANTITIES``; a column
             without values is not there.
         worst: Rows of the structures with the worst-matched atoms, worst first.
@@ -78,13 +80,15 @@ class Summary:
     spreads: dict[str, Spread]
     worst: list[int]
     best: list[int]
+    reliable: int = 0
+    doubts: list[Failures] = field(default_factory=list)
 
     @property
     def line(self) -> str:
-        """The counts as text: "5 converged, 0 at the step limit, 1 failed"."""
+        """The counts as text: "5 converged (4 reliable), 0 at the step limit, 1 failed"."""
         return (
-            f"{self.converged:,} converged, {self.max_steps:,} at the step limit, "
-            f"{self.failed:,} failed"
+            f"{self.converged:,} converged ({self.reliable:,} reliable), "
+            f"{self.max_steps:,} at the step limit, {self.failed:,} failed"
         )
 
 
@@ -96,8 +100,8 @@ class Counts:
     """
 
     def __init__(self, quantities: Iterable[str] = QUANTITIES):
-        self.total = self._converged = self._failed = 0
-        self._groups = Groups()
+        self.total = self._converged = self._failed = self._reliable = 0
+        self._groups, self._doubts = Groups(), Groups()
         self._values: dict[str, list[np.ndarray]] = {name: [] for name in quantities}
 
     def add(self, rows: pa.Table | pa.RecordBatch) -> None:
@@ -109,6 +113,14 @@ class Counts:
         for k in np.flatnonzero(failed).tolist():
             source, reason = rows["source"][k].as_py(), rows["reason"][k].as_py()
             self._groups.add(source, reason.removeprefix(FAILED))
+        # A table of an earlier version has no verdict: what converged counts as it did.
+        if "reliable" not in rows.schema.names:
+            self._reliable += int(np.asarray(rows["converged"]).sum())
+        else:
+            self._reliable += int(np.asarray(rows["reliable"]).sum())
+            doubts = rows["doubt"].to_pylist()
+            for k in np.flatnonzero([bool(doubt) for doubt in doubts] & ~failed).tolist():
+                self._doubts.add(rows["source"][k].as_py(), doubts[k])
         for name, values in self._values.items():
             values.append(column(rows, name)[~failed])
 
@@ -127,6 +139,8 @@ class Counts:
             spreads={name: spread for name, spread in spreads.items() if spread is not None},
             worst=list(worst),
             best=list(best),
+            reliable=self._reliable,
+            doubts=self._doubts.largest_first(),
         )
 
 

@@ -81,15 +81,15 @@ def xtb_energy(atoms: Atoms) -> float:
         return float("nan")
 
 
-def xtb_relaxed(starts: list[Atoms]) -> list[Relaxed]:
-    """Relax one molecule after the other by GFN2-xTB and ASE's L-BFGS."""
+def xtb_relaxed(starts: list[Atoms], fmax: float = XTB_FMAX) -> list[Relaxed]:
+    """Relax one molecule after the other by GFN2-xTB and ASE's L-BFGS (fmax in eV/Angstrom)."""
     relaxed = []
     for start in starts:
         atoms = start.copy()
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
         optimizer = LBFGS(atoms, logfile=None)
         try:
-            converged = optimizer.run(fmax=XTB_FMAX, steps=XTB_STEPS)
+            converged = optimizer.run(fmax=fmax, steps=XTB_STEPS)
         except Exception as error:  # a self-consistent field that does not converge, for one
             print(f"GFN2-xTB, {atoms.get_chemical_formula()}: {error}")
             converged = False

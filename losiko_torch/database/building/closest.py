@@ -30,7 +30,7 @@ def closest_pairs(structures: Iterable[Atoms]) -> Closest:
     float64 whatever the descriptor's device, so that equal structures have equal results.
     """
     found: Closest = {}
-    for group in _groups(structures):
+    for group in groups(structures):
         for pair, length in _closest_of(group).items():
             found[pair] = min(length, found.get(pair, length))
     return dict(sorted(found.items()))
@@ -66,7 +66,7 @@ def _closest_of(structures: list[Atoms]) -> Closest:
     }
 
 
-def _groups(structures: Iterable[Atoms]) -> Iterator[list[Atoms]]:
+def groups(structures: Iterable[Atoms]) -> Iterator[list[Atoms]]:
     """Consecutive structures in groups of at least ``ATOMS_AT_ONCE`` atoms, but for the last."""
     group: list[Atoms] = []
     size = 0

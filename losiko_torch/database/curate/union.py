@@ -26,6 +26,7 @@ import torch
 
 from losiko_torch.checks import whole
 from losiko_torch.database.building.closest import united_closest
+from losiko_torch.database.building.survey import united_survey
 from losiko_torch.database.components import COMPONENTS, JOINING, LOST, SAMPLE
 from losiko_torch.database.curate.common_descriptor import with_common_descriptor
 from losiko_torch.database.curate.provenance import united_metadata
@@ -83,6 +84,7 @@ def united(databases: Sequence[AnyDatabase], components: int | None = COMPONENTS
         closest=united_closest(each.closest for each in databases),
         fitted={},
         geometries=united_geometries(each.geometries for each in databases),
+        survey=united_survey(each.survey for each in databases),
     )
     return made.with_lists()
 

@@ -30,6 +30,7 @@ function writeFacts() {
     ["loss", short(structure.start_loss) + " before, " + short(structure.loss) + " after"],
     ["worst atom", structure.symbols[worst] + structure.indices[worst] + ", distance " + short(structure.distances[worst]) + ", nearest to " + structure.nearest[worst]],
   ];
+  if (structure.doubt) facts.push(["doubt", structure.doubt]);
   if (structure.rmsd !== null) facts.push(["RMSD", short(structure.rmsd) + " Å"]);
   if (structure.expected_rmsd !== null) facts.push(["expected RMSD", short(structure.expected_rmsd) + " Å"]);
   if (drawn < structure.n_atoms) facts.push(["drawn", "the " + drawn + " of " + structure.n_atoms + " atoms around the worst one"]);

@@ -1,0 +1,1 @@
+"""Verdict on relaxed structures: which to keep, and of which to doubt what."""

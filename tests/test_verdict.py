@@ -1,0 +1,206 @@
+"""Verdicts: what is called reliable, what is not, and the sentence that says why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from losiko_torch import SOAP, EnvironmentDatabase, relax
+from losiko_torch.database.building.survey import Survey, survey_of, united_survey
+from losiko_torch.io.labels import labelled
+from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.bonds import Lengths
+from losiko_torch.verdict.verdict import doubts_of
+
+NAMES = ("CH3OH", "H2O", "CH4", "C2H6", "CH3CH2OH", "CH3OCH3", "HCOOH")
+
+
+@pytest.fixture(scope="module")
+def database() -> EnvironmentDatabase:
+    soap = SOAP(species=["H", "C", "O"], r_cut=3.0, n_max=4, l_max=3, sigma=0.3)
+    return EnvironmentDatabase.build([molecule(name) for name in NAMES], soap)
+
+
+def doubt(start: Atoms, end: Atoms, database: EnvironmentDatabase, moving=None) -> str:
+    before, after = (Batch.from_atoms(each, dtype=torch.float64) for each in (start, end))
+    every = torch.ones(len(end), dtype=torch.bool) if moving is None else moving
+    (found,) = doubts_of(before, after, every, database)
+    return found
+
+
+def moved(atoms: Atoms, atom: int, by) -> Atoms:
+    copy = atoms.copy()
+    copy.positions[atom] += by
+    return copy
+
+
+def stretched(atoms: Atoms, h: int, x: int, by: float) -> Atoms:
+    along = atoms.positions[h] - atoms.positions[x]
+    return moved(atoms, h, by * along / np.linalg.norm(along))
+
+
+def test_nothing_speaks_against_what_stayed_as_it_was(database):
+    for name in NAMES:
+        atoms = molecule(name)
+        shaken = atoms.copy()
+        shaken.rattle(0.08, seed=3)
+        assert doubt(shaken, atoms, database) == ""
+
+
+def test_stretched_bond_that_came_back_is_no_doubt(database):
+    ethanol = molecule("CH3CH2OH")
+    h = [k for k in range(len(ethanol)) if ethanol.symbols[k] == "H"][-1]
+    x = int(np.argsort(ethanol.get_distances(h, range(len(ethanol))))[1])
+    for by in (0.3, 0.7, 1.0):
+        assert doubt(stretched(ethanol, h, x, by), ethanol, database) == ""
+
+
+@pytest.mark.parametrize("by, words", [(0.3, "has left"), (3.0, "has left")])
+def test_atom_that_leaves(database, by, words):
+    methane = molecule("CH4")
+    gone = stretched(methane, 1, 0, by + 0.4)
+    assert words in doubt(methane, gone, database)
+    assert "atom" in doubt(methane, gone, database)
+
+
+def test_atom_that_never_came(database):
+    methane = stretched(molecule("CH4"), 1, 0, 1.0)
+    assert "atom 0 (C)" in doubt(methane, methane, database) or "atom 1 (H)" in doubt(
+        methane, methane, database
+    )
+
+
+def test_atoms_that_collided_at_the_end_and_at_the_start(database):
+    water = molecule("H2O")
+    near = water.copy()
+    near.positions[2] = near.positions[1] + [0.0, 0.0, 0.4]
+    assert "have collided" in doubt(water, near, database)
+    assert "0.40 A apart at the start" in doubt(near, water, database)
+
+
+@pytest.mark.parametrize(
+    "factor, unit", [(100.0, "picometers"), (1 / 0.529177, "Bohr"), (0.1, "nanometers")]
+)
+def test_units(database, factor, unit):
+    ethanol = molecule("CH3CH2OH")
+    other = ethanol.copy()
+    other.positions *= factor
+    assert unit in doubt(other, other, database)
+
+
+def test_bond_that_forms(database):
+    two = Atoms("COOH", [[0, 0, 0], [-1.2, 0, 0], [3.5, 0, 0], [3.8, 0.9, 0]])
+    near = Atoms("COOH", [[0, 0, 0], [-1.2, 0, 0], [1.3, 0, 0], [1.6, 0.9, 0]])
+    assert "has become a neighbour" in doubt(two, near, database)
+
+
+def water_dimer(apart: float) -> Atoms:
+    """Return two water molecules, an H of the first ``apart`` Angstrom from the second's O."""
+    one, other = molecule("H2O"), molecule("H2O")
+    along = one.positions[1] - one.positions[0]
+    along /= np.linalg.norm(along)
+    other.positions += one.positions[1] + apart * along - other.positions[0]
+    # Its hydrogens point away.
+    middle = other.positions[1:].mean(0) - other.positions[0]
+    normal = np.cross(middle, along)
+    angle = np.degrees(np.arctan2(np.linalg.norm(normal), middle @ along))
+    if np.linalg.norm(normal) > 1e-6:
+        other.rotate(angle, normal, center=other.positions[0])
+    return one + other
+
+
+def test_contacts(database):
+    near, far = water_dimer(1.9), water_dimer(2.8)
+    assert "use a database that holds such contacts" in doubt(near, far, database)
+    assert "holds no such contacts" in doubt(near, near, database)
+    soap = SOAP(species=["H", "O"], r_cut=3.0, n_max=4, l_max=3, sigma=0.3)
+    knows = EnvironmentDatabase.build([water_dimer(1.9), molecule("H2O")], soap)
+    assert doubt(near, near, knows) == ""
+
+
+def test_what_is_fixed_is_not_judged(database):
+    near = molecule("H2O")
+    near.positions[2] = near.positions[1] + [0.0, 0.0, 0.4]
+    assert doubt(near, near, database, torch.zeros(3, dtype=torch.bool)) == ""
+    assert doubt(near, near, database) != ""
+
+
+def test_molecule_that_went_far(database):
+    start = molecule("CH3CH2OH")
+    end = start.copy()
+    end.set_dihedral(2, 1, 0, 4, 0, indices=[4, 5, 6, 7, 8])
+    end.positions[:3] += 1.5
+    assert doubt(start, end, database) != ""
+
+
+def test_a_batch_is_judged_as_its_structures_alone(database):
+    water, methane = molecule("H2O"), molecule("CH4")
+    pairs = [(water, water), (methane, stretched(methane, 1, 0, 1.0)), (water, water)]
+    before, after = (
+        Batch.from_atoms([pair[k] for pair in pairs], dtype=torch.float64) for k in (0, 1)
+    )
+    every = torch.ones(after.n_atoms, dtype=torch.bool)
+    together = doubts_of(before, after, every, database)
+    assert together == [doubt(start, end, database) for start, end in pairs]
+    assert together[1].startswith("atom ") and together[0] == together[2] == ""
+
+
+def test_verdict_does_not_depend_on_orientation_and_place(database):
+    methane = molecule("CH4")
+    gone = stretched(methane, 1, 0, 1.0)
+    turned, turned_gone = methane.copy(), gone.copy()
+    for atoms in (turned, turned_gone):
+        atoms.rotate(40, (1, 2, 3), center=(0, 0, 0))
+        atoms.positions += 7.0
+    assert doubt(methane, gone, database) == doubt(turned, turned_gone, database)
+
+
+def test_results_carry_the_verdict(database):
+    start = molecule("CH3CH2OH")
+    start.rattle(0.05, seed=2)
+    lost = molecule("H2O")
+    lost.positions *= 100
+    good, bad, failed = relax([start, lost, Atoms("Xe")], database)
+    assert good.converged and good.reliable and good.doubt == ""
+    assert not bad.reliable and "picometers" in bad.doubt
+    assert failed.failed and not failed.reliable and failed.doubt
+    atoms = labelled(bad)
+    assert atoms.info["losiko_reliable"] is False
+    assert atoms.info["losiko_doubt"] == bad.doubt
+    assert "losiko_doubt" not in labelled(good).info
+
+
+def test_too_few_steps_are_a_doubt(database):
+    start = molecule("CH3CH2OH")
+    start.rattle(0.01, seed=2)
+    (result,) = relax(start, database, max_steps=2, fmax=1e-9)
+    assert result.reason == "max_steps" and not result.reliable
+    assert "more" in result.doubt
+
+
+def test_survey():
+    found = survey_of([molecule("H2O"), water_dimer(1.9)])
+    assert found.loneliest[8] == pytest.approx(0.969, abs=1e-3)
+    assert found.contacts[1, 8] == pytest.approx(1.9, abs=1e-3)
+    assert Survey.of_json(found.to_json()) == found
+    assert united_survey([found, None]) is None
+    assert united_survey([survey_of([molecule("H2O")]), found]) == found
+    assert survey_of([bulk("Cu")]).contacts == {}
+
+
+def test_molecules_by_bonds():
+    batch = Batch.from_atoms([water_dimer(1.9), molecule("H2")], dtype=torch.float64)
+    labels = Lengths.of(batch, 3.0).molecules(batch.n_atoms).tolist()
+    assert labels == [0, 0, 0, 1, 1, 1, 2, 2]
+
+
+def test_survey_is_kept_by_files_and_unions(database, tmp_path):
+    database.save(tmp_path / "a.losiko")
+    assert EnvironmentDatabase.load(tmp_path / "a.losiko").survey == database.survey
+    soap = SOAP(species=["H", "O"], r_cut=3.0, n_max=4, l_max=3, sigma=0.3)
+    dimers = EnvironmentDatabase.build([water_dimer(1.9)], soap)
+    assert database.union(dimers).survey.contacts == dimers.survey.contacts
+    assert database.thinned(1e-6).survey == database.survey

@@ -58,7 +58,7 @@ def test_stretched_bond_that_came_back_is_no_doubt(database):
         assert doubt(stretched(ethanol, h, x, by), ethanol, database) == ""
 
 
-@pytest.mark.parametrize("by, words", [(0.3, "has left"), (3.0, "has left")])
+@pytest.mark.parametrize(("by", "words"), [(0.3, "has left"), (3.0, "has left")])
 def test_atom_that_leaves(database, by, words):
     methane = molecule("CH4")
     gone = stretched(methane, 1, 0, by + 0.4)
@@ -82,7 +82,7 @@ def test_atoms_that_collided_at_the_end_and_at_the_start(database):
 
 
 @pytest.mark.parametrize(
-    "factor, unit", [(100.0, "picometers"), (1 / 0.529177, "Bohr"), (0.1, "nanometers")]
+    ("factor", "unit"), [(100.0, "picometers"), (1 / 0.529177, "Bohr"), (0.1, "nanometers")]
 )
 def test_units(database, factor, unit):
     ethanol = molecule("CH3CH2OH")
@@ -145,7 +145,8 @@ def test_a_batch_is_judged_as_its_structures_alone(database):
     every = torch.ones(after.n_atoms, dtype=torch.bool)
     together = doubts_of(before, after, every, database)
     assert together == [doubt(start, end, database) for start, end in pairs]
-    assert together[1].startswith("atom ") and together[0] == together[2] == ""
+    assert together[1].startswith("atom ")
+    assert together[0] == together[2] == ""
 
 
 def test_verdict_does_not_depend_on_orientation_and_place(database):
@@ -164,9 +165,14 @@ def test_results_carry_the_verdict(database):
     lost = molecule("H2O")
     lost.positions *= 100
     good, bad, failed = relax([start, lost, Atoms("Xe")], database)
-    assert good.converged and good.reliable and good.doubt == ""
-    assert not bad.reliable and "picometers" in bad.doubt
-    assert failed.failed and not failed.reliable and failed.doubt
+    assert good.converged
+    assert good.reliable
+    assert good.doubt == ""
+    assert not bad.reliable
+    assert "picometers" in bad.doubt
+    assert failed.failed
+    assert not failed.reliable
+    assert failed.doubt
     atoms = labelled(bad)
     assert atoms.info["losiko_reliable"] is False
     assert atoms.info["losiko_doubt"] == bad.doubt
@@ -177,7 +183,8 @@ def test_too_few_steps_are_a_doubt(database):
     start = molecule("CH3CH2OH")
     start.rattle(0.01, seed=2)
     (result,) = relax(start, database, max_steps=2, fmax=1e-9)
-    assert result.reason == "max_steps" and not result.reliable
+    assert result.reason == "max_steps"
+    assert not result.reliable
     assert "more" in result.doubt
 
 

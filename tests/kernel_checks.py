@@ -44,6 +44,8 @@ power_spectrum_backward = KERNELS.power_spectrum_backward
 VALUE_ERROR = {torch.float64: 1e-10, torch.float32: 1e-6}
 GRADIENT_ERROR = {torch.float64: 1e-10, torch.float32: 1e-5}
 PRECISIONS = [torch.float64, torch.float32]
+#: Triton's interpreter takes seconds for what a processor does in no time.
+INTERPRETED = DEVICE == "cpu" and not NAME.endswith("cpu")
 
 
 class Case(NamedTuple):
@@ -137,12 +139,14 @@ def error(value: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 CASES = {
-    "molecule": lambda: case(molecule("H2O"), species=["H", "O"], n_max=4, l_max=4),
+    "molecule": lambda: case(molecule("H2O"), species=["H", "O"], n_max=3, l_max=3),
     "one atom": lambda: case(Atoms("C"), species=["C"], n_max=1, l_max=0),
     "empty centers": lambda: case(
-        cluster("HCNOH2"), without=(0, 2, 5), species=["H", "C", "N", "O"], n_max=3, l_max=2
+        cluster("HCNO", 3), without=(0, 2), species=["H", "C", "N", "O"], n_max=3, l_max=1
     ),
-    "high degrees": lambda: case(molecule("CO"), species=["C", "O"], n_max=2, l_max=10),
+    "high degrees": lambda: case(
+        molecule("CO"), without=(1,), species=["C", "O"], n_max=1, l_max=10
+    ),
     # Within 5 A nine functions are so alike that the last digits are the processor's.
     "n_max above 8": lambda: case(
         cluster("CO2", 3), species=["C", "O"], n_max=9, l_max=1, r_cut=7.0
@@ -196,8 +200,16 @@ def random_coefficients(n_elements: int, n_max: int, l_max: int, dtype) -> torch
     return c
 
 
-@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
-@pytest.mark.parametrize("size", SIZES, ids=str)
+#: Sizes and precisions; interpreted, single precision of one size only: the code is the same.
+SIZES_AND_PRECISIONS = [
+    pytest.param(size, dtype, id=f"{size}-{dtype}")
+    for size in SIZES
+    for dtype in PRECISIONS
+    if dtype == torch.float64 or size == (2, 3, 2) or not INTERPRETED
+]
+
+
+@pytest.mark.parametrize(("size", "dtype"), SIZES_AND_PRECISIONS)
 def test_power_spectrum_and_its_gradient(size, dtype):
     c = random_coefficients(*size, dtype).requires_grad_()
     p, length = unit_power_spectrum(c.detach().to(DEVICE, dtype), size[1])
@@ -215,8 +227,7 @@ def test_power_spectrum_and_its_gradient(size, dtype):
     assert error(result, gradient) < GRADIENT_ERROR[dtype]
 
 
-@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(("size", "dtype"), SIZES_AND_PRECISIONS)
 def test_distance_and_its_gradient(size, dtype):
     c = random_coefficients(*size, dtype).requires_grad_()
     p = features(c, size[1])
@@ -283,10 +294,9 @@ def test_nearest_of_candidates(shape):
         np.testing.assert_allclose(distances[row].cpu(), [d for d, _ in ranked], rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["molecule", "empty centers"])
-def test_all_kernels_together(name):
+def test_all_kernels_together():
     """Distances of features from others, and their gradients by pair vectors, equal autograd's."""
-    given = CASES[name]()
+    given = CASES["empty centers"]()
     n_max = given.soap.n_max
     inputs = given.inputs(torch.float64, False)
     c = expand_density(*inputs)
@@ -309,15 +319,15 @@ def test_without_pairs(n):
     first = torch.zeros(n + 1, dtype=torch.long, device=DEVICE)
     inputs = vectors[:0], weights[:0], first, element[:0], *rest
     c = expand_density(*inputs)
-    assert c.shape == (n, 25, 8)
+    assert c.shape == (n, 16, 6)
     assert not c.any()
-    p, length = unit_power_spectrum(c, 4)
-    assert p.shape == (n, 180)
+    p, length = unit_power_spectrum(c, 3)
+    assert p.shape == (n, 84)
     assert not p.any()
     assert not length.any()
-    d, grad_c = distance(c, torch.ones_like(p), 4)
-    assert d.tolist() == [180.0] * n
-    assert not power_spectrum_backward(c, length, p, 4).any()
+    d, grad_c = distance(c, torch.ones_like(p), 3)
+    assert d.tolist() == [84.0] * n
+    assert not power_spectrum_backward(c, length, p, 3).any()
     of_vectors, of_weights = expand_density_backward(grad_c, None, *inputs)
     assert of_vectors.shape == (0, 3)
     assert of_weights is not None
@@ -348,14 +358,14 @@ def test_wrong_numbers_are_noticed(monkeypatch):
 @pytest.mark.parametrize("target", [Nearest(), LocallyLinear(4)], ids=["nearest", "linear"])
 def test_the_loss_and_its_gradient(target, monkeypatch):
     """Loss and gradient of a molecule against a few others agree between kernels and autograd."""
-    parameters = {"r_cut": 3.0, "n_max": 3, "l_max": 2, "sigma": 0.4, "smooth_width": 0.5}
-    soap = SOAP(species=["H", "C", "O"], **parameters).to(DEVICE)
+    parameters = {"r_cut": 3.0, "n_max": 2, "l_max": 1, "sigma": 0.4, "smooth_width": 0.5}
+    soap = SOAP(species=["H", "O"], **parameters).to(DEVICE)
     found = []
     for kernels in (KERNELS, None):
         monkeypatch.setattr(accelerators, "_kernels", lambda device, chosen=kernels: chosen)
-        references = [molecule(name) for name in ("H2O", "CH3OH", "H2CO")]
+        references = [molecule(name) for name in ("H2O", "H2O2", "O3")]
         database = EnvironmentDatabase.build(references, soap)
-        atoms = molecule("CH3OH")
+        atoms = molecule("H2O2")
         atoms.rattle(0.1, seed=1)
         objective, batch = Objective(database, target), Batch.from_atoms(atoms, device=DEVICE)
         here = objective.evaluate(batch)

@@ -1,9 +1,8 @@
 """Databases: what goes in, what is kept of it, and files that survive or say why not."""
 
 import json
+import pickle
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -406,15 +405,14 @@ def test_what_cannot_be_written_is_told(small, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_loading_unpickles_nothing(saved):
-    code = (
-        "import pickle, sys, torch\n"
-        "from losiko_torch import EnvironmentDatabase\n"
-        "def refuse(*a, **k): raise SystemExit('unpickled')\n"
-        "pickle.load = pickle.loads = pickle.Unpickler = torch.load = refuse\n"
-        "EnvironmentDatabase.load(sys.argv[1])\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(saved)], check=True)
+def test_loading_unpickles_nothing(saved, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("unpickled")
+
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
+        monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    EnvironmentDatabase.load(saved)
 
 
 def test_moving_to_where_it_is_copies_nothing():

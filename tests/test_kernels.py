@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_database import database
 
 with_numba = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
 with_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
@@ -52,12 +53,14 @@ def test_kernels_compile_for_an_h100_without_spills():
     run(str(FOLDER / "gpu_kernel_compile.py"))
 
 
+#: Relaxes with a database that is there, so that nothing is compiled in double precision.
 FIRST_AND_LATER = """
-import hashlib, torch
+import hashlib, sys, torch
 torch.set_num_threads(1)
-from losiko_torch import relax
-from small_database import database, rattled
-results = relax([rattled(name) for name in ("C6H6", "CH3CONH2")], database(), max_steps=5)
+from losiko_torch import EnvironmentDatabase, relax
+from small_database import rattled
+database = EnvironmentDatabase.load(sys.argv[1])
+results = relax([rattled(name) for name in ("C6H6", "CH3CONH2")], database, max_steps=5)
 print(hashlib.sha256(b"".join(each.atoms.positions.tobytes() for each in results)).hexdigest())
 """
 
@@ -66,10 +69,11 @@ print(hashlib.sha256(b"".join(each.atoms.positions.tobytes() for each in results
 def test_what_compiles_kernels_gives_the_results_of_what_reads_them_from_disk(tmp_path):
     environment = {
         **os.environ,
-        "NUMBA_CACHE_DIR": str(tmp_path),
+        "NUMBA_CACHE_DIR": str(tmp_path / "kernels"),
         "PYTHONPATH": os.pathsep.join([str(FOLDER), *sys.path]),
     }
-    command = [sys.executable, "-c", FIRST_AND_LATER]
+    database().save(tmp_path / "db.losiko")
+    command = [sys.executable, "-c", FIRST_AND_LATER, str(tmp_path / "db.losiko")]
     first, later = (
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
         for _ in range(2)

@@ -109,12 +109,15 @@ def main() -> None:
     parser.add_argument("--polymorphs", action="store_true")
     parser.add_argument("--targets", default="locally-linear")
     parser.add_argument("--fmax", type=float, default=None)
+    parser.add_argument("--reg", type=float, default=None)
     parser.add_argument("--steps", type=int, default=None, help="of the fit")
     parser.add_argument("--only", default="", help="crystals whose name begins so")
     arguments = parser.parse_args()
     common.one_core()
     print(vars(arguments))
-    print(f"{'':14s} {'0.3 %':>6s} {'0.5 %':>6s} {'median':>7s} {'worst':>7s} {'RMSD':>7s} ", end="")
+    print(
+        f"{'':14s} {'0.3 %':>6s} {'0.5 %':>6s} {'median':>7s} {'worst':>7s} {'RMSD':>7s} ", end=""
+    )
     print("largest  steps  converged  s each")
     everything = []
     for name, (atoms, others) in crystals().items():
@@ -128,7 +131,7 @@ def main() -> None:
             database = database.fit(steps=arguments.steps)
         starts = list(sheared(atoms))
         began = time.perf_counter()
-        options = {"targets": arguments.targets, "fmax": arguments.fmax}
+        options = {"targets": arguments.targets, "fmax": arguments.fmax, "reg": arguments.reg}
         results = relax(starts, database, cell=True, **options)
         took = (time.perf_counter() - began) / len(starts)
         rows = [

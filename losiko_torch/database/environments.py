@@ -37,6 +37,7 @@ from losiko_torch.descriptors.interface import (
 )
 from losiko_torch.errors import InputError
 from losiko_torch.io.filters import parse_filter
+from losiko_torch.keywords import names_unknown
 from losiko_torch.learned.fit import MEMBERS, WIDTH, FitOptions, Progress, fit_model
 from losiko_torch.systems.pymatgen import AnyStructure
 
@@ -52,6 +53,7 @@ class EnvironmentDatabase(DatabaseRecord):
     """
 
     @classmethod
+    @names_unknown
     def build(
         cls,
         structures: AnyStructure | Iterable[AnyStructure],
@@ -118,6 +120,7 @@ class EnvironmentDatabase(DatabaseRecord):
         )
         return made._checked_weights().with_lists()
 
+    @names_unknown
     def fit(
         self,
         seed: int = 0,
@@ -173,6 +176,7 @@ class EnvironmentDatabase(DatabaseRecord):
         )
         return self.with_learned(found)
 
+    @names_unknown
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write one safetensors file, all or nothing; an existing file only if ``overwrite``.
 
@@ -185,6 +189,7 @@ class EnvironmentDatabase(DatabaseRecord):
         storage.save(self, Path(path), overwrite)
 
     @classmethod
+    @names_unknown
     def load(
         cls,
         path: str | Path,

@@ -17,6 +17,7 @@ belong to an atom is decided by a search; while they stay the same, F is smooth.
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -26,10 +27,14 @@ from losiko_torch.accelerators import kernels_for
 from losiko_torch.checks import positive, whole
 from losiko_torch.database.defaults import MOLECULES, TargetDefaults
 from losiko_torch.database.element import Environments
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.targets.interface import IN_COMPONENTS, TargetValues
 from losiko_torch.search.exact import row_blocks
 
+LOCAL = bool(int(os.environ.get("LOCAL", "0")))
 
+
+@names_unknown
 @dataclass(frozen=True)
 class LocallyLinear:
     """Pull each atom to the manifold that its ``n_neighbors`` nearest references span.
@@ -107,7 +112,9 @@ class LocallyLinear:
         ridges = values.new_full((1, 1), self.reg) if inverse is None else self.reg * inverse
         kernels = kernels_for(values.device)
         if kernels is not None and hasattr(kernels, "combine"):
-            loss, slope, weights = kernels.combine(values, vectors, indices, among, rows, ridges)
+            loss, slope, weights = kernels.combine(
+                values, vectors, indices, among, rows, ridges, LOCAL
+            )
             return TargetValues(loss + rest, slope, weights)
         loss, slope = torch.empty_like(rest), torch.empty_like(values)
         weights = values.new_empty((n, k))

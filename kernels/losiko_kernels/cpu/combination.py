@@ -10,7 +10,8 @@ With m the mean of the d_k and rho_k the ridges relative to it, the weights are 
 
     A x = 1,     A_kl = (d_k + d_l - D_kl) / (2 m) + rho_k delta_kl,
 
-and the loss |p - sum_k w_k z_k|^2 + m sum_k rho_k w_k^2 is m / sum x.
+and the loss |p - sum_k w_k z_k|^2 + m sum_k rho_k w_k^2 is m / sum x. Local ridges are relative to
+the reference's own distance: d_k / m times as large.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def combine(
         among: D_kl of M atoms with up to K references each, shape (M, K, K).
         rows: Row of ``among`` of each atom, shape (n,).
         ridges: Ridges rho, shape (n, k), or a single one for all references, shape (1, 1).
+        local: Whether ridges are local.
     """
     n, k = indices.shape
     loss, gradient, weights = p.new_empty(n), torch.empty_like(p), p.new_empty((n, k))

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Unpack, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.settings import LossOptions, LossSettings
+from losiko_torch.loss.stress import stresses
 from losiko_torch.loss.terms.interface import CALCULATOR, for_calculator
 
 #: Arrays of atoms that the loss does not read, or that ASE compares.
@@ -41,6 +43,7 @@ IGNORED = {
 }
 
 
+@names_unknown
 class LosikoCalculator(Calculator):
     """ASE calculator whose energy is the loss.
 
@@ -57,9 +60,15 @@ class LosikoCalculator(Calculator):
             counts too.
 
     Properties: energy, free_energy, energies (of each atom), forces and, where a structure is
-    periodic in three directions, stress.
+    periodic in any direction and its cell has a volume, stress. That of slabs and wires is by the
+    volume of the whole cell, vacuum included, and zero across the directions in which they are not
+    periodic (``loss.stress``), so that ASE's cell filters do what ``relax(cell=True)`` does.
+
+    Calculators can be pickled and copied, for process pools; the built-in database does not travel,
+    but is loaded from the cache there.
 
     Raises:
+        UnknownOption: For an option that there is none of.
         StructureError: On calculation, for a structure that the database cannot judge.
     """
 
@@ -84,7 +93,21 @@ class LosikoCalculator(Calculator):
         super().__init__(label=label, atoms=atoms, directory=directory)
         settings = LossSettings(**options)
         terms = for_calculator(settings.terms, CALCULATOR)
-        self.evaluator = Evaluator.make(database, replace(settings, terms=terms))
+        self._settings = replace(settings, terms=terms)
+        self._built_in = database is None
+        self.evaluator = Evaluator.make(database, self._settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if self._built_in:
+            # It is large, and every process has it.
+            del state["evaluator"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._built_in:
+            self.evaluator = Evaluator.make(None, self._settings)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation, arrays of the atoms included."""
@@ -125,9 +148,8 @@ class LosikoCalculator(Calculator):
             "energies": _numpy(found.distances),
             "forces": -_numpy(found.gradient),
         }
-        if here.pbc.all():
-            virial = _numpy(found.virial[0])
-            stress = (virial + virial.T) / (2 * here.get_volume())
+        if here.pbc.any() and here.cell.rank == 3:
+            stress = _numpy(stresses(found.virial, batch)[0])
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
 
 

@@ -15,6 +15,10 @@ class InputError(LosikoError):
     """Error of a call that cannot be carried out at all."""
 
 
+class UnknownOption(InputError, TypeError):
+    """Error of a call with an option that there is none of; a ``TypeError`` as Python's is."""
+
+
 class StructureError(LosikoError):
     """Error of a structure that cannot be worked on; others can."""
 

@@ -26,8 +26,10 @@ from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.interface import is_periodic
 from losiko_torch.errors import StructureError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.judge import judge
 from losiko_torch.loss.settings import LossOptions, LossSettings
+from losiko_torch.loss.stress import stresses
 from losiko_torch.loss.terms.interface import arrays_of, for_calculator
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.validity import FARTHEST
@@ -38,6 +40,7 @@ except ImportError as error:
     raise ImportError("LosikoModel needs TorchSim: pip install 'losiko-torch[torchsim]'") from error
 
 
+@names_unknown
 class LosikoModel(ModelInterface):
     """TorchSim model whose energy is the loss.
 
@@ -54,8 +57,8 @@ class LosikoModel(ModelInterface):
 
     Returns, on a call with a state of B systems and N atoms:
         "energy" (B,), "energies" of each atom (N,), "forces" (N, 3) and "stress" (B, 3, 3), which
-        is zero for systems that are not periodic in three directions; without gradient history,
-        on the model's device, in its precision.
+        is zero across the directions in which a system is not periodic (``loss.stress``); without
+        gradient history, on the model's device, in its precision.
 
     Raises:
         StructureError: On a call, for a system that the database cannot judge, naming it. Atoms on
@@ -111,7 +114,7 @@ class LosikoModel(ModelInterface):
         if self._compute_forces:
             results["forces"] = -found.gradient
         if self._compute_stress:
-            results["stress"] = _stress(found.virial, batch)
+            results["stress"] = stresses(found.virial, batch)
         return results
 
     def _batch(self, state: Any) -> Batch:
@@ -190,13 +193,6 @@ class LosikoModel(ModelInterface):
 
 def _completed(cell: np.ndarray) -> np.ndarray:
     return complete_cell(cell) if np.isfinite(cell).all() else cell
-
-
-def _stress(virial: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Return symmetric stresses (B, 3, 3), zero where a system has no volume."""
-    solid = batch.pbc.all(1)[:, None, None]
-    symmetric = (virial + virial.transpose(1, 2)) / 2
-    return torch.where(solid, symmetric / _volumes(batch)[:, None, None], 0.0)
 
 
 def _volumes(batch: Batch) -> torch.Tensor:

@@ -11,12 +11,14 @@ from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.in_flight import TOO_LARGE, Capacity, InFlight, flow
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.judge import judge, judgements
 from losiko_torch.loss.settings import LossOptions, LossSettings
 from losiko_torch.results import Score
 from losiko_torch.systems.pymatgen import AnyStructure
 
 
+@names_unknown
 def score(
     structures: AnyStructure | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,

@@ -17,11 +17,13 @@ class TargetDefaults:
     Attributes:
         n_neighbors: References that an atom's target combines.
         reg: Ridge on the weights with which a target combines them.
+        local: Whether the ridge on a weight is relative to its reference's own distance.
         usual: Name of the target.
     """
 
     n_neighbors: int
     reg: float
+    local: bool = field(default=False, kw_only=True)
     usual: str = field(default="locally-linear", kw_only=True)
 
 
@@ -37,7 +39,7 @@ class Defaults(TargetDefaults):
 
 
 MOLECULES = Defaults(64, 1e-3, fmax=0.02)
-CRYSTALS = Defaults(32, 0.3, fmax=0.003)
+CRYSTALS = Defaults(32, 0.3, local=True, fmax=0.003)
 #: Largest gradient on any atom (Angstrom) at which a structure has converged on learned targets.
 LEARNED_FMAX = 0.005
 #: Width of SOAP's Gaussians (Angstrom) with which the numbers for molecules were chosen.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -61,6 +62,10 @@ class Environments:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is made on demand, such as searches, is made anew in a copy or another process.
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def usable(self) -> int:

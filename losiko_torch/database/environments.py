@@ -38,6 +38,7 @@ from losiko_torch.descriptors.interface import (
 )
 from losiko_torch.errors import InputError
 from losiko_torch.io.filters import parse_filter
+from losiko_torch.keywords import names_unknown
 from losiko_torch.learned.fit import MEMBERS, WIDTH, FitOptions, Progress, fit_model
 from losiko_torch.systems.pymatgen import AnyStructure
 
@@ -53,6 +54,7 @@ class EnvironmentDatabase(DatabaseRecord):
     """
 
     @classmethod
+    @names_unknown
     def build(
         cls,
         structures: AnyStructure | Iterable[AnyStructure],
@@ -120,6 +122,7 @@ class EnvironmentDatabase(DatabaseRecord):
         )
         return made._checked_weights().with_lists()
 
+    @names_unknown
     def fit(
         self,
         seed: int = 0,
@@ -175,6 +178,7 @@ class EnvironmentDatabase(DatabaseRecord):
         )
         return self.with_learned(found)
 
+    @names_unknown
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write one safetensors file, all or nothing; an existing file only if ``overwrite``.
 
@@ -187,6 +191,7 @@ class EnvironmentDatabase(DatabaseRecord):
         storage.save(self, Path(path), overwrite)
 
     @classmethod
+    @names_unknown
     def load(
         cls,
         path: str | Path,

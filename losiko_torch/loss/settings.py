@@ -11,6 +11,7 @@ import torch
 from losiko_torch.checks import positive, whole
 from losiko_torch.database.defaults import MOLECULES, TargetDefaults
 from losiko_torch.errors import InputError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.targets.interface import Target
 from losiko_torch.loss.targets.registry import TARGETS
 from losiko_torch.loss.terms.interface import Term, checked_terms
@@ -118,6 +119,7 @@ class TargetSettings:
         return make_target(self.targets, self.n_neighbors, self.reg, defaults)
 
 
+@names_unknown
 @dataclass(frozen=True)
 class LossSettings(TargetSettings):
     """Options of the loss, and of where it is computed; see ``relax`` for their meaning.

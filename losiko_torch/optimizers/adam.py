@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 
 from losiko_torch.errors import InputError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import check_positive, limited
 
@@ -32,6 +33,7 @@ class State(interface.State):
     count: torch.Tensor
 
 
+@names_unknown
 @dataclass(frozen=True)
 class Adam:
     """Adam; see ``optimizers.interface.Optimizer`` for what its methods do.

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 
+from losiko_torch.keywords import names_unknown
 from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import check_positive
 from losiko_torch.systems.batch import sum_by_system
@@ -34,6 +35,7 @@ class State(interface.State):
     downhill: torch.Tensor
 
 
+@names_unknown
 @dataclass(frozen=True)
 class FIRE:
     """FIRE with ASE's parameters and defaults; see ``optimizers.interface.Optimizer``.

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import torch
 
+from losiko_torch.keywords import names_unknown
 from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import check_positive, limited
 
@@ -30,6 +31,7 @@ class State(interface.State):
     rate: torch.Tensor
 
 
+@names_unknown
 @dataclass(frozen=True)
 class GradientDescent:
     """Steepest descent; see ``optimizers.interface.Optimizer`` for what its methods do.

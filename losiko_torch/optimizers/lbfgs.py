@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 
 from losiko_torch.checks import whole
+from losiko_torch.keywords import names_unknown
 from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import check_positive, limited
 from losiko_torch.systems.batch import sum_by_system
@@ -50,6 +51,7 @@ class State(interface.State):
     curvature: torch.Tensor
 
 
+@names_unknown
 @dataclass(frozen=True)
 class LBFGS:
     """Batched L-BFGS; see ``optimizers.interface.Optimizer`` for what its methods do.

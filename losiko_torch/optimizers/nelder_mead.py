@@ -10,9 +10,11 @@ import numpy as np
 from scipy.optimize import minimize
 
 from losiko_torch.checks import whole
+from losiko_torch.keywords import names_unknown
 from losiko_torch.optimizers.interface import Minimum, check_positive
 
 
+@names_unknown
 @dataclass(frozen=True)
 class NelderMead:
     """Nelder-Mead with SciPy's adaptive parameters.

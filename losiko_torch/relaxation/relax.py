@@ -23,6 +23,7 @@ import torch
 from losiko_torch.batching.shards import by_number
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.io.stream import Files, structures_of
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.targets.interface import Target
 from losiko_torch.loss.terms.interface import Term
 from losiko_torch.optimizers.interface import DirectSearch, Optimizer
@@ -35,6 +36,7 @@ from losiko_torch.results import Result
 from losiko_torch.systems.pymatgen import AnyStructure
 
 
+@names_unknown
 def relax(
     structures: AnyStructure | Files | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,
@@ -170,6 +172,7 @@ def relax(
     return sorted(results, key=attrgetter("number"))
 
 
+@names_unknown
 def relax_iter(
     structures: AnyStructure | Files | Iterable[AnyStructure],
     database: EnvironmentDatabase | None = None,

@@ -17,6 +17,7 @@ from numbers import Real
 
 from losiko_torch.checks import positive, whole
 from losiko_torch.errors import InputError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.settings import TargetSettings
 from losiko_torch.options import option
 
@@ -29,6 +30,7 @@ MOST_STEPS = 100_000
 STAGE_STEPS = 50
 
 
+@names_unknown
 @dataclass(frozen=True, repr=False)
 class Stage(TargetSettings):
     """Part of a relaxation: ``targets``, ``n_neighbors`` and ``reg`` as for ``relax``, and more.

@@ -16,6 +16,7 @@ import torch
 
 from losiko_torch.checks import positive, whole
 from losiko_torch.errors import InputError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.settings import LossOptions, LossSettings, identity_of
 from losiko_torch.optimizers.interface import DirectSearch, Optimizer
 from losiko_torch.optimizers.registry import OPTIMIZERS, make_optimizer
@@ -73,6 +74,7 @@ def _noise(name: str, value: Any) -> tuple[float, ...]:
     return tuple(value)
 
 
+@names_unknown
 @dataclass(frozen=True)
 class Settings(LossSettings):
     """Options of a relaxation; see ``relax`` for their meaning.

@@ -10,6 +10,7 @@ import torch
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from losiko_torch.errors import InputError
+from losiko_torch.loss.stress import periodic_directions
 from losiko_torch.systems.batch import Batch
 
 
@@ -72,7 +73,7 @@ class StrainFilter:
         notices) along the directions in which the structure is periodic, so that a slab keeps its
         normal, and of these what the filter leaves.
         """
-        periodic = _periodic_directions(batch)
+        periodic = periodic_directions(batch)
         identity = torch.eye(9).to(periodic)
         transposed = identity.reshape(3, 3, 9).transpose(0, 1).reshape(9, 9)
         along = torch.einsum("bij,bkl->bikjl", periodic, periodic).reshape(-1, 9, 9)
@@ -89,12 +90,6 @@ class StrainFilter:
 
 
 ANY_STRAIN = StrainFilter()
-
-
-def _periodic_directions(batch: Batch) -> torch.Tensor:
-    """Return projections (B, 3, 3) onto the span of each structure's periodic cell vectors."""
-    vectors = (batch.cells * batch.pbc[:, :, None]).double()
-    return torch.linalg.pinv(vectors) @ vectors
 
 
 def _intersection(projections: list[torch.Tensor]) -> torch.Tensor:

@@ -19,6 +19,7 @@ from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.settings import LossSettings, PlaceOptions
 from losiko_torch.systems.names import known_as
 from losiko_torch.systems.pymatgen import AnyStructure
@@ -102,6 +103,7 @@ class _Plane(NamedTuple):
         return torch.cat(parts).cpu().numpy()
 
 
+@names_unknown
 def environment_map(
     structures: AnyStructure | Iterable[AnyStructure] = (),
     database: EnvironmentDatabase | None = None,

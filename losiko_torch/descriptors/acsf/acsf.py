@@ -38,6 +38,7 @@ from losiko_torch.descriptors.acsf.functions import (
 from losiko_torch.descriptors.dscribe_api import NumpyInterface
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.errors import InputError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.neighbors import Pairs, find_pairs
 from losiko_torch.systems.species import species_numbers
@@ -55,6 +56,7 @@ CPU_NUMBERS, GPU_NUMBERS = 2**19, 2**24
 KEPT_NUMBERS = 2**25
 
 
+@names_unknown
 class ACSF(NumpyInterface, nn.Module):
     """Symmetry functions G1 to G5 (Behler, J. Chem. Phys. 134, 074106, 2011, eqs. 4 to 9).
 

@@ -40,11 +40,13 @@ from losiko_torch.descriptors.soap.power_spectrum import (
     scale_degrees,
 )
 from losiko_torch.errors import InputError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.neighbors import Pairs, find_pairs
 from losiko_torch.systems.species import species_numbers
 
 
+@names_unknown
 class SOAP(NumpyInterface, nn.Module):
     """Smooth overlap of atomic positions (Bartok, Kondor, Csanyi, PRB 87, 184115, 2013).
 

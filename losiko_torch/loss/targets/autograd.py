@@ -24,10 +24,12 @@ import torch
 from losiko_torch.checks import whole
 from losiko_torch.database.element import Environments
 from losiko_torch.errors import InputError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.targets.interface import IN_COMPONENTS, TargetValues
 from losiko_torch.search.exact import row_blocks
 
 
+@names_unknown
 @dataclass(frozen=True)
 class AutogradTarget:
     """Target F(p) = f(p, z) + rest of a function f that torch can differentiate.

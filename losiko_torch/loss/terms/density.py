@@ -17,6 +17,7 @@ from ase.units import _amu
 
 from losiko_torch.checks import positive
 from losiko_torch.errors import StructureError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.options import Option
 from losiko_torch.systems.batch import Batch, sum_by_system
 
@@ -31,6 +32,7 @@ def densities(batch: Batch) -> torch.Tensor:
     return GRAMS * total / torch.linalg.det(batch.cells).abs()
 
 
+@names_unknown
 @dataclass(frozen=True)
 class Density:
     """Penalty on the distance of a crystal's mass density from a target.

@@ -18,9 +18,11 @@ from torch import nn
 from losiko_torch.checks import finite, positive
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.errors import InputError, first_line
+from losiko_torch.keywords import names_unknown
 from losiko_torch.systems.batch import Batch
 
 
+@names_unknown
 @dataclass(frozen=True, eq=False)
 class Property:
     """Penalty on a property of a structure.

@@ -21,6 +21,7 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from losiko_torch.checks import positive
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.errors import InputError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.options import Option
 from losiko_torch.systems.batch import Batch, sum_by_system
 from losiko_torch.systems.neighbors import find_pairs
@@ -31,6 +32,7 @@ LARGEST = 10.0
 Closest = Mapping[tuple[int, int], float]
 
 
+@names_unknown
 @dataclass(frozen=True)
 class Repulsion:
     """Penalty on atoms nearer than any pair of their elements in the database.

@@ -19,10 +19,12 @@ from ase import Atoms
 
 from losiko_torch.checks import positive
 from losiko_torch.errors import InputError, StructureError
+from losiko_torch.keywords import names_unknown
 from losiko_torch.options import Option
 from losiko_torch.systems.batch import Batch, regular_cell, sum_by_system
 
 
+@names_unknown
 @dataclass(frozen=True, eq=False)
 class Tether:
     """Penalty on the atoms' displacements from their anchors.

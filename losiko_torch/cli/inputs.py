@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,8 @@ from ase import Atoms
 from losiko_torch.cli.console import note, progress
 from losiko_torch.database.builtin import cache_file, default_database
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.io.read import read_structures, split_source
+from losiko_torch.io.read import split_source
+from losiko_torch.io.stream import check_sources, one_after_the_other
 from losiko_torch.options import HOW, WHAT
 
 Structures = Annotated[
@@ -60,16 +61,22 @@ NoPbc = Annotated[
 ]
 
 
-def read_inputs(sources: Iterable[str], no_pbc: bool = False) -> list[Atoms]:
-    """Return all structures of the files, in order; with ``no_pbc`` none is periodic."""
+def read_inputs(sources: Sequence[str], no_pbc: bool = False) -> list[Atoms]:
+    """Return all structures of the files, in order, unreadable ones among them.
+
+    Args:
+        sources: Files of structures.
+        no_pbc: Whether to make all of them molecules.
+
+    Raises:
+        InputError: If nothing of a file can be read.
+    """
+    check_sources(sources)
     structures = []
-    for source in sources:
-        with progress(f"reading {source}") as done:
-            for atoms in read_structures(source):
-                if no_pbc:
-                    atoms.pbc = False
-                structures.append(atoms)
-                done(1)
+    with progress("reading") as done:
+        for atoms in one_after_the_other(sources, no_pbc):
+            structures.append(atoms)
+            done(1)
     return structures
 
 

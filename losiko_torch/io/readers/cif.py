@@ -1,0 +1,49 @@
+"""Data blocks of CIF files, which ASE parses one by one.
+
+A block without atoms is passed over, as those of a paper's text are.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from ase import Atoms
+from ase.io.cif import parse_cif
+
+from losiko_torch.errors import InputError
+from losiko_torch.io.readers.interface import each_parsed
+from losiko_torch.io.readers.text import opened
+
+#: Beginning of what belongs to atoms.
+SITES = "_atom_site"
+
+
+def read_blocks(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | InputError]]:
+    """Read the chosen ones of a file's blocks that have atoms."""
+    with opened(path) as file:
+        with_atoms = (text for text in _blocks(file) if SITES in text.lower())
+        yield from each_parsed(with_atoms, _atoms_of, frames, "structure")
+
+
+def _blocks(file: TextIO) -> Iterator[str]:
+    lines: list[str] = []
+    within_text = False  # between two lines that begin with a semicolon
+    for line in file:
+        within_text ^= line.startswith(";")
+        if line[:5].lower() == "data_" and not within_text:
+            yield "".join(lines)
+            lines = []
+        lines.append(line)
+    yield "".join(lines)
+
+
+def _atoms_of(text: str) -> Atoms:
+    if "_atom_site." in text.lower():
+        raise InputError("mmCIF, which ASE does not read: convert it to PDB")
+    blocks = [each for each in parse_cif(io.StringIO(text)) if each.has_structure()]
+    if len(blocks) != 1:
+        raise InputError("it has no coordinates or symbols of its atoms")
+    return blocks[0].get_atoms()

@@ -14,6 +14,15 @@ from ase import Atoms
 EXTRAS = "losiko_extras"
 
 
+#: Key of a database's row for the names of its data that are per-atom arrays.
+ARRAYS = "losiko_arrays"
+
+
+def printable(text: str) -> str:
+    """Return text that every format can hold: halves of UTF-16's pairs stand as their codes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def plain(value: Any) -> Any:
     """Return a value in the types of JSON, as far as it is made of them, numpy's or Python's."""
     if isinstance(value, dict):

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, string2index
 
 from losiko_torch.errors import InputError
+from losiko_torch.io.extras import printable, restored
 from losiko_torch.io.readers.interface import reason_of, select
 from losiko_torch.io.readers.registry import reader_of
 from losiko_torch.systems.names import SOURCE, UNREADABLE
@@ -56,6 +57,7 @@ def frames_of(source: str | Path, label: str | None = None) -> Iterator[Atoms]:
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     number, found = -1, False
+    read: Iterator[tuple[int, Atoms | InputError]]
     try:
         if path.is_dir():
             read = select(_frames_in_folder(path, label), frames)
@@ -68,6 +70,7 @@ def frames_of(source: str | Path, label: str | None = None) -> Iterator[Atoms]:
                 raise InputError(f"holds a {type(atoms).__name__}, not structures")
             else:
                 found = True
+                restored(atoms)
                 _drop_placeholder(atoms)
             atoms.info.setdefault(SOURCE, f"{label}@{number}")
             yield atoms
@@ -118,7 +121,7 @@ def _drop_placeholder(atoms: Atoms) -> None:
 
 def unreadable(reason: str) -> Atoms:
     """Return a structure without atoms, in the place of one that cannot be read."""
-    return Atoms(info={UNREADABLE: reason})
+    return Atoms(info={UNREADABLE: printable(reason)})
 
 
 def _frames_in_folder(folder: Path, label: str) -> Iterator[Atoms]:

@@ -81,7 +81,7 @@ def as_atoms(given: AnyStructure) -> Atoms:
 
 
 def _along_the_cell(constraint: Any) -> Any:
-    if isinstance(constraint, FixCartesian):
+    if type(constraint) is FixCartesian:
         return FixScaled(constraint.index, constraint.mask)
     return constraint
 

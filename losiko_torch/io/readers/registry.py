@@ -51,9 +51,7 @@ def _by_ase(kind: str) -> Reader:
             with opened(path) as file:
                 yield from select(ase.io.iread(file, slice(None), format=kind), frames)
         else:
-            images = ase.io.iread(
-                str(path), slice(None), format=kind, do_not_split_by_at_sign=True
-            )
+            images = ase.io.iread(str(path), slice(None), format=kind, do_not_split_by_at_sign=True)
             yield from select(images, frames)
 
     return read

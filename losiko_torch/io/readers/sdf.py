@@ -91,7 +91,7 @@ def _atom(line: str) -> tuple[str, list[float], int]:
     symbol, charge = line[31:34].strip(), line[36:39]
     try:
         position = [float(each) for each in fields]
-        if not symbol or not symbol[0].isalpha() and symbol != "*":
+        if not symbol or not (symbol[0].isalpha() or symbol == "*"):
             raise ValueError
     except ValueError:
         *words, symbol = line.split()[:4]
@@ -144,7 +144,8 @@ def _molecule(
 
 def _with_properties(atoms: Atoms, lines: list[str]) -> Atoms:
     """Add the entries ``> <KEY>``, lines of text and an empty one."""
-    key, values = None, []
+    key: str | None = None
+    values: list[str] = []
     for line in [*lines, ""]:
         header = re.match(r">.*?<([^>]+)>", line)
         if key is None and header:

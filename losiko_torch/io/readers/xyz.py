@@ -22,7 +22,6 @@ from ase import Atoms
 from ase.io.extxyz import read_xyz
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.extras import restored
 from losiko_torch.io.readers.interface import each_parsed, select
 from losiko_torch.io.readers.text import opened
 
@@ -119,10 +118,10 @@ def atoms_of(text: str) -> Atoms:
     if len(tail) > TAIL - 1 and tail[TAIL - 1].startswith("InChI="):
         return _of_qm9(count, comment, lines[:count], tail)
     if DESCRIBES.search(comment):
-        return restored(_parsed(text))
+        return _parsed(text)
     if "=" in comment:
         try:
-            return restored(_parsed(text))
+            return _parsed(text)
         except Exception:  # prose that is no list of keys
             pass
     atoms = _parsed("\n".join((header, "", *lines)))

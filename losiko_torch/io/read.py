@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.io.formats import UnknownFileTypeError, string2index
 
 from losiko_torch.errors import InputError
@@ -64,6 +65,8 @@ def frames_of(source: str | Path, label: str | None = None) -> Iterator[Atoms]:
         else:
             read = reader_of(path)(path, frames)
         for number, atoms in read:
+            if isinstance(atoms, Atoms):
+                atoms = _known_elements(atoms)
             if isinstance(atoms, InputError):
                 atoms = unreadable(str(atoms))
             elif not isinstance(atoms, Atoms):
@@ -107,6 +110,15 @@ def labels_of(sources: Sequence[str | Path]) -> list[str]:
 def _printable(name: str) -> str:
     """The name of a file, whose bytes need not be text."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _known_elements(atoms: Atoms) -> Atoms | InputError:
+    """Return a structure, or what is wrong where an atomic number has no symbol."""
+    unknown = np.flatnonzero((atoms.numbers < 0) | (atoms.numbers >= len(chemical_symbols)))
+    if not len(unknown):
+        return atoms
+    number = atoms.numbers[unknown[0]]
+    return InputError(f"atom {unknown[0]} (atomic number {number}) is not a chemical element")
 
 
 def _drop_placeholder(atoms: Atoms) -> None:

@@ -19,18 +19,22 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
+from ase.data import chemical_symbols
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
 
 from losiko_torch.io.atomic import replacing
 from losiko_torch.io.extras import EXTRAS, plain, printable
 from losiko_torch.io.formats.interface import Add, Format
 from losiko_torch.io.formats.left_out import Tell, left_out
-from losiko_torch.io.labels import labelled
+from losiko_torch.io.labels import LABELS, labelled
 from losiko_torch.results import Result
+from losiko_torch.systems.names import SOURCE
 from losiko_torch.systems.scaled_constraints import in_cartesian
 
 #: Name of the format in messages.
 NAME = "extended xyz"
+#: Constraints that it has a column for.
+HELD = (FixAtoms, FixCartesian)
 #: Names of columns and keys that mean something else to ASE, which reads or writes them its way.
 TAKEN = frozenset(("Lattice", "Properties", "pbc", "species", "pos", "Z", "symbols", "move_mask"))
 
@@ -58,11 +62,30 @@ def frame_of(result: Result, tell: Tell) -> str:
         result: The result.
         tell: Function that takes the names of what is left out.
     """
-    atoms, lost = writable(labelled(result))
+    atoms = labelled(result)
+    try:
+        copy, lost = writable(atoms)
+        text = _frame(copy)
+    except Exception:  # of odd entries or arrays: nothing of them may cost the result
+        copy, lost = _bare(atoms), ["all but the geometry and the result of a structure"]
+        text = _frame(copy)
     tell(lost)
+    return text
+
+
+def _frame(atoms: Atoms) -> str:
     text = io.StringIO()
     write_xyz(text, atoms, write_results=False)
     return text.getvalue()
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """Return a structure with its elements, geometry and result alone; "X" for what is no element."""
+    known = (atoms.numbers >= 0) & (atoms.numbers < len(chemical_symbols))
+    bare = Atoms(np.where(known, atoms.numbers, 0), atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    own = {key: atoms.info[key] for key in (SOURCE, *LABELS) if key in atoms.info}
+    bare.info = {key: _readable_entry(key, value) for key, value in own.items()}
+    return bare
 
 
 def writable(atoms: Atoms) -> tuple[Atoms, list[str]]:
@@ -91,9 +114,6 @@ def writable(atoms: Atoms) -> tuple[Atoms, list[str]]:
         f"constraint {type(each).__name__}" for each in constraints if not isinstance(each, HELD)
     ]
     return copy, lost
-
-
-HELD = (FixAtoms, FixCartesian)
 
 
 def _into(extras: dict[str, Any], key: Any, value: Any, name: str, lost: list[str]) -> None:

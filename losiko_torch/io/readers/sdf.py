@@ -8,6 +8,7 @@ charges. Each property is an entry of ``info``.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,6 +23,8 @@ from losiko_torch.io.readers.text import opened
 from losiko_torch.systems.names import BONDS
 
 END = "$$$$"
+#: Suffixes of files of one molecule, which need no end.
+SINGLE = (".mol", ".mdl")
 #: Charges by the number in an atom's line.
 CHARGES = {1: 3, 2: 2, 3: 1, 5: -1, 6: -2, 7: -3}
 #: Hydrogen's isotopes by name.
@@ -31,10 +34,10 @@ ISOTOPES = {"D": "H", "T": "H"}
 def read_records(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | InputError]]:
     """Read the chosen records of a file."""
     with opened(path) as file:
-        yield from each_parsed(_records(file), _atoms_of, frames, "record")
+        yield from each_parsed(_records(file, path), _atoms_of, frames, "record")
 
 
-def _records(file: TextIO) -> Iterator[str]:
+def _records(file: TextIO, path: Path) -> Iterator[str]:
     lines: list[str] = []
     for line in file:
         if line.startswith(END):
@@ -43,6 +46,8 @@ def _records(file: TextIO) -> Iterator[str]:
         else:
             lines.append(line)
     if any(line.strip() for line in lines):
+        if path.suffix.lower() not in SINGLE:
+            warnings.warn(f"{path}: ends without {END}, so that it may be cut short", stacklevel=2)
         yield "".join(lines)
 
 

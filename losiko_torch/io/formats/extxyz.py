@@ -80,7 +80,7 @@ def _frame(atoms: Atoms) -> str:
 
 
 def _bare(atoms: Atoms) -> Atoms:
-    """Return a structure with its elements, geometry and result alone; "X" for what is no element."""
+    """Return elements, geometry and result of a structure alone; "X" stands for no element."""
     known = (atoms.numbers >= 0) & (atoms.numbers < len(chemical_symbols))
     bare = Atoms(np.where(known, atoms.numbers, 0), atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     own = {key: atoms.info[key] for key in (SOURCE, *LABELS) if key in atoms.info}

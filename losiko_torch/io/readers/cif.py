@@ -6,6 +6,7 @@ A block without atoms is passed over, as those of a paper's text are.
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -43,7 +44,31 @@ def _blocks(file: TextIO) -> Iterator[str]:
 def _atoms_of(text: str) -> Atoms:
     if "_atom_site." in text.lower():
         raise InputError("mmCIF, which ASE does not read: convert it to PDB")
+    _check_rows(text.splitlines())
     blocks = [each for each in parse_cif(io.StringIO(text)) if each.has_structure()]
     if len(blocks) != 1:
         raise InputError("it has no coordinates or symbols of its atoms")
     return blocks[0].get_atoms()
+
+
+def _check_rows(lines: list[str]) -> None:
+    """Raise ``InputError`` if the loop of the atoms has a row too long, which ASE leaves out."""
+    columns: list[str] = []
+    tokens: list[str] = []
+    within = False  # the rows of a loop of atoms
+    for line in map(str.strip, lines):
+        if line.lower().startswith(("loop_", "data_")) or not line:
+            columns, tokens, within = [], [], False
+        elif line.startswith("_"):
+            columns = [] if within else [*columns, line.lower()]
+            within = False
+        elif line.startswith(("#", ";")):
+            continue
+        elif any(name.startswith(SITES) for name in columns):
+            within = True
+            tokens += shlex.split(line.split(" #")[0], posix=False)
+            if len(tokens) > len(columns):
+                raise InputError(
+                    f"a row of its atoms has more than {len(columns)} entries: '{line}'"
+                )
+            tokens = [] if len(tokens) == len(columns) else tokens

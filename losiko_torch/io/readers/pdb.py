@@ -7,6 +7,7 @@ the models hold for all of them. Where atoms have alternate locations a model is
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -29,15 +30,18 @@ OTHERS = ("ANISOU", "SIG", "SCALE", "MTRIX", "REMARK", "TER", "CONECT", "MASTER"
 def read_models(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | InputError]]:
     """Read the chosen models of a file."""
     with opened(path) as file:
-        yield from each_parsed(_models(file), _atoms_of, frames, "model")
+        yield from each_parsed(_models(file, path), _atoms_of, frames, "model")
 
 
-def _models(file: TextIO) -> Iterator[str | InputError]:
+def _models(file: TextIO, path: Path) -> Iterator[str | InputError]:
     common: dict[str, str] = {}
     atoms: list[str] = []
     number, problem, is_open = 0, "", False
+    several, last = False, ""
     for line in file:
         record = line[:6].rstrip("\n").ljust(6)
+        last = record if record.strip() else last
+        several |= record.startswith("MODEL")
         if record.startswith(COMMON):
             common[record] = line
         elif record in ATOM:
@@ -51,6 +55,8 @@ def _models(file: TextIO) -> Iterator[str | InputError]:
             problem = problem or f"has an atom in a line that begins with '{record.strip()}'"
     if atoms or problem:
         yield _model(number, common, atoms, "is cut short (no ENDMDL)" if is_open else problem)
+    elif several and last != "END   ":
+        warnings.warn(f"{path}: ends without END, so that it may be cut short", stacklevel=2)
 
 
 def _model(number: int, common: dict[str, str], atoms: list[str], problem: str) -> str | InputError:

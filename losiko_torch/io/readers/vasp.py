@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,13 @@ def read_poscars(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | Input
     def parse(text: str) -> Atoms:
         return read_vasp(_Named(text, str(path)))
 
-    yield from each_parsed(_structures(lines), parse, frames, "structure")
+    yield from each_parsed(_structures(lines, path), parse, frames, "structure")
+
+
+#: Lines that may stand behind the atoms: of velocities, and of a molecular dynamics run.
+BEHIND = re.compile(
+    r"(?:\s*(?:cartesian|direct|kartesian|[cdk]|lattice velocities.*)|[-+\s\d.eEdD]*)\s*", re.I
+)
 
 
 class _Named(io.StringIO):
@@ -35,7 +42,7 @@ class _Named(io.StringIO):
         self.name = name
 
 
-def _structures(lines: list[str]) -> Iterator[str | InputError]:
+def _structures(lines: list[str], path: Path) -> Iterator[str | InputError]:
     while lines:
         end = _end(lines)
         if isinstance(end, InputError):
@@ -45,6 +52,13 @@ def _structures(lines: list[str]) -> Iterator[str | InputError]:
         # Behind the atoms may stand velocities and more, and then another structure.
         while follows < len(lines) and not _begins(lines[follows : follows + 7]):
             follows += 1
+        odd = next((line.strip() for line in lines[end:follows] if not BEHIND.fullmatch(line)), "")
+        if odd:
+            warnings.warn(
+                f"{path}: what stands behind atoms is neither velocities nor another structure, "
+                f"and is not read: '{odd[:40]}'",
+                stacklevel=2,
+            )
         yield "".join(lines[:follows])
         lines = lines[follows:]
 

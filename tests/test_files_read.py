@@ -397,7 +397,7 @@ def test_damaged_models(tmp_path):
     found = read(tmp_path, "a.pdb", model + garbled + model)
     assert [problem is None for problem in problems(found)] == [True, False, True]
     assert "begins with 'ATnM'" in found[1].info[UNREADABLE]
-    with pytest.warns(UserWarning, match="ends without END, so that it may be cut short"):
+    with pytest.warns(UserWarning, match="ends with CRYST1, so that it may be cut short"):
         read(tmp_path, "a.pdb", model + "CRYST1    9.000")
     found = read(tmp_path, "a.pdb", model + model.removesuffix("ENDMDL\n"))
     assert problems(found)[1] == "model 1 is cut short (no ENDMDL)"

@@ -98,7 +98,7 @@ def writable(atoms: Atoms) -> tuple[Atoms, list[str]]:
         value = printable(value) if isinstance(value, str) else value
         try:
             copy.info[key] = _readable_entry(key, value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, LookupError):  # the last one of ASE's parser
             _into(extras["info"], key, value, f"info {key!r}", lost)
     for key, values in atoms.arrays.items():
         if not _fits_columns(key, values):
@@ -126,7 +126,7 @@ def _into(extras: dict[str, Any], key: Any, value: Any, name: str, lost: list[st
 
 def _readable_entry(key: Any, value: Any) -> Any:
     """The value in a form that survives writing and reading: unchanged, escaped, or as JSON."""
-    if not isinstance(key, str) or key in TAKEN:
+    if not isinstance(key, str) or not key.strip() or key in TAKEN:
         raise ValueError(f"{key} cannot be a key")
     if type(value) in (bool, int, float) and key.isidentifier():
         return value

@@ -53,8 +53,7 @@ def pdb_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
                     in_a_cell = False
                 file.write(model)
 
-        yield add
-        file.write("END\n")
+        yield add  # and no END: ASE takes it for the end of another, empty model
 
 
 FORMAT = Format("pdb", (".pdb",), pdb_file)

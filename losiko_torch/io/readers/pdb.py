@@ -23,6 +23,8 @@ from losiko_torch.systems.names import UNREADABLE
 ATOM = ("ATOM  ", "HETATM")
 #: Records that hold for all models.
 COMMON = ("CRYST1", "ORIGX")
+#: Records that a file of models may end with.
+LAST = ("ENDMDL", "END   ", "MASTER", "CONECT")
 #: Records with numbers where an atom has its coordinates.
 OTHERS = ("ANISOU", "SIG", "SCALE", "MTRIX", "REMARK", "TER", "CONECT", "MASTER", "SEQ", "CRYST")
 
@@ -55,8 +57,10 @@ def _models(file: TextIO, path: Path) -> Iterator[str | InputError]:
             problem = problem or f"has an atom in a line that begins with '{record.strip()}'"
     if atoms or problem:
         yield _model(number, common, atoms, "is cut short (no ENDMDL)" if is_open else problem)
-    elif several and last != "END   ":
-        warnings.warn(f"{path}: ends without END, so that it may be cut short", stacklevel=2)
+    elif several and last not in LAST:
+        warnings.warn(
+            f"{path}: ends with {last.strip()}, so that it may be cut short", stacklevel=2
+        )
 
 
 def _model(number: int, common: dict[str, str], atoms: list[str], problem: str) -> str | InputError:

@@ -243,7 +243,7 @@ def end_of(path: Path, database: Path, expected: list[int], ends_well: bool) -> 
 def mutated(files: int, seed: int) -> Iterator[tuple[str, str, bytes, bool]]:
     """Yield name, mutation and contents of damaged files, formats and mutations in turn.
 
-    The last entry tells whether the file was cut at the end of a line.
+    The last entry tells whether the file was cut where a whole one may end.
     """
     many = structures()
     with tempfile.TemporaryDirectory() as folder:
@@ -251,14 +251,26 @@ def mutated(files: int, seed: int) -> Iterator[tuple[str, str, bytes, bool]]:
         for name, write in FORMATS.items():
             write(Path(folder) / name, many)
             originals[name] = (Path(folder) / name).read_bytes()
-    ways = [(name, mutation) for mutation in MUTATIONS for name in FORMATS]
+    names = list(FORMATS)
     for k in range(files):
-        name, mutation = ways[k % len(ways)]
+        name, mutation = names[k % len(names)], MUTATIONS[(k + k // len(names)) % len(MUTATIONS)]
         random = np.random.default_rng((seed, k))
         original = originals[name]
         contents = mutation(original, random)
-        near = original[len(contents) - 1 : len(contents) + 1]
-        yield name, mutation.__name__, contents, mutation is cut and b"\n" in near
+        yield name, mutation.__name__, contents, mutation is cut and ends_well(original, contents)
+
+
+def ends_well(original: bytes, contents: bytes) -> bool:
+    """Whether a file was cut where a whole one may end.
+
+    That is at the end of a line, in a remark, or in the last entry of a row, of which nothing tells
+    how long it is.
+    """
+    if b"\0" in original:
+        return False
+    start = contents.rfind(b"\n") + 1
+    row, whole = contents[start:].split(), original[start:].split(b"\n")[0].split()
+    return len(row) in (0, len(whole)) or row[0] in (b"#", b"REMARK")
 
 
 def tried(

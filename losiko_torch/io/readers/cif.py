@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import shlex
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -25,8 +26,17 @@ SITES = "_atom_site"
 def read_blocks(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | InputError]]:
     """Read the chosen ones of a file's blocks that have atoms."""
     with opened(path) as file:
-        with_atoms = (text for text in _blocks(file) if SITES in text.lower())
-        yield from each_parsed(with_atoms, _atoms_of, frames, "structure")
+        yield from each_parsed(_with_atoms(_blocks(file), path), _atoms_of, frames, "structure")
+
+
+def _with_atoms(blocks: Iterator[str], path: Path) -> Iterator[str]:
+    for text in blocks:
+        lower = text.lower()
+        if SITES in lower:
+            yield text
+        elif "_cell_length" in lower:
+            name = lower.strip().split("\n")[0]
+            warnings.warn(f"{path}: a cell and no atoms in {name[:40]}", stacklevel=2)
 
 
 def _blocks(file: TextIO) -> Iterator[str]:

@@ -80,7 +80,7 @@ def _frames(opened_file: TextIO) -> Iterator[str | InputError]:
             tail = []
             if header.strip() and not _begins(header):
                 tail = [header, *islice(iter(file.readline, ""), TAIL - 1)]
-                if tail[-1].startswith("InChI="):
+                if _is_tail(tail):
                     header = file.readline()
                 else:
                     file.back(tail[1:])
@@ -109,13 +109,19 @@ def _begins(line: str) -> bool:
     return line.strip().isdecimal()
 
 
+def _is_tail(lines: list[str]) -> bool:
+    """Whether lines are those behind a frame of QM9: the last one has two InChIs."""
+    words = lines[-1].split() if len(lines) == TAIL else []
+    return len(words) == 2 and all(word.startswith("InChI=") for word in words)
+
+
 def atoms_of(text: str) -> Atoms:
     """Return the structure of a frame."""
     header, comment, *lines = text.split("\n")
     count = int(header)
     comment = comment.strip()
     tail = lines[count:]
-    if len(tail) > TAIL - 1 and tail[TAIL - 1].startswith("InChI="):
+    if _is_tail(tail[:TAIL]):
         return _of_qm9(count, comment, lines[:count], tail)
     if DESCRIBES.search(comment):
         return _parsed(text)

@@ -253,7 +253,8 @@ def mutated(files: int, seed: int) -> Iterator[tuple[str, str, bytes, bool]]:
             originals[name] = (Path(folder) / name).read_bytes()
     names = list(FORMATS)
     for k in range(files):
-        name, mutation = names[k % len(names)], MUTATIONS[(k + k // len(names)) % len(MUTATIONS)]
+        place, round_ = k % len(names), k // len(names)
+        name, mutation = names[place], MUTATIONS[(place + round_) % len(MUTATIONS)]
         random = np.random.default_rng((seed, k))
         original = originals[name]
         contents = mutation(original, random)

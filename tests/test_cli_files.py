@@ -27,8 +27,7 @@ def databases(tmp_path_factory):
     soap = SOAP(species=["H", "C", "O"], r_cut=3.0, **tiny)
     EnvironmentDatabase.build(molecules, soap).save(folder / "molecules.losiko")
     soap = SOAP(species=["Na", "Cl"], r_cut=3.5, smooth_width=0.5, periodic=True, **tiny)
-    crystals = [salt(), bulk("NaCl", "rocksalt", 5.8), bulk("NaCl", "cesiumchloride", 3.4)]
-    EnvironmentDatabase.build(crystals, soap).save(folder / "salt.losiko")
+    EnvironmentDatabase.build([salt(seed) for seed in range(4)], soap).save(folder / "salt.losiko")
     return folder
 
 
@@ -49,8 +48,10 @@ def losiko(databases, tmp_path, monkeypatch, capsys):
     return run
 
 
-def salt():
-    return bulk("NaCl", "rocksalt", 5.64, cubic=True)
+def salt(seed=0):
+    crystal = bulk("NaCl", "rocksalt", 5.64, cubic=True)
+    crystal.rattle(0.05, seed=seed)
+    return crystal
 
 
 def relax(losiko, database, *arguments):
@@ -132,8 +133,7 @@ def test_disordered_crystals_fail_alone(losiko):
 
 def test_partly_selective_dynamics(losiko):
     flags = ["T T T", "F F F", "T T F", "F F T", *["T T T"] * 4]
-    crystal = salt()
-    crystal.rattle(0.05, seed=1)
+    crystal = salt(7)
     places = crystal.get_scaled_positions()
     rows = [
         f"{x:.6f} {y:.6f} {z:.6f} {flag}" for (x, y, z), flag in zip(places, flags, strict=True)
@@ -165,8 +165,7 @@ def test_a_molecule_in_a_box(losiko):
 
 
 def test_outputs_of_every_kind(losiko):
-    crystal = salt()
-    crystal.rattle(0.05, seed=1)
+    crystal = salt(7)
     ase.io.write("in.extxyz", [crystal, crystal])
     for name in ("out.cif", "out.vasp", "out.pdb", "out.traj", "out.json", "out.sdf"):
         assert relax(losiko, "salt", "in.extxyz", "-o", name) == 0, losiko.err

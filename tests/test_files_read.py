@@ -21,6 +21,7 @@ from losiko_torch.io.readers.kinds import kind_of
 from losiko_torch.io.stream import streamed
 from losiko_torch.systems.names import SOURCE, UNREADABLE
 from losiko_torch.systems.validity import check_structure
+from losiko_torch.systems.whole import whole_molecules
 
 WATER = "3\n{}\nO 0 0 0.12\nH 0 0.76 -0.47\nH 0 -0.76 -0.47\n"
 
@@ -567,3 +568,14 @@ def test_numbers_of_no_element(tmp_path):
         None,
     ]
     assert isinstance(found[1], Atoms)
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [(1e308, "an entry beyond 10000 A"), (2e4, "an entry beyond"), (0.01, "a vector of 0.01 A")],
+)
+def test_cells_that_no_list_of_neighbors_can_span(length, said):
+    atoms = molecule("H2O", cell=[9, 9, length], pbc=True)
+    with pytest.raises(StructureError, match=said):
+        check_structure(atoms)
+    assert len(whole_molecules(atoms)) == 3

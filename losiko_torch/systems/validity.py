@@ -34,6 +34,8 @@ def check_structure(atoms: Atoms) -> None:
         raise StructureError(f"atom {bad} has a coordinate beyond {FARTHEST:.0f} A")
     if not np.isfinite(atoms.cell.array).all():
         raise StructureError("its cell has an entry that is not a finite number")
+    if np.abs(atoms.cell.array).max() > FARTHEST:
+        raise StructureError(f"its cell has an entry beyond {FARTHEST:.0f} A")
     no_element = (atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols))
     if no_element.any():
         bad = int(np.flatnonzero(no_element)[0])
@@ -68,6 +70,9 @@ def _is_whole(site: dict) -> bool:
 
 def _check_cell(atoms: Atoms) -> None:
     periodic = atoms.cell.array[atoms.pbc]
+    shortest = np.linalg.norm(periodic, axis=1).min()
+    if 0 < shortest < COINCIDENCE:
+        raise StructureError(f"its cell has a vector of {shortest:.2g} A, shorter than any bond")
     # The Gram determinant is the squared volume (area, length) spanned by the periodic vectors.
     if np.sqrt(max(np.linalg.det(periodic @ periodic.T), 0.0)) < 1e-6:
         raise StructureError(

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from losiko_torch.systems.names import SOURCE
+from losiko_torch.systems.validity import FARTHEST
 
 #: Length of the longest bond that is looked for, in units of the sum of the covalent radii.
 STRETCHED = 1.25
@@ -31,8 +32,10 @@ def whole_molecules(atoms: Atoms) -> Atoms:
     found = atoms.copy()
     found.pbc = False
     periodic = atoms.cell.array[atoms.pbc]
-    usable = np.linalg.matrix_rank(periodic, tol=1e-6) == len(periodic)
-    if not len(atoms) or not usable or not np.isfinite(atoms.positions).all():
+    # Others are refused later, with the reason.
+    within_reach = np.abs(np.r_[atoms.positions, atoms.cell.array]).max(initial=0) < FARTHEST
+    usable = within_reach and np.linalg.matrix_rank(periodic, tol=1e-6) == len(periodic)
+    if not len(atoms) or not usable:
         return found
     shifts, endless = _shifts_to_whole(atoms, cell)
     if endless:

@@ -297,6 +297,12 @@ def test_raw_files_of_qm9(tmp_path):
     assert first.arrays["mulliken_charges"][0] == -0.535689
 
 
+def test_a_file_that_ends_within_a_line(tmp_path):
+    rows = "2\nx\nO 0 0 0 -0.5\nH 0 0 0.97"
+    refuses(tmp_path, "a.xyz", rows, "frame 0 is cut short .in its last line.")
+    assert problems(read(tmp_path, "a.xyz", rows + " 0.5")) == [None]
+
+
 def test_one_broken_frame_costs_no_other(tmp_path):
     good = WATER.format("good")
     broken = {

@@ -72,6 +72,8 @@ def _frames(opened_file: TextIO) -> Iterator[str | InputError]:
             lines.append(line)
         if len(lines) <= count or not lines[0]:
             yield InputError(f"frame {number} is cut short ({len(lines) - 1} of {count} atoms)")
+        elif count > 1 and _ends_early(lines[-1], lines[-2]):
+            yield InputError(f"frame {number} is cut short (in its last line)")
         else:
             header = file.readline()
             while header.lstrip().startswith("VEC"):  # cell vectors written as if they were atoms
@@ -103,6 +105,11 @@ class _Lines:
     def back(self, lines: list[str]) -> None:
         """Take lines back, which are read next."""
         self._again = [*lines, *self._again]
+
+
+def _ends_early(last: str, before: str) -> bool:
+    """Whether the file ends within a line that should be as long as the one before it."""
+    return not last.endswith("\n") and len(last.split()) < len(before.split())
 
 
 def _begins(line: str) -> bool:

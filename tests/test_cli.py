@@ -14,6 +14,8 @@ from ase.constraints import FixAtoms, FixBondLength
 
 from losiko_torch import SOAP, EnvironmentDatabase, read_structures, relax, score
 from losiko_torch.cli import main
+from losiko_torch.io.read import frames_of
+from losiko_torch.systems.names import UNREADABLE
 
 TINY = ["--n-max", "3", "--l-max", "2"]
 GOOD = ["CH3CH2OH", "CH4", "H2O", "CH3OCH3", "C2H6", "CO2"]
@@ -241,12 +243,12 @@ def test_database_is_never_overwritten(losiko, tiny_database):
     assert "ever overwritten" in losiko.refuses(*arguments)
 
 
-@pytest.mark.parametrize("output", ["missing/out.xyz", "in.xyz/out.xyz", "folder.xyz", "out.cif"])
+@pytest.mark.parametrize("output", ["missing/out.xyz", "in.xyz/out.xyz", "folder.xyz", "out.png"])
 def test_outputs_that_cannot_be(losiko, tiny_database, output):
     ase.io.write("in.xyz", distorted("H2O"))
     (losiko.folder / "folder.xyz").mkdir()
     assert output in losiko.refuses("relax", "in.xyz", "-d", tiny_database, "-o", output)
-    if output != "out.cif":
+    if output != "out.png":
         assert output in losiko.refuses("build", "in.xyz", "-o", output, *TINY)
 
 
@@ -267,6 +269,8 @@ def test_full_disk(losiko, tiny_database):
     code = f"""
 import resource, signal, sys
 from losiko_torch.cli import main
+from losiko_torch.io.read import frames_of
+from losiko_torch.systems.names import UNREADABLE
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 for command in (["relax", "in.xyz", "-d", {str(tiny_database)!r}, "-o", "out.xyz"],
@@ -280,8 +284,17 @@ sys.exit(77)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 77, done.stderr
     assert done.stdout == ""
-    assert "losiko: error: out.xyz: cannot be written (File too large)" in done.stderr
+    said = "out.xyz: cannot be written (File too large): what was written until then is"
+    assert f"losiko: error: {said}" in done.stderr
     assert "losiko: error: out.losiko: cannot be written" in done.stderr
+    # What was relaxed until then is not lost.
+    (kept,) = contents(losiko.folder).keys() - before
+    assert kept.name == "out.part.xyz"
+    assert f"{kept}\n" in done.stderr
+    whole = [atoms for atoms in frames_of(kept) if UNREADABLE not in atoms.info]
+    assert len(whole) > 5
+    assert {atoms.info["losiko_reason"] for atoms in whole} <= {"converged", "max_steps"}
+    kept.unlink()
     assert contents(losiko.folder) == before
 
 

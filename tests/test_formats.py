@@ -92,7 +92,9 @@ def losiko(tmp_path, monkeypatch, capsys):
 
 def test_the_usual_ones_come_first(offered):
     offered(Format("alpha", (".a",), json_lines))
-    assert suffixes() == (".extxyz", ".xyz", ".db", ".parquet", ".a")
+    usual = (".extxyz", ".xyz", ".db", ".parquet", ".traj", ".json", ".cif")
+    usual += (".vasp", ".poscar", ".contcar", ".pdb", ".sdf")
+    assert suffixes() == (*usual, ".a")
 
 
 def test_a_format_from_outside_is_written_and_converted_to(losiko, offered):
@@ -118,10 +120,13 @@ def test_a_suffix_of_no_format_is_refused_before_any_work(losiko, tmp_path):
     arguments = ("relax", "in.xyz", "-d", "db.losiko", *FEW)
     for more in ((), ("--run", "run")):
         assert losiko(*arguments, *more, "-o", "out.new") == 2
-        assert "out.new: name the output by what it is to be: .extxyz, .xyz, .db" in losiko.err
+        assert "out.new: results are written to .extxyz, .xyz, .db" in losiko.err
         assert sorted(tmp_path.iterdir()) == before
-    with pytest.raises(InputError, match=r"out\.new: results are written to \.extxyz"):
-        result_file("out.new")
+    with (
+        pytest.raises(InputError, match=r"out\.new: results are written to \.extxyz"),
+        result_file("out.new"),
+    ):
+        pass
 
 
 def test_two_formats_with_one_suffix_are_refused(offered):

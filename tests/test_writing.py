@@ -16,14 +16,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixBondLength
 from ase.spacegroup import Spacegroup
 
+from losiko_torch import read_structures
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output, replacing
 from losiko_torch.io.formats.extxyz import writable
-from losiko_torch.io.formats.registry import suffixes
+from losiko_torch.io.formats.registry import format_of
 from losiko_torch.io.writers import result_file
 from losiko_torch.results import Result
-
-SUFFIXES = suffixes()
 
 
 def result(atoms, reason="converged", loss=0.5):
@@ -110,15 +109,18 @@ def test_what_cannot_be_written_is_told_and_hurts_nothing_else(tmp_path):
     atoms.new_array("cubes", np.ones((3, 2, 2)))
     atoms.new_array("spaced", np.array(["a b", "c", "d"]))
     atoms.set_constraint([FixAtoms([0]), FixBondLength(0, 1)])
+    _, lost = writable(atoms)
+    assert lost == ["info 'object'", "array 'complex'", "constraint FixBondLengths"]
     with pytest.warns(UserWarning, match="left out") as caught:
-        copy = writable(atoms)
-    told = str(caught[0].message)
-    for lost in ("'object'", "'a=b'", "5", "Properties", "complex", "cubes", "spaced", "FixBond"):
-        assert lost in told
-    assert copy.info == {"good": 3}
-    with pytest.warns(UserWarning, match="left out"):
-        (back,) = written(tmp_path, result(atoms))
-    assert back.info["good"] == 3
+        written(tmp_path, result(atoms), result(atoms))
+    # Once for the whole file.
+    (told,) = [str(each.message) for each in caught]
+    assert told == f"left out, as extended xyz cannot hold it: {', '.join(lost)}"
+    back, again = read_structures(tmp_path / "out.extxyz")
+    for key, value in {"good": 3, "a=b": 1, "5": 2, "Properties": "x"}.items():
+        assert back.info[key] == again.info[key] == value
+    assert back.arrays["spaced"].tolist() == ["a b", "c", "d"]
+    np.testing.assert_array_equal(back.arrays["cubes"], 1.0)
     assert list(back.constraints[0].index) == [0]
 
 
@@ -212,8 +214,7 @@ def test_checks_of_the_output(tmp_path, monkeypatch):
     data.write_text("data")
     (tmp_path / "link.xyz").symlink_to(data)
     (tmp_path / "folder.xyz").mkdir()
-    check_output(tmp_path / "new.xyz", [data], suffixes=SUFFIXES)
-    check_output(tmp_path / "NEW.XYZ", [data], suffixes=SUFFIXES)
+    check_output(tmp_path / "new.xyz", [data])
     for name in ("in.xyz", "link.xyz", "folder.xyz/../in.xyz"):
         with pytest.raises(InputError, match="input"):
             check_output(tmp_path / name, [data], overwrite=True)
@@ -226,9 +227,11 @@ def test_checks_of_the_output(tmp_path, monkeypatch):
         check_output(tmp_path / "missing" / "out.xyz")
     with pytest.raises(InputError, match="no folder"):
         check_output(data / "out.xyz")
-    for name in ("out.cif", "out", "out.xyz.gz"):
-        with pytest.raises(InputError, match=r"name the output by what it is to be: \.extxyz"):
-            check_output(tmp_path / name, suffixes=SUFFIXES)
+    for name in ("out.new", "out", "out.xyz.gz"):
+        with pytest.raises(InputError, match=r"results are written to \.extxyz.*: name it so"):
+            format_of(tmp_path / name)
+    assert format_of(tmp_path / "NEW.XYZ").name == "extxyz"
+    assert format_of(tmp_path / "CONTCAR_2").name == "vasp"
     before = set(tmp_path.iterdir())
 
     def refuse(**_):

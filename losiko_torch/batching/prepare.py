@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms, FixCartesian
+from ase.constraints import FixAtoms, FixCartesian, FixScaled
 
 from losiko_torch.database.building.describe import check_describable
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.errors import StructureError
 from losiko_torch.loss.terms.interface import Term, arrays_of
 from losiko_torch.systems.atom_weights import atom_weights
-from losiko_torch.systems.names import UNREADABLE
 from losiko_torch.systems.noise import gaussian
 from losiko_torch.systems.pymatgen import AnyStructure, as_atoms, outline
+from losiko_torch.systems.scaled_constraints import in_cartesian
 from losiko_torch.systems.selection import Selection, selected_coordinates
 from losiko_torch.systems.validity import check_structure
 
@@ -76,8 +76,6 @@ def prepare(
             constraints do not matter then.
     """
     atoms = outline(given)
-    if UNREADABLE in atoms.info:
-        return Prepared(atoms, _nothing(atoms), problem=atoms.info[UNREADABLE])
     try:
         atoms = as_atoms(given)
         check_describable(atoms, database.descriptor)
@@ -96,12 +94,17 @@ def movable_coordinates(atoms: Atoms) -> np.ndarray:
     """Return a mask (n, 3), true where the constraints of a structure let a coordinate change.
 
     Raises:
-        StructureError: For a constraint that is neither ``FixAtoms`` nor ``FixCartesian``, as it
-            would be broken silently.
+        StructureError: For a constraint that would be broken silently: one that is neither
+            ``FixAtoms`` nor ``FixCartesian``, nor a ``FixScaled`` that is one of these.
     """
     movable = np.ones((len(atoms), 3), dtype=bool)
-    for constraint in atoms.constraints:
+    for constraint in in_cartesian(atoms):
         name = type(constraint).__name__
+        if isinstance(constraint, FixScaled):
+            raise StructureError(
+                f"atom {int(constraint.index[0])} is fixed along cell vectors that are not along "
+                "x, y or z: fix it whole, or turn the cell"
+            )
         if not isinstance(constraint, (FixAtoms, FixCartesian)):
             raise StructureError(
                 f"its constraint {name} cannot be honoured, only FixAtoms and FixCartesian can: "

@@ -24,7 +24,7 @@ from losiko_torch.io.atomic import check_output
 from losiko_torch.io.filters import parse_filter
 from losiko_torch.options import WHAT
 from losiko_torch.report.wording import plural
-from losiko_torch.systems.names import SOURCE
+from losiko_torch.systems.names import SOURCE, UNREADABLE, source_of
 from losiko_torch.systems.validity import check_structure
 
 SOAP_PANEL, NOTES = "Descriptor (SOAP, in DScribe's terms)", "Notes kept in the database"
@@ -128,6 +128,14 @@ Minutes = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse to build where a structure cannot be read or described.",
+        rich_help_panel=WHAT,
+    ),
+]
 Note = Annotated[str | None, typer.Option(metavar="TEXT", rich_help_panel=NOTES)]
 
 
@@ -136,6 +144,7 @@ def build(
     output: Output,
     where: Where = None,
     force: Force = False,
+    strict: Strict = False,
     fit: Fit = False,
     minutes: Minutes = None,
     species: Species = None,
@@ -154,7 +163,8 @@ def build(
     Every atom is described by its surroundings and kept as a reference of its element. What the
     structures have in common (the method that computed them, the phases among them) is what
     relaxed structures will look like. Periodic structures are described with their images.
-    Structures that cannot be described are left out and listed, and make the exit status 1.
+    Structures that cannot be read or described are left out and listed, and make the exit status
+    1; with --strict nothing is built then.
 
     What is finished of a large database lies in DB.losiko.parts until all is, and what is done of
     a fit in DB.losiko.fit: after an interruption, even a kill, the same command goes on from there.
@@ -167,6 +177,8 @@ def build(
     filters = where or []
     check_output(output, input_files(structures), force)
     chosen = _filtered(structures, filters)
+    if strict:
+        _check_all(chosen)
     periodic = any(atoms.pbc.any() for atoms in chosen)
     usual = PERIODIC if periodic else MOLECULAR
     descriptor = SOAP(
@@ -210,17 +222,28 @@ def _filtered(sources: list[str], filters: list[str]) -> list[Atoms]:
     """Read the structures that pass all filters; raise ``InputError`` if there are none."""
     tests = [parse_filter(text) for text in filters]
     structures = read_inputs(sources)
-    chosen = [atoms for atoms in structures if all(passes(atoms) for passes in tests)]
-    if not chosen:
-        keys = Counter(key for atoms in structures for key in atoms.info if key != SOURCE)
+    read = [atoms for atoms in structures if UNREADABLE not in atoms.info]
+    passing = {id(atoms) for atoms in read if all(passes(atoms) for passes in tests)}
+    if not passing:
+        keys = Counter(key for atoms in read for key in atoms.info if key != SOURCE)
         known = ", ".join(str(key) for key, _ in keys.most_common(12)) or "nothing"
         raise InputError(
-            f"none of {plural(len(structures), 'structure')} passes {' and '.join(filters)} "
+            f"none of {plural(len(read), 'structure')} passes {' and '.join(filters)} "
             f"(their info holds {known})"
         )
     if filters:
-        note(f"{len(chosen):,} of {plural(len(structures), 'structure')} pass the filters")
-    return chosen
+        note(f"{len(passing):,} of {plural(len(read), 'structure')} pass the filters")
+    # Those that cannot be read are listed with those that cannot be described.
+    return [atoms for atoms in structures if UNREADABLE in atoms.info or id(atoms) in passing]
+
+
+def _check_all(structures: list[Atoms]) -> None:
+    """Raise ``InputError`` if a structure cannot be described."""
+    for number, atoms in enumerate(structures):
+        try:
+            check_structure(atoms)
+        except StructureError as error:
+            raise InputError(f"{source_of(atoms, number)}: {error} (--strict)") from None
 
 
 def _elements(structures: list[Atoms]) -> list[str]:

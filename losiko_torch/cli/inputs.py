@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +14,42 @@ from ase import Atoms
 from losiko_torch.cli.console import note, progress
 from losiko_torch.database.builtin import cache_file, default_database
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.io.read import read_structures, split_source
+from losiko_torch.io.read import split_source
+from losiko_torch.io.stream import check_sources, one_after_the_other
 from losiko_torch.options import HOW, WHAT
 
+#: Name of the file that what comes by a pipe is kept in, and how the name of its folder begins.
+PIPED, PIPE = "stdin", "losiko_pipe_"
+
+
+def read_pipe(context: typer.Context, sources: list[str] | None) -> list[str] | None:
+    """Replace "-" among the names of files by a file with what comes by a pipe.
+
+    It is read more than once, so that it is kept until the command ends.
+    """
+    names = [source.partition("@")[0] for source in sources or []]
+    if "-" not in names or context.resilient_parsing:
+        return sources
+    folder = Path(context.with_resource(tempfile.TemporaryDirectory(prefix=PIPE)))
+    raw = getattr(sys.stdin, "buffer", None)
+    contents = sys.stdin.read().encode() if raw is None else raw.read()
+    file = folder / (f"{PIPED}.gz" if contents.startswith(b"\x1f\x8b") else PIPED)
+    file.write_bytes(contents)
+    return [
+        f"{file}{source[1:]}" if name == "-" else source
+        for name, source in zip(names, sources or [], strict=True)
+    ]
+
+
+#: What the argument for structures says of itself.
+STRUCTURES_HELP = (
+    "Files that ASE reads, SDF, pymatgen's JSON, or QM9-style npz, folders of them, - for a pipe; "
+    "frames by a slice: file@:100, file@-1."
+)
 Structures = Annotated[
     list[str],
     typer.Argument(
-        metavar="STRUCTURES",
-        show_default=False,
-        help="Files that ASE reads, or QM9-style npz; frames by a slice: file@:100, file@-1.",
+        metavar="STRUCTURES", show_default=False, help=STRUCTURES_HELP, callback=read_pipe
     ),
 ]
 DatabaseFile = Annotated[
@@ -60,16 +89,22 @@ NoPbc = Annotated[
 ]
 
 
-def read_inputs(sources: Iterable[str], no_pbc: bool = False) -> list[Atoms]:
-    """Return all structures of the files, in order; with ``no_pbc`` none is periodic."""
+def read_inputs(sources: Sequence[str], no_pbc: bool = False) -> list[Atoms]:
+    """Return all structures of the files, in order, unreadable ones among them.
+
+    Args:
+        sources: Files of structures.
+        no_pbc: Whether to make all of them molecules.
+
+    Raises:
+        InputError: If nothing of a file can be read.
+    """
+    check_sources(sources)
     structures = []
-    for source in sources:
-        with progress(f"reading {source}") as done:
-            for atoms in read_structures(source):
-                if no_pbc:
-                    atoms.pbc = False
-                structures.append(atoms)
-                done(1)
+    with progress("reading") as done:
+        for atoms in one_after_the_other(sources, no_pbc):
+            structures.append(atoms)
+            done(1)
     return structures
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
+    STRUCTURES_HELP,
     DatabaseFile,
     Force,
     NoPbc,
@@ -18,6 +19,7 @@ from losiko_torch.cli.inputs import (
     name_of,
     open_database,
     read_inputs,
+    read_pipe,
 )
 from losiko_torch.cli.settings_options import takes
 from losiko_torch.cli.tables import print_failures
@@ -34,8 +36,8 @@ Structures = Annotated[
     typer.Argument(
         metavar="STRUCTURES",
         show_default=False,
-        help="Files that ASE reads, or QM9-style npz; frames by a slice: file@:100, file@-1. "
-        "Without any the database alone is drawn.",
+        help=f"{STRUCTURES_HELP} Without any the database alone is drawn.",
+        callback=read_pipe,
     ),
 ]
 Output = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from losiko_torch.cli.inputs import (
+    PIPE,
     DatabaseFile,
     Force,
     NoPbc,
@@ -20,7 +21,7 @@ from losiko_torch.cli.relax_run import RelaxRequest, relax_into_file, relax_into
 from losiko_torch.cli.settings_options import takes
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
-from losiko_torch.io.formats.registry import suffixes
+from losiko_torch.io.formats.registry import format_of, suffixes
 from losiko_torch.io.stream import check_sources
 from losiko_torch.options import WHAT, WHERE
 from losiko_torch.relaxation.execute import Workers
@@ -141,16 +142,20 @@ def relax(
     if output is None and run is None:
         raise InputError("where to? Name a file (-o OUT.extxyz) or the folder of a run (--run DIR)")
     references = reference or []
+    if run is not None and any(Path(each).parent.name.startswith(PIPE) for each in structures):
+        raise InputError("--run goes on from files, and what comes by a pipe is none: name a file")
     if output is not None:
         files = input_files([*structures, *references], database)
-        check_output(output, files, force, suffixes())
+        format_of(output)
+        check_output(output, files, force)
     check_sources([*structures, *references])
     request = RelaxRequest(structures, references, database, reference_weights, no_pbc, how)
     if run is not None:
-        tally, end = relax_into_folder(request, run, output, force, by)
+        tally, end, complete = relax_into_folder(request, run, output, force, by)
     else:
         assert output is not None
-        tally, end = relax_into_file(request, output, force, not as_finished, by)
+        tally, end, complete = relax_into_file(request, output, force, not as_finished, by)
     tally.print_table()
     tally.print_summary(f"against {name_of(database)}", end)
-    return 1 if tally.failures or (strict and tally.unreliable) else 0
+    doubtful = strict and tally.unreliable
+    return 1 if tally.failures or doubtful or not complete else 0

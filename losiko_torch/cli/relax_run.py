@@ -76,9 +76,10 @@ class RelaxRequest:
 
 def relax_into_file(
     request: RelaxRequest, output: Path, force: bool, in_order: bool, workers: Workers
-) -> tuple[Tally, str]:
-    """Write results as they come; return their tally and the end of the summary."""
+) -> tuple[Tally, str, bool]:
+    """Write results as they come; return their tally, the end of the summary, if all are there."""
     tally, start = Tally(), time.perf_counter()
+    refused = 0
     relaxer = request.relaxer()
     size = relaxer.evaluator.batch_atoms
 
@@ -87,7 +88,8 @@ def relax_into_file(
         with result_file(output, force) as add:
 
             def write(shard: RelaxedShard) -> None:
-                add(shard.results)
+                nonlocal refused
+                refused += add(shard.results)
                 tally.add(table_of(shard.results))
 
             yield write
@@ -98,13 +100,14 @@ def relax_into_file(
             size = shard.batch_atoms
             writer.put(shard)
     seconds = time.perf_counter() - start
-    return tally, f"{seconds:.1f} s in batches of {size:,} atoms\nwritten to {output}"
+    end = f"{seconds:.1f} s in batches of {size:,} atoms\nwritten to {output}"
+    return tally, end, not refused
 
 
 def relax_into_folder(
     request: RelaxRequest, path: Path, output: Path | None, force: bool, workers: Workers
-) -> tuple[Tally, str]:
-    """Relax what the run has not done yet; return the tally of all and the end of the summary."""
+) -> tuple[Tally, str, bool]:
+    """Relax what the run has not done yet; return what ``relax_into_file`` does, of all."""
     with locked(path):
         there = (path / RECORD).exists()
         folder = folder_of(path, sys.argv, request.sources, request.database, request.identity())
@@ -119,8 +122,9 @@ def relax_into_folder(
         tally.add(group)
     record = folder.record
     written = [str(folder.structures_file), str(folder.table_file)]
+    refused = 0
     if output is not None:
-        convert(folder.structures_file, folder.table_file, output, force)
+        refused = convert(folder.structures_file, folder.table_file, output, force)
         written.append(str(output))
     end = f"{record['seconds']:.1f} s in batches of {record['batch_atoms']:,} atoms"
-    return tally, f"{end}\nwritten to {', '.join(written)}"
+    return tally, f"{end}\nwritten to {', '.join(written)}", not refused

@@ -17,7 +17,6 @@ def check_output(
     path: str | Path,
     inputs: Iterable[str | Path] = (),
     overwrite: bool = False,
-    suffixes: tuple[str, ...] = (),
 ) -> None:
     """Check before any work is done that a file can be written.
 
@@ -25,15 +24,12 @@ def check_output(
         path: The file.
         inputs: Files that it must not be, through links either, ``overwrite`` or not.
         overwrite: Whether a file there may be overwritten.
-        suffixes: Suffixes that it may have, lower case. An empty tuple means any.
 
     Raises:
-        InputError: If the file is one of ``inputs``, exists and ``overwrite`` is not set, is a
-            folder or has another suffix, or if its folder is missing or not writable.
+        InputError: If the file is one of ``inputs``, exists and ``overwrite`` is not set, or is a
+            folder, or if its folder is missing or not writable.
     """
     path = Path(path)
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise InputError(f"{path}: name the output by what it is to be: {', '.join(suffixes)}")
     if path.is_dir():
         raise InputError(f"{path}: a folder, not a file to write to")
     for source in map(Path, inputs):
@@ -52,11 +48,22 @@ def check_output(
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
+class Kept(InputError):
+    """Error in writing a file whose contents are kept under another name, which the error has."""
+
+
 @contextmanager
-def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def replacement(
+    path: str | Path, overwrite: bool = False, keep_part: bool = False
+) -> Iterator[Path]:
     """Yield an empty file beside ``path``, which takes the place of ``path`` at the end.
 
     If the body fails, the file is removed.
+
+    Args:
+        path: The file.
+        overwrite: Whether a file there may be overwritten.
+        keep_part: Whether to keep, where the disk fails, what has been written until then.
 
     Raises:
         InputError: If the file cannot be written, or if ``path`` exists and ``overwrite`` is not
@@ -71,41 +78,54 @@ def replacement(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         yield Path(temporary)
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, mode_of_new(0o666))
         if target.exists() and not overwrite:
             # The new file may be the result of hours.
-            kept = _free_name(target)
+            kept = free_name(target)
             os.replace(temporary, kept)
-            raise InputError(f"{path}: exists by now and is left alone, the new one is {kept}")
+            raise Kept(f"{path}: exists by now and is left alone, the new one is {kept}")
         os.replace(temporary, target)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+        problem = f"{path}: cannot be written ({error.strerror or error})"
+        if not keep_part or temporary is None or not os.path.getsize(temporary):
+            raise InputError(problem) from None
+        kept = own_name(target.with_name(f"{target.stem}.part{target.suffix}"))
+        os.replace(temporary, kept)
+        raise Kept(f"{problem}: what was written until then is {kept}") from None
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
 
 
 @contextmanager
-def replacing(path: str | Path, overwrite: bool = False) -> Iterator[IO[str]]:
+def replacing(
+    path: str | Path, overwrite: bool = False, keep_part: bool = False
+) -> Iterator[IO[str]]:
     """Yield a text file open for writing, which takes the place of ``path`` at the end.
 
     Raises:
         InputError: As in ``replacement``.
     """
     with (
-        replacement(path, overwrite) as temporary,
+        replacement(path, overwrite, keep_part) as temporary,
         open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         yield file
 
 
-def _free_name(path: Path) -> Path:
-    """Return ``out.1.xyz`` for ``out.xyz``, or the next such name that is free."""
+def free_name(path: Path) -> Path:
+    """Return a name that is free: ``out.1.xyz`` for ``out.xyz``, or the next such one."""
     names = (path.with_name(f"{path.stem}.{k}{path.suffix}") for k in count(1))
     return next(name for name in names if not name.exists())
 
 
-def _umask() -> int:
+def own_name(path: Path) -> Path:
+    """Return a path itself where it is free, else the next such name."""
+    return free_name(path) if path.exists() else path
+
+
+def mode_of_new(mode: int) -> int:
+    """Return the mode of a new file or folder, without what the process's mask forbids."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return mode & ~mask

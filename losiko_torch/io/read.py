@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.io.formats import UnknownFileTypeError, string2index
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.readers import reader_of, reason_of, select
+from losiko_torch.io.extras import printable, restored
+from losiko_torch.io.readers.interface import reason_of, select
+from losiko_torch.io.readers.registry import reader_of
 from losiko_torch.systems.names import SOURCE, UNREADABLE
 
 #: Most files named in a warning.
 SHOWN = 5
+_CUBE = np.eye(3)
 
 
 def read_structures(source: str | Path) -> Iterator[Atoms]:
@@ -35,36 +41,47 @@ def read_structures(source: str | Path) -> Iterator[Atoms]:
         yield atoms
 
 
-def frames_of(source: str | Path) -> Iterator[Atoms]:
+def frames_of(source: str | Path, label: str | None = None) -> Iterator[Atoms]:
     """Read structures as ``read_structures`` does, with ``unreadable`` ones for broken frames.
+
+    Args:
+        source: As for ``read_structures``.
+        label: Name of the file in the structures' origins. None means its name without folders.
 
     Raises:
         InputError: If nothing at all can be read.
     """
     path, frames = split_source(source)
+    label = _printable(path.name) if label is None else label
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     number, found = -1, False
+    read: Iterator[tuple[int, Atoms | InputError]]
     try:
-        read = _read_folder if path.is_dir() else reader_of(path)
-        for number, atoms in read(path, frames):
+        if path.is_dir():
+            read = select(_frames_in_folder(path, label), frames)
+        else:
+            read = reader_of(path)(path, frames)
+        for number, atoms in read:
+            if isinstance(atoms, Atoms):
+                atoms = _known_elements(atoms)
             if isinstance(atoms, InputError):
                 atoms = unreadable(str(atoms))
             elif not isinstance(atoms, Atoms):
                 raise InputError(f"holds a {type(atoms).__name__}, not structures")
             else:
                 found = True
-            atoms.info.setdefault(SOURCE, f"{path.name}@{number}")
+                restored(atoms)
+                _drop_placeholder(atoms)
+            atoms.info.setdefault(SOURCE, f"{label}@{number}")
             yield atoms
-    except MemoryError:
-        raise
     except Exception as error:  # ASE's readers raise errors of many kinds
         if not found:
             raise InputError(f"{path}: {_why(error)}") from error
         broken = unreadable(f"{_why(error)}, nor can what follows it")
-        broken.info[SOURCE] = f"{path.name}@{number + 1}"
+        broken.info[SOURCE] = f"{label}@{number + 1}"
         yield broken
         return
     if number < 0:
@@ -73,16 +90,53 @@ def frames_of(source: str | Path) -> Iterator[Atoms]:
         )
 
 
+def labels_of(sources: Sequence[str | Path]) -> list[str]:
+    """Return names by which files can be told apart: "geo.xyz", or "c1/geo.xyz" and "c2/geo.xyz".
+
+    Args:
+        sources: Names of files, slices included; the same file may be among them more than once.
+    """
+    paths = [Path(os.path.abspath(split_source(source)[0])) for source in sources]
+    depths = dict.fromkeys(paths, 1)
+    while True:
+        labels = {path: _printable("/".join(path.parts[-depths[path] :])) for path in depths}
+        alike = [path for path in depths if list(labels.values()).count(labels[path]) > 1]
+        if not alike:
+            return [labels[path] for path in paths]
+        for path in alike:
+            depths[path] += 1
+
+
+def _printable(name: str) -> str:
+    """The name of a file, whose bytes need not be text."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _known_elements(atoms: Atoms) -> Atoms | InputError:
+    """Return a structure, or what is wrong where an atomic number has no symbol."""
+    unknown = np.flatnonzero((atoms.numbers < 0) | (atoms.numbers >= len(chemical_symbols)))
+    if not len(unknown):
+        return atoms
+    number = atoms.numbers[unknown[0]]
+    return InputError(f"atom {unknown[0]} (atomic number {number}) is not a chemical element")
+
+
+def _drop_placeholder(atoms: Atoms) -> None:
+    """Make a structure in a cube of 1 A a molecule: programs write such cells where they have none.
+
+    The coordinates of more than one atom are within no such cell.
+    """
+    if len(atoms) > 1 and atoms.pbc.any() and (atoms.cell.array == _CUBE).all():
+        atoms.set_cell(None)
+        atoms.pbc = False
+
+
 def unreadable(reason: str) -> Atoms:
     """Return a structure without atoms, in the place of one that cannot be read."""
-    return Atoms(info={UNREADABLE: reason})
+    return Atoms(info={UNREADABLE: printable(reason)})
 
 
-def _read_folder(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
-    return select(_frames_in_folder(path), frames)
-
-
-def _frames_in_folder(folder: Path) -> Iterator[Atoms]:
+def _frames_in_folder(folder: Path, label: str) -> Iterator[Atoms]:
     files = sorted(each for each in folder.iterdir() if each.is_file())
     unknown = []
     for file in files:
@@ -90,14 +144,14 @@ def _frames_in_folder(folder: Path) -> Iterator[Atoms]:
             continue
         try:
             for atoms in frames_of(file):
-                atoms.info[SOURCE] = f"{folder.name}/{atoms.info[SOURCE]}"
+                atoms.info[SOURCE] = f"{label}/{atoms.info[SOURCE]}"
                 yield atoms
         except InputError as error:
             if isinstance(error.__cause__, UnknownFileTypeError):
                 unknown.append(file.name)
                 continue
             broken = unreadable(str(error).removeprefix(f"{file}: "))
-            broken.info[SOURCE] = f"{folder.name}/{file.name}"
+            broken.info[SOURCE] = f"{label}/{_printable(file.name)}"
             yield broken
     if unknown:
         named = ", ".join(unknown[:SHOWN])
@@ -112,8 +166,8 @@ def _why(error: Exception) -> str:
         return str(error)
     if isinstance(error, UnknownFileTypeError):
         return "not a kind of structure file that ASE reads"
-    if isinstance(error, UnicodeDecodeError):
-        return "not a structure file (it is not text)"
+    if isinstance(error, MemoryError):
+        return "it announces more than fits into memory"
     return f"cannot be read ({reason_of(error)})"
 
 

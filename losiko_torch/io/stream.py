@@ -14,9 +14,10 @@ from ase import Atoms
 
 from losiko_torch.errors import InputError
 from losiko_torch.io.overlap import ahead
-from losiko_torch.io.read import frames_of, split_source
-from losiko_torch.io.readers import count_frames
+from losiko_torch.io.read import frames_of, labels_of, split_source
+from losiko_torch.io.readers.registry import count_frames
 from losiko_torch.systems.names import UNREADABLE
+from losiko_torch.systems.whole import whole_molecules
 
 #: Names of files or folders, slices included.
 Files: TypeAlias = "str | Path | Sequence[str | Path]"
@@ -39,9 +40,9 @@ def structures_of(given: Any) -> Any:
     return given
 
 
-def streamed(sources: Iterable[str | Path], no_pbc: bool = False) -> Iterator[Atoms]:
-    """Read the structures of files in another thread; ``no_pbc`` makes none of them periodic."""
-    return ahead(_one_after_the_other(sources, no_pbc), AHEAD)
+def streamed(sources: Sequence[str | Path], no_pbc: bool = False) -> Iterator[Atoms]:
+    """Read the structures of files in another thread; ``no_pbc`` makes all of them molecules."""
+    return ahead(one_after_the_other(sources, no_pbc), AHEAD)
 
 
 def check_sources(sources: Iterable[str | Path]) -> None:
@@ -72,9 +73,8 @@ def count_of(sources: Iterable[str | Path]) -> int | None:
     return total
 
 
-def _one_after_the_other(sources: Iterable[str | Path], no_pbc: bool) -> Iterator[Atoms]:
-    for source in sources:
-        for atoms in frames_of(source):
-            if no_pbc:
-                atoms.pbc = False
-            yield atoms
+def one_after_the_other(sources: Sequence[str | Path], no_pbc: bool = False) -> Iterator[Atoms]:
+    """Read the structures of files, with names by which these can be told apart."""
+    for source, label in zip(sources, labels_of(sources), strict=True):
+        for atoms in frames_of(source, label):
+            yield whole_molecules(atoms) if no_pbc else atoms

@@ -30,7 +30,8 @@ from filelock import FileLock, Timeout
 from losiko_torch.batching.shards import RelaxedShard
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacement, replacing
-from losiko_torch.io.formats.extxyz import frame_of
+from losiko_torch.io.formats.extxyz import NAME, frame_of
+from losiko_torch.io.formats.left_out import left_out
 from losiko_torch.io.table import SCHEMA, table_of
 
 RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"
@@ -118,10 +119,14 @@ class RunFolder:
         """Write a shard's results."""
         offsets, place = [], 0
         structures = self._shard(shard.number, ".extxyz")
-        with replacement(structures, overwrite=True) as temporary, temporary.open("wb") as file:
+        with (
+            left_out(NAME) as tell,
+            replacement(structures, overwrite=True) as temporary,
+            temporary.open("wb") as file,
+        ):
             for result in shard.results:
                 offsets.append(place)
-                place += file.write(frame_of(result).encode("utf-8", "backslashreplace"))
+                place += file.write(frame_of(result, tell).encode("utf-8", "backslashreplace"))
         with replacement(self._shard(shard.number, ".parquet"), overwrite=True) as temporary:
             pq.write_table(table_of(shard.results, offsets), temporary)
 

@@ -12,6 +12,8 @@ from ase import Atoms
 SOURCE = "losiko_source"
 #: Key of ``info`` for the reason why a structure cannot be read.
 UNREADABLE = "losiko_unreadable"
+#: Key of ``info`` for bonds: rows of two atoms (from 0) and the order, 4 for an aromatic bond.
+BONDS = "bonds"
 
 
 def source_of(atoms: Atoms, number: int) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ase import Atoms
+from ase.constraints import FixCartesian, FixScaled
 
 from losiko_torch.errors import InputError, StructureError, first_line
 
@@ -52,8 +53,8 @@ def check_type(given: Any, number: int) -> None:
 def as_atoms(given: AnyStructure) -> Atoms:
     """Return a structure as ``ase.Atoms``, converted by pymatgen's own adaptor if need be.
 
-    Properties become ``info``, site properties arrays, ``selective_dynamics`` the constraints
-    ``FixAtoms`` and ``FixCartesian``.
+    Properties become ``info``, site properties arrays, ``selective_dynamics`` of a crystal the
+    constraints that ASE makes of those of a POSCAR, ``FixAtoms`` and ``FixScaled``.
 
     Raises:
         StructureError: If the structure is disordered, or if the adaptor cannot convert it.
@@ -68,11 +69,21 @@ def as_atoms(given: AnyStructure) -> Atoms:
         if name in given.site_properties:
             raise StructureError(f"it has a site property named '{name}': rename or remove it")
     try:
-        return AseAtomsAdaptor.get_atoms(given, msonable=False)
+        atoms = AseAtomsAdaptor.get_atoms(given, msonable=False)
+        if hasattr(given, "lattice"):
+            # The adaptor takes them for Cartesian.
+            atoms.set_constraint([_along_the_cell(each) for each in atoms.constraints])
+        return atoms
     except Exception as error:  # the adaptor raises errors of many kinds, mostly for properties
         raise StructureError(
             f"pymatgen cannot convert it to ase.Atoms ({first_line(error)})"
         ) from error
+
+
+def _along_the_cell(constraint: Any) -> Any:
+    if type(constraint) is FixCartesian:
+        return FixScaled(constraint.index, constraint.mask)
+    return constraint
 
 
 def outline(given: AnyStructure) -> Atoms:

@@ -41,7 +41,7 @@ def check_describable(atoms: Atoms, descriptor: nn.Module) -> None:
     if atoms.pbc.any() and not is_periodic(descriptor):
         raise StructureError(
             "it is periodic but the descriptor is not: use a database of periodic structures "
-            "(periodic=True), or set pbc=False on the structure"
+            "(periodic=True), or take it for a molecule by --no-pbc (pbc=False on the structure)"
         )
 
 

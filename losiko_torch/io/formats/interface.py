@@ -9,7 +9,8 @@ from typing import Literal
 
 from losiko_torch.results import Result
 
-#: Adds results to a file.
+#: Adds results to a file, those that a format can hold. An error, other than one of the disk, says
+#: of the results given that it can hold none of them, and the file goes on without them.
 Add = Callable[[Sequence[Result]], None]
 
 
@@ -23,6 +24,7 @@ class Format:
         open: Function ``open(path, overwrite=False)`` that returns a context, which yields a
             function to add results to a new file. The file appears whole or not at all, see
             ``losiko_torch.io.atomic.replacement``.
+        names: Parts of the names of its files, for names whose suffix says nothing.
         already: File of a finished run that is of this format, "structures" or "table": converting
             a run copies it byte by byte. None means that results are read from both and written.
     """
@@ -31,3 +33,4 @@ class Format:
     suffixes: tuple[str, ...]
     open: Callable[..., AbstractContextManager[Add]]
     already: Literal["structures", "table"] | None = None
+    names: tuple[str, ...] = ()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from losiko_torch.io.atomic import replacement
 from losiko_torch.io.formats.interface import Add, Format
 from losiko_torch.io.table import SCHEMA, table_of
+from losiko_torch.results import Result
+
+#: Rows that are written together.
+GROUP = 512
 
 
 @contextmanager
@@ -21,7 +26,20 @@ def parquet_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
         InputError: As in ``losiko_torch.io.atomic.replacement``.
     """
     with replacement(path, overwrite) as temporary, pq.ParquetWriter(temporary, SCHEMA) as file:
-        yield lambda results: file.write_table(table_of(results))
+        waiting: list[pa.Table] = []
+
+        def write() -> None:
+            if waiting:
+                file.write_table(pa.concat_tables(waiting).combine_chunks())
+                waiting.clear()
+
+        def add(results: Sequence[Result]) -> None:
+            waiting.append(table_of(results))
+            if sum(map(len, waiting)) >= GROUP:
+                write()
+
+        yield add
+        write()
 
 
 FORMAT = Format("parquet", (".parquet",), parquet_file, already="table")

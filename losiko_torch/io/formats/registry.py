@@ -8,7 +8,8 @@ from losiko_torch.errors import InputError
 from losiko_torch.io.formats.interface import Format
 from losiko_torch.registry import Registry
 
-FORMATS = Registry("format", "losiko_torch.io.formats", "FORMAT", ("extxyz", "db", "parquet"))
+ORDER = ("extxyz", "db", "parquet", "traj", "json", "cif", "vasp", "pdb", "sdf")
+FORMATS = Registry("format", "losiko_torch.io.formats", "FORMAT", ORDER)
 
 
 def suffixes() -> tuple[str, ...]:
@@ -17,16 +18,19 @@ def suffixes() -> tuple[str, ...]:
 
 
 def format_of(path: Path) -> Format:
-    """Return the format of a file, by its suffix.
+    """Return the format of a file, by its suffix or, where that is none, its name.
 
     Raises:
         InputError: If no format has the suffix.
     """
     found = _by_suffix()
     suffix = path.suffix.lower()
-    if suffix not in found:
-        raise InputError(f"{path}: results are written to {', '.join(found)}: name it so")
-    return found[suffix]
+    if suffix in found:
+        return found[suffix]
+    for each in FORMATS.choices.values():
+        if any(part in path.name for part in each.names):
+            return each
+    raise InputError(f"{path}: results are written to {', '.join(found)}: name it so")
 
 
 def _by_suffix() -> dict[str, Format]:

@@ -1,0 +1,52 @@
+"""Archives of molecules in the manner of QM9's.
+
+An archive has the arrays ``Z`` and ``R``, the atomic numbers and positions (Angstrom) of the atoms
+of all molecules, and ``offsets``: molecule k is ``Z[offsets[k]:offsets[k+1]]``. Its array ``id`` is
+optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from losiko_torch.errors import InputError
+
+
+def count_molecules(path: Path, frames: slice) -> int:
+    """Count the chosen molecules of an archive."""
+    with np.load(path, allow_pickle=False) as archive:
+        return len(range(len(archive["offsets"]) - 1)[frames])
+
+
+def read_npz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
+    """Read the chosen molecules of an archive."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
+            identifiers = archive["id"] if "id" in archive.files else None
+    except KeyError:
+        raise InputError("no QM9-style archive: it lacks Z, R or offsets") from None
+    except Exception:
+        raise InputError("not a readable npz archive") from None
+    count = len(offsets) - 1 if offsets.ndim == 1 and offsets.dtype.kind in "iu" else 0
+    fitting = (
+        count > 0
+        and numbers.dtype.kind in "iu"
+        and positions.shape == (*numbers.shape, 3)
+        and offsets[0] == 0
+        and offsets[-1] == len(numbers)
+        and bool((offsets[1:] >= offsets[:-1]).all())
+        and (identifiers is None or len(identifiers) == count)
+    )
+    if not fitting:
+        raise InputError("its Z, R and offsets do not fit together")
+    for k in range(count)[frames]:
+        atoms = slice(offsets[k], offsets[k + 1])
+        molecule = Atoms(numbers[atoms], positions[atoms].astype(float))
+        if identifiers is not None:
+            molecule.info["id"] = int(identifiers[k])
+        yield k, molecule

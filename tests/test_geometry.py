@@ -1,5 +1,7 @@
 """Laws of the measures by which results are judged."""
 
+import warnings
+
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
@@ -15,6 +17,21 @@ def test_rmsd_ignores_how_a_molecule_lies(name):
     moved = reference.copy()
     moved.positions = Rotation.random(rng=3).apply(moved.positions) + np.array([1.0, -2.0, 3.0])
     assert rmsd(moved, reference) < 1e-6
+
+
+def test_other_threads_keep_their_warnings(monkeypatch):
+    """Nothing is done to the filters of warnings, which are those of all threads."""
+
+    def refuse(*_, **__):
+        raise AssertionError("the filters of warnings are changed")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        monkeypatch.setattr(warnings, "catch_warnings", refuse)
+        moved = molecule("CO2")
+        moved.rotate(40, "x")
+        assert rmsd(moved, molecule("CO2")) < 1e-6
+        monkeypatch.undo()
 
 
 def test_rmsd_does_not_mirror():

@@ -17,7 +17,8 @@ from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.relaxation.settings import Settings
 
 NAMES = ["CH3OH", "HCOOH", "H2CO", "CH3CHO", "CH3CH2OH", "HCOOCH3", "CH3OCH3", "CH3COOH"]
-EXACT = {"dtype": "float64"}
+#: Few steps: memory runs out in the first.
+SHORT = {"dtype": "float64", "max_steps": 12, "fmax": 0.1}
 ERRORS = [
     MemoryError(),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
@@ -61,10 +62,10 @@ def assert_same(results, others, tolerance=1e-6):
 
 @pytest.mark.parametrize("error", ERRORS, ids=["python", "cuda", "linux", "windows"])
 def test_the_batch_is_halved_until_it_fits(error, scarce):
-    wanted = relax(molecules(), database(), batch_atoms=11, **EXACT)
+    wanted = relax(molecules(), database(), batch_atoms=11, **SHORT)
     scarce(15, error)
     with pytest.warns(UserWarning, match="out of memory") as told:
-        results = relax(molecules(), database(), batch_atoms=57, **EXACT)
+        results = relax(molecules(), database(), batch_atoms=57, **SHORT)
     assert [str(warning.message) for warning in told] == [
         "out of memory with 56 atoms in a batch: going on with 28",
         "out of memory with 22 atoms in a batch: going on with 11",
@@ -74,7 +75,7 @@ def test_the_batch_is_halved_until_it_fits(error, scarce):
 
 def test_what_was_found_is_reported_and_kept(scarce):
     tried = scarce(20)
-    relaxer = Relaxer.make(molecules(), database(), Settings(batch_atoms=40, **EXACT))
+    relaxer = Relaxer.make(molecules(), database(), Settings(batch_atoms=40, **SHORT))
     (shard,) = relaxer.shards(molecules())
     told = []
     with pytest.warns(UserWarning, match="going on with"):
@@ -100,11 +101,11 @@ def test_groups_that_follow_begin_with_what_was_found(scarce):
 
 def test_who_does_not_fit_even_alone_fails_alone(scarce):
     structures = [*molecules()[:4], rattled("C6H6"), rattled("isobutane"), *molecules()[4:7]]
-    wanted = relax(structures, database(), **EXACT)
+    wanted = relax(structures, database(), **SHORT)
     scarce(11)
     told = []
     with pytest.warns(UserWarning, match="out of memory"):
-        results = relax(structures, database(), progress=told.append, **EXACT)
+        results = relax(structures, database(), progress=told.append, **SHORT)
     assert sum(told) == len(structures)
     failed = [result for result in results if result.failed]
     assert [len(result.atoms) for result in failed] == [12, 14]
@@ -126,11 +127,11 @@ def test_who_does_not_fit_even_alone_fails_alone(scarce):
     ids=["schedule", "noise", "starts"],
 )
 def test_memory_may_run_out_in_any_stage(options, scarce):
-    wanted = relax(molecules(), database(), **options, **EXACT)
+    wanted = relax(molecules(), database(), **options, **SHORT)
     scarce(15)
     told = []
     with pytest.warns(UserWarning, match="out of memory"):
-        results = relax(molecules(), database(), progress=told.append, **options, **EXACT)
+        results = relax(molecules(), database(), progress=told.append, **options, **SHORT)
     assert_same(results, wanted)
     assert sum(told) == len(NAMES)
 
@@ -149,7 +150,7 @@ def test_finished_ones_keep_their_results(monkeypatch):
 
     monkeypatch.setattr(Objective, "evaluate", fails_once)
     with pytest.warns(UserWarning, match="out of memory"):
-        results = relax(molecules(), database(), batch_atoms=20, **EXACT)
+        results = relax(molecules(), database(), batch_atoms=20, **SHORT)
     assert not any(result.failed for result in results)
     again = len(begun) - len(starts) - 1
     assert 0 < again < len(starts)
@@ -165,7 +166,7 @@ def test_other_errors_are_not_taken_for_it(monkeypatch):
 
 
 def test_scores_too(monkeypatch):
-    wanted = score(molecules(), database(), **EXACT)
+    wanted = score(molecules(), database(), dtype="float64")
 
     def bounded(objective, batch, since=None):
         if batch.n_atoms > 8:
@@ -174,7 +175,7 @@ def test_scores_too(monkeypatch):
 
     monkeypatch.setattr("losiko_torch.batching.score.judge", bounded)
     with pytest.warns(UserWarning, match="out of memory"):
-        scores = score(molecules(), database(), **EXACT)
+        scores = score(molecules(), database(), dtype="float64")
     assert [found.problem is None for found in scores] == [len(a) <= 8 for a in molecules()]
     for found, other, atoms in zip(scores, wanted, molecules(), strict=True):
         if len(atoms) <= 8:

@@ -24,7 +24,7 @@ from losiko_torch.systems.reference_geometry import REFERENCE, deviation, with_r
 
 COUNT = 60
 #: Small batches, so that there are several shards, and few steps.
-FEW = ("--batch-atoms", "5", "--max-steps", "8", "--targets", "nearest")
+FEW = ("--batch-atoms", "5", "--max-steps", "2", "--targets", "nearest")
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_a_failure_in_an_early_stage_fails_and_disturbs_nobody(monkeypatch):
 def test_the_same_seed_gives_the_same_result_in_any_company(optimizer):
     names = ["H2O", "CH3OH", "HCN"] if optimizer != "nelder-mead" else ["H2O", "HCN"]
     structures = [rattled(name, k) for k, name in enumerate(names)]
-    options = {"optimizer": optimizer, "seed": 3, "max_steps": 40, **SHORT}
+    options = {"optimizer": optimizer, "seed": 3, "max_steps": 12, **SHORT}
     together = relax(structures, database(), **options)
     for result, atoms in zip(together, structures, strict=True):
         (alone,) = relax(atoms, database(), **options)
@@ -175,7 +175,7 @@ def test_noise_leaves_fixed_atoms_and_cells_where_they_are():
 def test_noise_leads_out_of_wrong_minima():
     """Ammonia from ten starts that are hardly ammonia."""
     starts = [rattled("NH3", seed, 0.6) for seed in range(10)]
-    options = {"targets": "nearest", **EXACT}
+    options = {"targets": "nearest", "max_steps": 60, **EXACT}
     plain = relax(starts, database(), **options)
     shaken = relax(starts, database(), noise=(0.1, 0.5, 20), **options)
     losses = np.array([[one.loss, other.loss] for one, other in zip(plain, shaken, strict=True)])

@@ -121,7 +121,7 @@ def assert_equal(results, expected):
 def test_every_optimizer_lowers_the_whole_loss(optimizer):
     starts = guesses(["H2O"] if optimizer == "nelder-mead" else ["H2O", "CH3OH"])
     terms = moderate(starts)
-    options = {"optimizer": optimizer, "max_steps": 250 if optimizer == "nelder-mead" else 60}
+    options = {"optimizer": optimizer, "max_steps": 120 if optimizer == "nelder-mead" else 60}
     with_terms = relax(starts, organic(), terms=terms, **options, **FLOAT64)
     without = relax(starts, organic(), **options, **FLOAT64)
     unmoved = score(starts, organic(), terms=terms, **FLOAT64)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
-from scipy.spatial.transform import Rotation
 
 from losiko_torch.errors import StructureError
 
@@ -32,13 +29,11 @@ def superposed(atoms: Atoms, reference: Atoms) -> Atoms:
     moved = atoms.copy()
     moved.positions -= atoms.positions.mean(axis=0)
     centre = reference.positions.mean(axis=0)
-    if len(atoms) > 1:
-        with warnings.catch_warnings():
-            # The rotation of a linear molecule is undetermined, the RMSD is not.
-            warnings.simplefilter("ignore", UserWarning)
-            turn, _ = Rotation.align_vectors(reference.positions - centre, moved.positions)
-        moved.positions = turn.apply(moved.positions)
-    moved.positions += centre
+    # Not by scipy's align_vectors: it warns of linear molecules, whose rotation is undetermined
+    # though the RMSD is not, and ignoring that would ignore warnings of other threads as well.
+    left, _, right = np.linalg.svd(moved.positions.T @ (reference.positions - centre))
+    left[:, 2] *= np.sign(np.linalg.det(left @ right))
+    moved.positions = moved.positions @ left @ right + centre
     return moved
 
 

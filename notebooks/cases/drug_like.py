@@ -1,7 +1,7 @@
 """Molecules unlike QM9's: drugs, flavours, sugars, peptides, aromatics, natural products.
 
-Written down by hand; none is in the built-in database's lists. Their geometries are GFN2-xTB's,
-from RDKit's conformer.
+Written down by hand. Five of them are in the built-in database too: methionine, adenine, quinoline,
+naphthalene, benzothiazole. Their geometries are GFN2-xTB's, from RDKit's conformer.
 """
 
 from __future__ import annotations

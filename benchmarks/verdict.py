@@ -2,12 +2,12 @@
 
     python benchmarks/verdict.py
 
-Molecules of g2, of QM9 and of ``cases/drug_like.py`` in their GFN2-xTB geometry, and complexes with
-hydrogen bonds, are broken: an X-H bond stretched, an atom set on another or moved by 0.8 A, noise
-of 0.35 and 0.5 A, coordinates in other units, 2D drawings, flat or linear starts. They are relaxed by
-the built-in database. An end is wrong if its bonds are not those of the GFN2-xTB geometry, its RMSD
-exceeds 0.3 A, or a contact between molecules grew by 0.4 A. Starts with noise of 0.05 and 0.1 A
-tell how many right ends are doubted.
+Molecules of g2, of QM9 and of ``cases/drug_like.py`` in their GFN2-xTB geometry, and complexes
+with hydrogen bonds, are broken: an X-H bond stretched, an atom set on another or moved by 0.8 A,
+noise of 0.35 and 0.5 A, coordinates in other units, 2D drawings, flat or linear starts. They are
+relaxed by the built-in database. An end is wrong if its bonds are not those of the GFN2-xTB
+geometry, its RMSD exceeds 0.3 A, or a contact between molecules grew by 0.4 A. Starts with noise
+of 0.05 and 0.1 A tell how many right ends are doubted.
 """
 
 from __future__ import annotations

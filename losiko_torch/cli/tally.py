@@ -136,6 +136,8 @@ def _status(row: dict[str, Any]) -> Text:
         return Text("failed", style="red")
     if row["reliable"]:
         return Text("reliable", style="green")
+    if row["converged"] and row["reliable"] is None:
+        return Text("converged")
     if row["converged"]:
         return Text("doubtful", style="yellow")
     stopped = row["reason"].startswith(STOPPED)

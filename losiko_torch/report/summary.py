@@ -114,13 +114,17 @@ class Counts:
             source, reason = rows["source"][k].as_py(), rows["reason"][k].as_py()
             self._groups.add(source, reason.removeprefix(FAILED))
         # A table of an earlier version has no verdict: what converged counts as it did.
-        if "reliable" not in rows.schema.names:
-            self._reliable += int(np.asarray(rows["converged"]).sum())
-        else:
-            self._reliable += int(np.asarray(rows["reliable"]).sum())
-            doubts = rows["doubt"].to_pylist()
-            for k in np.flatnonzero([bool(doubt) for doubt in doubts] & ~failed).tolist():
-                self._doubts.add(rows["source"][k].as_py(), doubts[k])
+        known = "reliable" in rows.schema.names
+        verdicts = rows["reliable"].to_pylist() if known else [None] * len(failed)
+        converged = rows["converged"].to_pylist()
+        self._reliable += sum(
+            own if verdict is None else verdict
+            for verdict, own in zip(verdicts, converged, strict=True)
+        )
+        doubts = rows["doubt"].to_pylist() if known else []
+        for k, doubt in enumerate(doubts):
+            if doubt and not failed[k]:
+                self._doubts.add(rows["source"][k].as_py(), doubt)
         for name, values in self._values.items():
             values.append(column(rows, name)[~failed])
 

@@ -145,7 +145,9 @@ def test_few_calls_lie_between_relax_and_a_kernel(monkeypatch):
     relax(rattled("H2O"), water_database(), max_steps=3)
     in_the_loop = [stack for stack in stacks if "advance" in dict(stack)]
     assert in_the_loop
-    assert {stack[0][0] for stack in in_the_loop} == {"relax"}
+    # The check of options' names lies before.
+    first = {next(name for name, *_ in stack if name != "checked") for stack in in_the_loop}
+    assert first == {"relax"}
     longest = max(in_the_loop, key=len)
     assert len(longest) + 1 <= MOST_CALLS, longest
     # The page on the architecture names them, in order.

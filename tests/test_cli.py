@@ -171,7 +171,7 @@ def test_step_limit_is_seen_and_is_no_failure(losiko, tiny_database):
     arguments = ("relax", "in.xyz", "-d", tiny_database, "-o", "out.xyz", "--max-steps", 2)
     assert losiko(*arguments, "--fmax", "1e-9") == 0
     assert "step limit" in losiko.out
-    assert "0 converged (0 reliable), 1 at the step limit, 0 failed; median 2 steps" in losiko.out
+    assert "0 converged, 1 at the step limit, 0 failed; median 2 steps" in losiko.out
     assert ase.io.read("out.xyz").info["losiko_reason"] == "max_steps"
 
 

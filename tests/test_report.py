@@ -76,7 +76,7 @@ def test_counts_do_not_depend_on_the_pieces(size):
     for batch in table(mixed_rows()).to_batches(max_chunksize=size):
         counts.add(batch)
     assert counts.summary(whole.worst, whole.best) == whole
-    assert whole.line == "4 converged (4 reliable), 1 at the step limit, 2 failed"
+    assert whole.line == "4 converged, 1 at the step limit, 2 failed"
     (group,) = whole.failures
     assert group.line == "in.xyz@4, in.xyz@5: atom … is bad"
     assert list(Counts(["rmsd"]).summary().spreads) == []

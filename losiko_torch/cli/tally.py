@@ -109,6 +109,7 @@ class Tally:
                 style="bold",
             )
         )
+        out.print(Text(f"{summary.reliable:,} of {summary.total:,} reliable"))
         for name, what in DEVIATIONS.items():
             found = summary.spreads.get(name)
             if found is not None:

@@ -39,7 +39,7 @@ class Defaults(TargetDefaults):
 
 
 MOLECULES = Defaults(64, 1e-3, fmax=0.02)
-CRYSTALS = Defaults(32, 0.3, local=True, fmax=0.003)
+CRYSTALS = Defaults(32, 0.3, fmax=0.003)
 #: Largest gradient on any atom (Angstrom) at which a structure has converged on learned targets.
 LEARNED_FMAX = 0.005
 #: Width of SOAP's Gaussians (Angstrom) with which the numbers for molecules were chosen.

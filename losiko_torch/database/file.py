@@ -36,7 +36,7 @@ from losiko_torch.database.geometries import PREFIX, Geometries
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.database.stored_descriptor import StoredDescriptor
 from losiko_torch.descriptors.interface import species_of
-from losiko_torch.errors import InputError
+from losiko_torch.errors import InputError, UnknownOption
 from losiko_torch.io.atomic import replacement
 
 FORMAT = "losiko-database"
@@ -176,6 +176,8 @@ def load(path: Path, restore: Restore) -> Loaded:
         if geometries is not None:
             places = {z: (each["structure"], each["atom"]) for z, each in environments.items()}
             geometries.check_places(len(structures), places)
+    except UnknownOption as error:
+        raise InputError(f"{path}: its descriptor is damaged ({error})") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, OSError) as error:

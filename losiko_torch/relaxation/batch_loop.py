@@ -28,7 +28,7 @@ from losiko_torch.optimizers.interface import Optimizer, State, hold
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.systems.active import ALL_ATOMS
-from losiko_torch.systems.batch import Batch, max_by_system, sum_by_system
+from losiko_torch.systems.batch import max_by_system, sum_by_system
 from losiko_torch.systems.record import ATOM, ROW, SYSTEM, Record, part, per
 from losiko_torch.systems.verlet_list import VerletList
 
@@ -36,11 +36,6 @@ from losiko_torch.systems.verlet_list import VerletList
 SEARCH_DISTANCE = 0.05
 #: Searches at a small gradient after which a structure keeps the references it has.
 SEARCHES_WHEN_SMALL = 5
-
-#: Distance (Angstrom, root mean square over atoms) from which crystals come back to references.
-REACH = 0.5
-#: Largest gradient (1/Angstrom) at which nothing more is asked: single precision knows no less.
-VANISHED = 1e-6
 
 
 class Limits(NamedTuple):
@@ -195,7 +190,7 @@ def advance(
     state, accepted = optimizer.step(now.state, stiff * loss, stiff * gradient, idx, fresh)
     retreating = far & ~accepted
 
-    small = accepted & (size <= limits.fmax) & _settled(objective, here, loss, gradient, size, idx)
+    small = accepted & (size <= limits.fmax)
     converged = small & (fresh | keeps_references)
     # Where a trial was accepted, the structure is where it was just evaluated.
     search = small & ~converged
@@ -226,30 +221,6 @@ def advance(
     )
     done = converged | lost | (following.steps >= limits.max_steps)
     return _without_done(following, done, finished)
-
-
-def _settled(
-    objective: Objective,
-    batch: Batch,
-    loss: torch.Tensor,
-    gradient: torch.Tensor,
-    size: torch.Tensor,
-    row_idx: torch.Tensor,
-) -> torch.Tensor:
-    """Return the mask (B,) of structures whose small gradient (rows, 3) means a minimum.
-
-    On sites of high symmetry a descriptor changes with the square of a shear, or of a shift of
-    sublattices, x: the loss is as x^4, and its gradient is small long before x is, but not beside
-    the loss, of which it is 4 / x. So a crystal that comes to lie on its references goes on while
-    that x, for each row, is less than ``REACH`` and its gradient has not vanished. Where a loss
-    remains, as it does for crystals unlike the references, this asks for nothing.
-    """
-    if not objective.searches:
-        return torch.ones_like(loss, dtype=torch.bool)
-    count = batch.counts.to(loss.dtype)
-    steepness = sum_by_system(gradient.square().sum(1), row_idx, len(loss)).sqrt()
-    remains = REACH / 4 * count.sqrt() * steepness <= loss
-    return remains | (size <= VANISHED) | ~batch.pbc.any(1)
 
 
 def _held(

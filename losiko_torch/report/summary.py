@@ -85,10 +85,10 @@ class Summary:
 
     @property
     def line(self) -> str:
-        """The counts as text: "5 converged (4 reliable), 0 at the step limit, 1 failed"."""
+        """The counts as text: "5 converged, 0 at the step limit, 1 failed"."""
         return (
-            f"{self.converged:,} converged ({self.reliable:,} reliable), "
-            f"{self.max_steps:,} at the step limit, {self.failed:,} failed"
+            f"{self.converged:,} converged, {self.max_steps:,} at the step limit, "
+            f"{self.failed:,} failed"
         )
 
 

@@ -13,7 +13,7 @@ F itself, ridge included, is the loss, so that its gradient is exact by the enve
 
 This ridge likes equal shares: on a reference itself F is not zero, and where the others are far it
 leads away to a mixture of them. A ``local`` ridge, as in locality-constrained linear coding (Wang
-et al., CVPR 2010, 3360), vanishes there, and F with it. It is the default for crystals:
+et al., CVPR 2010, 3360), vanishes there, and F with it:
 
     rho_k = reg / g_k |p - z_k|^2,
     dF/dp = 2 (p - sum_k w_k z_k) + 2 reg sum_k w_k^2 / g_k (p - z_k).

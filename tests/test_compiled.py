@@ -168,8 +168,7 @@ def cloud(n=40, count=150, r=100, dtype=torch.float64, seed=0):
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
 @pytest.mark.parametrize("k", [1, 5, 16, 17])
 @pytest.mark.parametrize("even", [True, False], ids=["even", "weighed"])
-@pytest.mark.parametrize("local", [True, False], ids=["local", "mean"])
-def test_the_combination_is_that_of_plain_torch(dtype, k, even, local):
+def test_the_combination_is_that_of_plain_torch(dtype, k, even):
     p, references = cloud(dtype=dtype)
     generator = torch.Generator().manual_seed(1)
     chosen = torch.stack([torch.randperm(150, generator=generator)[:k] for _ in p])
@@ -182,8 +181,8 @@ def test_the_combination_is_that_of_plain_torch(dtype, k, even, local):
     kernels.distances_among(references, chosen, every, room, rows)
     among = distances_among(references[chosen].double())
     torch.testing.assert_close(room[rows, :k, :k].double(), among, rtol=0, atol=ERROR[dtype])
-    found = kernels.combine(p, references, chosen, room, rows, ridges, local)
-    expected = combine(p.double(), references[chosen].double(), among, ridges.double(), local)
+    found = kernels.combine(p, references, chosen, room, rows, ridges)
+    expected = combine(p.double(), references[chosen].double(), among, ridges.double())
     for one, other in zip(found, expected, strict=True):
         assert (one.double() - other).abs().max() < ERROR[dtype] * max(1, float(other.abs().max()))
 

@@ -107,8 +107,8 @@ def test_arguments_make_settings_of_the_loss():
     assert LossSettings() == LossSettings(None, None, None, 1.0, None)
     assert LossSettings().factors == {}
     assert LossSettings().target(MOLECULES) == LocallyLinear(64, 1e-3)
-    assert LossSettings().target(CRYSTALS) == LocallyLinear(32, 0.3, local=True)
-    assert LossSettings(n_neighbors=5).target(CRYSTALS) == LocallyLinear(5, 0.3, local=True)
+    assert LossSettings().target(CRYSTALS) == LocallyLinear(32, 0.3)
+    assert LossSettings(n_neighbors=5).target(CRYSTALS) == LocallyLinear(5, 0.3)
     made = LossSettings("nearest", degree=2, weights={"O": 3})
     assert (made.degree, made.factors) == (2.0, {8: 3.0})
     assert made.target(CRYSTALS) == Nearest()

@@ -70,7 +70,7 @@ def test_locally_linear_is_the_minimum_of_its_definition(k, reg):
 
 @pytest.mark.parametrize(
     "target",
-    [LocallyLinear(5), LocallyLinear(5, 0.3, local=True), LocallyLinear(1), LocallyLinear(30)],
+    [LocallyLinear(5), LocallyLinear(5, 0.3), LocallyLinear(1), LocallyLinear(30)],
 )
 def test_gradient_is_the_derivative(target):
     p, references, indices = problem(k=target.n_neighbors)

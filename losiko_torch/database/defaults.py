@@ -17,13 +17,11 @@ class TargetDefaults:
     Attributes:
         n_neighbors: References that an atom's target combines.
         reg: Ridge on the weights with which a target combines them.
-        local: Whether the ridge on a weight is relative to its reference's own distance.
         usual: Name of the target.
     """
 
     n_neighbors: int
     reg: float
-    local: bool = field(default=False, kw_only=True)
     usual: str = field(default="locally-linear", kw_only=True)
 
 

@@ -10,8 +10,7 @@ With m the mean of the d_k and rho_k the ridges relative to it, the weights are 
 
     A x = 1,     A_kl = (d_k + d_l - D_kl) / (2 m) + rho_k delta_kl,
 
-and the loss |p - sum_k w_k z_k|^2 + m sum_k rho_k w_k^2 is m / sum x. Local ridges are relative to
-the reference's own distance: d_k / m times as large.
+and the loss |p - sum_k w_k z_k|^2 + m sum_k rho_k w_k^2 is m / sum x.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ def combine(
     among: torch.Tensor,
     rows: torch.Tensor,
     ridges: torch.Tensor,
-    local: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Loss (n,), its gradient by p (n, r), and the weights w (n, k).
 
@@ -46,13 +44,12 @@ def combine(
         among: D_kl of M atoms with up to K references each, shape (M, K, K).
         rows: Row of ``among`` of each atom, shape (n,).
         ridges: Ridges rho, shape (n, k), or a single one for all references, shape (1, 1).
-        local: Whether ridges are local.
     """
     n, k = indices.shape
     loss, gradient, weights = p.new_empty(n), torch.empty_like(p), p.new_empty((n, k))
     ridges = ridges.expand(-1, k).contiguous()
     given = (p.contiguous(), references, indices.contiguous(), among, rows, ridges)
-    run(_combine, n, *given, local, loss, gradient, weights)
+    run(_combine, n, *given, loss, gradient, weights)
     return loss, gradient, weights
 
 
@@ -155,13 +152,13 @@ def _solve(matrix, right, k, stride):
 
 @compiled
 def _combine(
-    start, stop, p, references, indices, among, rows, ridges, local, loss, gradient, weights
+    start, stop, p, references, indices, among, rows, ridges, loss, gradient, weights
 ):  # fmt: skip
     kind = p.dtype.type
     k, size = indices.shape[1], p.shape[1]
     stride = padded(k)
     matrix, right = np.zeros(k * stride, p.dtype), np.empty(stride, p.dtype)
-    squared, ridge = np.zeros(stride, p.dtype), np.empty(k, p.dtype)
+    squared = np.zeros(stride, p.dtype)
     for atom in range(start, stop):
         here = p[atom]
         mean = kind(0)
@@ -171,11 +168,7 @@ def _combine(
         # The comparison is written so that NaN comes through.
         mean = kind(SMALLEST) if mean < k * kind(SMALLEST) else mean / kind(k)
         half = kind(0.5) / mean
-        given = ridges[atom if len(ridges) > 1 else 0]
-        for i in range(k):
-            ridge[i] = given[i]
-            if local:
-                ridge[i] *= (squared[i] + kind(SMALLEST)) / mean
+        ridge = ridges[atom if len(ridges) > 1 else 0]
         for i in range(k):
             others = among[rows[atom], i]
             for j in range(i, k):
@@ -199,8 +192,7 @@ def _combine(
         for j in range(size):
             out[j] = kind(2) * (kind(1) + penalty) * here[j]
         for j in range(k):
-            share = ridge[j] * right[j] * right[j] if local else penalty / kind(k)
-            factor = kind(-2) * (right[j] + share)
+            factor = kind(-2) * (right[j] + penalty / kind(k))
             _add(factor, references[indices[atom, j]], out, size)
 
 

@@ -5,9 +5,7 @@ distances d_k = |p - z_k|^2, of mean m, D_kl = |z_k - z_l|^2, and ridges rho_k,
 
     A x = 1,     A_kl = (d_k + d_l - D_kl) / (2 m) + rho_k delta_kl,     w = x / sum x,
 
-with the loss m / sum x. Local ridges are d_k / m times as large.
-
-Kernels compute d and A, torch solves the systems, another kernel adds up
+with the loss m / sum x. Kernels compute d and A, torch solves the systems, another kernel adds up
 the gradient 2 (1 + s) p - 2 sum_k (w_k + s / k) z_k, s = sum_k rho_k w_k^2. References are gathered
 where they are needed, a few components of some of them at a time: those of an element mostly stay
 in the GPU's cache, whereas a copy for every atom would pass through its memory.
@@ -38,7 +36,6 @@ def combine(
     among: torch.Tensor,
     rows: torch.Tensor,
     ridges: torch.Tensor,
-    local: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Loss (n,), its gradient by p (n, r), and the weights w (n, k).
 
@@ -49,7 +46,6 @@ def combine(
         among: D_kl of M atoms with up to K references each, shape (M, K, K).
         rows: Row of ``among`` of each atom, shape (n,).
         ridges: Ridges rho, shape (n, k), or a single one for all references, shape (1, 1).
-        local: Whether ridges are local.
     """
     n, k = indices.shape
     loss, gradient, weights = p.new_empty(n), p.new_empty(p.shape), p.new_empty((n, k))
@@ -58,7 +54,7 @@ def combine(
     for begin in range(0, n, at_once):
         some = slice(begin, begin + at_once)
         own = ridges[some] if len(ridges) > 1 else ridges
-        given = p[some], references, indices[some], among, rows[some], own, local
+        given = p[some], references, indices[some], among, rows[some], own
         loss[some], gradient[some], weights[some] = _combine(*given)
     return loss, gradient, weights
 
@@ -70,13 +66,10 @@ def _combine(
     among: torch.Tensor,
     rows: torch.Tensor,
     ridges: torch.Tensor,
-    local: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     n, k = indices.shape
     apart = squared_distances(p, references, indices, p.dtype)
     mean = apart.mean(1).clamp(min=SMALLEST)
-    if local:
-        ridges = ridges * (apart + SMALLEST) / mean[:, None]
     system, gradient = p.new_empty((n, k, k)), torch.empty_like(p)
     width = power_of_two(k)
     lines = max(1, ENTRIES // width)
@@ -98,10 +91,9 @@ def _combine(
         x = torch.linalg.solve_ex(system, torch.ones_like(apart)).result
         total = x.sum(1)
         weights = x / total[:, None]
-        costs = ridges * weights.square()
-        penalty = costs.sum(1)
+        penalty = (ridges * weights.square()).sum(1)
         # The solution has LAPACK's layout in memory.
-        shares = (weights + (costs if local else penalty[:, None] / k)).contiguous()
+        shares = (weights + penalty[:, None] / k).contiguous()
         gradient_kernel[(n,)](
             p,
             references,

@@ -1,4 +1,4 @@
-"""What a format cannot hold, told once for a whole file."""
+"""Losses to a format that cannot hold everything, told once for a whole file."""
 
 from __future__ import annotations
 

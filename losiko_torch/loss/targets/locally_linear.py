@@ -4,19 +4,12 @@ The target is the affine combination of the k nearest references that comes clos
 reconstruction weights of locally linear embedding (Roweis and Saul, Science 290, 2323, 2000), so
 that only what lies off the manifold spanned by the references is penalised:
 
-    F(p) = rest + min_w |p - sum_k w_k z_k|^2 + sum_k rho_k w_k^2,  sum_k w_k = 1,
-    rho_k = reg / g_k mean_j |p - z_j|^2.
+    F(p) = rest + min_w |p - sum_k w_k z_k|^2 + rho sum_k w_k^2 / g_k,  sum_k w_k = 1,
+    rho = reg/k sum_k |p - z_k|^2.
 
 F itself, ridge included, is the loss, so that its gradient is exact by the envelope theorem:
 
     dF/dp = 2 (p - sum_k w_k z_k) + 2 reg (sum_k w_k^2 / g_k) (p - mean_k z_k).
-
-This ridge likes equal shares: on a reference itself F is not zero, and where the others are far it
-leads away to a mixture of them. A ``local`` ridge, as in locality-constrained linear coding (Wang
-et al., CVPR 2010, 3360), vanishes there, and F with it:
-
-    rho_k = reg / g_k |p - z_k|^2,
-    dF/dp = 2 (p - sum_k w_k z_k) + 2 reg sum_k w_k^2 / g_k (p - z_k).
 
 A heavy reference is among the k from further away and costs less to lean on. Which references
 belong to an atom is decided by a search; while they stay the same, F is smooth.
@@ -33,13 +26,9 @@ from losiko_torch.accelerators import kernels_for
 from losiko_torch.checks import positive, whole
 from losiko_torch.database.defaults import MOLECULES, TargetDefaults
 from losiko_torch.database.element import Environments
-from losiko_torch.errors import InputError
 from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.targets.interface import IN_COMPONENTS, TargetValues
 from losiko_torch.search.exact import row_blocks
-
-#: Squared distance from a reference below which an atom is on it.
-SMALLEST = 1e-12
 
 
 @names_unknown
@@ -52,7 +41,6 @@ class LocallyLinear:
     Attributes:
         n_neighbors: References that are combined.
         reg: Ridge on the reconstruction weights, relative to the mean squared distance.
-        local: Whether the ridge on each is relative to its own reference's squared distance.
 
     Raises:
         InputError: For numbers out of range.
@@ -63,13 +51,10 @@ class LocallyLinear:
 
     n_neighbors: int = MOLECULES.n_neighbors
     reg: float = MOLECULES.reg
-    local: bool = MOLECULES.local
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_neighbors", whole("n_neighbors", self.n_neighbors))
         object.__setattr__(self, "reg", positive("reg", self.reg))
-        if not isinstance(self.local, bool):
-            raise InputError(f"local must be True or False, not {self.local!r}")
 
     @classmethod
     def make(
@@ -79,7 +64,6 @@ class LocallyLinear:
         return cls(
             defaults.n_neighbors if n_neighbors is None else n_neighbors,
             defaults.reg if reg is None else reg,
-            defaults.local,
         )
 
     def allocate(
@@ -125,8 +109,7 @@ class LocallyLinear:
         ridges = values.new_full((1, 1), self.reg) if inverse is None else self.reg * inverse
         kernels = kernels_for(values.device)
         if kernels is not None and hasattr(kernels, "combine"):
-            given = values, vectors, indices, among, rows, ridges, self.local
-            loss, slope, weights = kernels.combine(*given)
+            loss, slope, weights = kernels.combine(values, vectors, indices, among, rows, ridges)
             return TargetValues(loss + rest, slope, weights)
         loss, slope = torch.empty_like(rest), torch.empty_like(values)
         weights = values.new_empty((n, k))
@@ -134,7 +117,7 @@ class LocallyLinear:
             own = ridges if inverse is None else ridges[some]
             inside = among[rows[some], :k, :k]
             loss[some], slope[some], weights[some] = combine(
-                values[some], vectors[indices[some]], inside, own, self.local
+                values[some], vectors[indices[some]], inside, own
             )
         return TargetValues(loss + rest, slope, weights)
 
@@ -146,18 +129,11 @@ class LocallyLinear:
         return k**2 * (2 * item + (0 if combined else 8 + 2 * item))
 
     def identity(self) -> dict[str, Any]:
-        facts = asdict(self)
-        if not self.local:
-            del facts["local"]  # Runs of versions that knew no other go on.
-        return {"name": self.name, **facts}
+        return {"name": self.name, **asdict(self)}
 
 
 def combine(
-    p: torch.Tensor,
-    z: torch.Tensor,
-    among: torch.Tensor,
-    ridges: torch.Tensor,
-    local: bool = False,
+    p: torch.Tensor, z: torch.Tensor, among: torch.Tensor, ridges: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the loss (n,) without the rest, its gradient (n, r), and weights (n, k).
 
@@ -166,15 +142,12 @@ def combine(
         z: References of each atom, shape (n, k, r).
         among: Squared distances of these from each other, shape (n, k, k).
         ridges: Relative ridge of each reference, shape (n, k) or (1, 1).
-        local: Whether it is relative to the reference's own distance, not to their mean.
     """
     k = z.shape[1]
     # In terms of distances, float32 keeps its digits: references lie close together, so that
     # products of the vectors themselves nearly cancel.
     apart = (z - p[:, None]).square().sum(2)
-    mean = apart.mean(1).clamp(min=SMALLEST)
-    if local:
-        ridges = ridges * (apart + SMALLEST) / mean[:, None]
+    mean = apart.mean(1).clamp(min=1e-12)
     # Scaling by the mean distance leaves the weights as they are and conditions the solve.
     system = (apart[:, :, None] + apart[:, None, :] - among) / (2 * mean[:, None, None])
     system.diagonal(dim1=1, dim2=2).add_(ridges)
@@ -182,9 +155,8 @@ def combine(
     weights = torch.linalg.solve_ex(system, torch.ones_like(apart)).result
     total = weights.sum(1, keepdim=True)
     weights = weights / total
-    costs = ridges * weights.square()
-    ridge = costs.sum(1, keepdim=True)
-    pull = (weights + (costs if local else ridge / k))[:, None] @ z
+    ridge = (ridges * weights.square()).sum(1, keepdim=True)
+    pull = (weights + ridge / k)[:, None] @ z
     return mean / total.squeeze(1), 2 * ((1 + ridge) * p - pull.squeeze(1)), weights
 
 

@@ -1,4 +1,4 @@
-"""What a format cannot hold, told once for a whole file."""
+"""Contents of structures that a format cannot hold, told once for a whole file."""
 
 from __future__ import annotations
 

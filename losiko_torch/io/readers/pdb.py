@@ -70,7 +70,7 @@ def _model(number: int, common: dict[str, str], atoms: list[str], problem: str) 
 
 
 def _is_atom(line: str) -> bool:
-    """Whether a line of an unknown record has coordinates."""
+    """Return whether a line of an unknown record has coordinates."""
     fields = [line[k : k + 8].strip() for k in (30, 38, 46)]
     try:
         return all("." in each and float(each) < 1e6 for each in fields) and not line.startswith(
@@ -96,7 +96,7 @@ def _atoms_of(text: str) -> Atoms:
 
 
 def _no_cell(line: str) -> bool:
-    """Whether the cell is empty, as of programs that have none to write."""
+    """Return whether the cell is empty, as of programs that have none to write."""
     lengths = [line[k : k + 9] for k in (6, 15, 24)]
     try:
         return all(float(each or 0) == 0 for each in lengths)

@@ -83,7 +83,7 @@ def _end(lines: list[str]) -> int | InputError:
 
 
 def _begins(lines: list[str]) -> bool:
-    """Whether lines are the head of a structure: scale, cell, elements or numbers of atoms."""
+    """Return whether lines are the head of a structure: scale, cell, elements or numbers."""
     text = "".join(lines)
     if len(lines) < 7 or not re.match(CONTENTS["vasp"], text):
         return False

@@ -108,7 +108,7 @@ class _Lines:
 
 
 def _ends_early(last: str, before: str) -> bool:
-    """Whether the file ends within a line that should be as long as the one before it."""
+    """Return whether the file ends within a line that should be as long as the one before it."""
     return not last.endswith("\n") and len(last.split()) < len(before.split())
 
 
@@ -117,7 +117,7 @@ def _begins(line: str) -> bool:
 
 
 def _is_tail(lines: list[str]) -> bool:
-    """Whether lines are those behind a frame of QM9: the last one has two InChIs."""
+    """Return whether lines are those behind a frame of QM9: the last one has two InChIs."""
     words = lines[-1].split() if len(lines) == TAIL else []
     return len(words) == 2 and all(word.startswith("InChI=") for word in words)
 

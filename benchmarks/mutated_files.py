@@ -53,6 +53,8 @@ ENDS = ("whole", "told", "refused", "unseen", "silent", "traceback", "hang")
 BAD = ("silent", "traceback", "hang")
 NAMES = ("H2O", "CH4", "CH3OH", "CO2")
 LIMIT = 10
+#: Least exit status of a program that a signal ended.
+SIGNALLED = 128
 NUMBER = re.compile(rb"-?\d+\.?\d*(?:[eE][-+]?\d+)?")
 NUMBERS = (b"0", b"1", b"-1", b"7", b"3.5", b"1e308", b"nan", b"99999999999", b"*****", b"")
 
@@ -220,6 +222,8 @@ def end_of(path: Path, database: Path, expected: list[int], ends_well: bool) -> 
             losiko([*arguments, "--targets", "nearest"])
     except SystemExit as end:
         status = end.code
+        if isinstance(status, int) and status >= SIGNALLED:
+            raise  # somebody ends this program
     except Hang:
         return "hang", printed.getvalue()
     except Exception:

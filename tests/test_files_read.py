@@ -273,6 +273,16 @@ def test_a_plain_comment_is_kept_whole(tmp_path):
     assert atoms.info["charge"] == 0
 
 
+def test_atomic_numbers_and_further_columns(tmp_path):
+    rows = "8 0 0 0.12 -0.8\nH 0 0.76 -0.47 0.4\n1 0 -0.76 -0.47 0.4\n"
+    for comment in ("water", "name=water"):
+        (atoms,) = read(tmp_path, "a.xyz", f"3\n{comment}\n{rows}")
+        assert str(atoms.symbols) == "OH2"
+        assert atoms.arrays["columns"].tolist() == [[-0.8], [0.4], [0.4]]
+    (atoms,) = read(tmp_path, "a.xyz", "2\nx\nO 0 0 0 OW 1\nH 0 0 1 HW 2\n")
+    assert atoms.arrays["columns"].tolist() == [["OW", "1"], ["HW", "2"]]
+
+
 QM9_TAIL = "1341.307\t1341.3284\t1341.365\nC\tC\t\nInChI=1S/CH4/h1H4\tInChI=1S/CH4/h1H4\n"
 QM9 = (
     "5\ngdb 1\t157.7118\t157.70997\t157.70699\t0.\t13.21\t-0.3877\t0.1171\t0.5048\t35.3641"

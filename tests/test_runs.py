@@ -246,4 +246,4 @@ def test_outputs_of_all_kinds_say_the_same(losiko):
         np.testing.assert_allclose(row.positions, atoms.positions, atol=1e-7)
     assert table["reason"].to_pylist() == [atoms.info["losiko_reason"] for atoms in frames]
     assert losiko(*arguments, "-o", "out.csv") == 2
-    assert "out.csv: name the output by what it is to be" in losiko.err
+    assert "out.csv: results are written to .extxyz" in losiko.err

@@ -120,7 +120,8 @@ def relax(
 
     Each atom is compared with the references of its element; the loss is the sum of the squared
     distances of their descriptors, without units, 0 where every atom is matched. FixAtoms and
-    FixCartesian in the structures are honoured. The output is extended xyz with losiko_loss,
+    FixCartesian in the structures are honoured, and a POSCAR's selective dynamics where the cell
+    allows it. The output, in the form that its suffix names, has losiko_loss,
     losiko_start_loss, losiko_converged, losiko_steps, losiko_reason and losiko_source for each
     structure and losiko_distance for each atom; with learned targets also losiko_expected_rmsd and,
     for each atom, losiko_expected_error: how far (Angstrom) they may be from where they should be.

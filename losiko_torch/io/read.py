@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -100,7 +101,8 @@ def labels_of(sources: Sequence[str | Path]) -> list[str]:
     depths = dict.fromkeys(paths, 1)
     while True:
         labels = {path: _printable("/".join(path.parts[-depths[path] :])) for path in depths}
-        alike = [path for path in depths if list(labels.values()).count(labels[path]) > 1]
+        counts = Counter(labels.values())
+        alike = [path for path in depths if counts[labels[path]] > 1]
         if not alike:
             return [labels[path] for path in paths]
         for path in alike:

@@ -71,10 +71,10 @@ def relax(
     """Move atoms until their environments look like those of the database.
 
     Args:
-        structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms`` and
-            ``FixCartesian`` are honoured. pymatgen's ``Structure`` and ``Molecule`` count as such;
-            results hold ``ase.Atoms``. Or the name of a file or folder, or several, of what
-            ``read_structures`` reads.
+        structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms``, ``FixCartesian``
+            and, where the cell allows it, ``FixScaled`` are honoured. pymatgen's ``Structure`` and
+            ``Molecule`` count as such; results hold ``ase.Atoms``. Or the name of a file or folder,
+            or several, of what ``read_structures`` reads.
         database: References; None takes the built-in ones (organic molecules of H, C, N, O, F, S
             and Cl).
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",

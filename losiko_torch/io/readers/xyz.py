@@ -13,12 +13,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.io.extxyz import read_xyz
 
 from losiko_torch.errors import InputError
@@ -29,6 +31,8 @@ from losiko_torch.io.readers.text import opened
 DESCRIBES = re.compile(r"\bLattice\s*=\s*[\"'{\[]?\s*[-+.\d]|\bProperties\s*=\s*\"?\w+:[SIRL]:\d")
 #: Numbers of a comment of QM9, in the units of its paper.
 QM9 = "A B C mu alpha homo lumo gap r2 zpve U0 U H G Cv".split()  # noqa: SIM905
+#: Array of what stands behind the coordinates where no comment says what it is.
+COLUMNS = "columns"
 #: Lines behind a frame of QM9.
 TAIL = 3
 
@@ -132,15 +136,30 @@ def atoms_of(text: str) -> Atoms:
         return _of_qm9(count, comment, lines[:count], tail)
     if DESCRIBES.search(comment):
         return _parsed(text)
+    lines = [_with_symbol(line) for line in lines]
+    atoms = None
     if "=" in comment:
+        with suppress(Exception):  # of prose that is no list of keys
+            atoms = _parsed("\n".join((header, comment, *lines)))
+    if atoms is None:
+        atoms = _parsed("\n".join((header, "", *lines)))
+        atoms.info |= {"comment": comment} if comment else {}
+    further = [line.split()[4:] for line in lines[:count]]
+    if further and further[0] and len({len(words) for words in further}) == 1:
         try:
-            return _parsed(text)
-        except Exception:  # prose that is no list of keys
-            pass
-    atoms = _parsed("\n".join((header, "", *lines)))
-    if comment:
-        atoms.info["comment"] = comment
+            columns = np.array(further, dtype=float)
+        except ValueError:
+            columns = np.array(further)
+        atoms.arrays[COLUMNS] = columns
     return atoms
+
+
+def _with_symbol(line: str) -> str:
+    """Return the line of an atom with its symbol in place of an atomic number."""
+    number, *rest = line.split(maxsplit=1) or [""]
+    if not number.isdecimal() or not rest or not 0 < int(number[:9]) < len(chemical_symbols):
+        return line
+    return f"{chemical_symbols[int(number)]} {rest[0]}"
 
 
 def _parsed(text: str) -> Atoms:

@@ -21,9 +21,9 @@ collect_ignore = ["kernel_checks.py", "gpu_kernel_compile.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_compiles_for_all(worker_id):
+def one_compiles_for_all(request):
     """Let one of several processes compile the usual kernels, and the others read them."""
-    if worker_id == "master":
+    if not hasattr(request.config, "workerinput"):
         return
     from small_database import rattled, water_database
 

@@ -148,9 +148,7 @@ def differentiable(soap: SOAP, atoms: Atoms):
     return by_positions, batch.positions.clone(), by_cell, batch.cells[0].clone()
 
 
-@pytest.mark.parametrize(
-    ("smooth_width", "mode"), [*((0.0, mode) for mode in MODES), (1.0, "off")]
-)
+@pytest.mark.parametrize(("smooth_width", "mode"), [*((0.0, mode) for mode in MODES), (1.0, "off")])
 @pytest.mark.parametrize("rbf", RBFS)
 def test_gradients_by_positions_and_cell(mode, rbf, smooth_width):
     soap = SOAP(

@@ -1,5 +1,5 @@
 # make demo   sets everything up, relaxes distorted molecules with the built-in database
-# make test   sets everything up, runs linter, type checker and all tests
+# make test   sets everything up, runs linter, type checker and all tests, in WORKERS processes
 # make notebooks   sets everything up, runs the notebooks of the paper's cases into notebook_output
 #
 # PYTHON is the interpreter that the environment is made with. The versions that were tested are in
@@ -8,6 +8,8 @@
 
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
+# Each takes a processor and about 2 GB of memory.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -18,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -4,7 +4,9 @@ import tempfile
 from pathlib import Path
 
 import losiko_kernels
+import pytest
 import torch
+from filelock import FileLock
 
 # A compiled kernel is kept until its own file changes; those that it is made of do not count.
 _sources = sorted(Path(losiko_kernels.__file__).parent.rglob("*.py"))
@@ -16,3 +18,20 @@ torch.set_num_threads(1)
 
 #: Checks of kernels need a process in which nothing else imported Triton: see test_kernels.py.
 collect_ignore = ["kernel_checks.py", "gpu_kernel_compile.py"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_compiles_for_all(request):
+    """Let one of several processes compile the usual kernels, and the others read them."""
+    if not hasattr(request.config, "workerinput"):
+        return
+    from small_database import rattled, water_database
+
+    from losiko_torch import relax
+
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        for dtype in ("float32", "float64"):
+            for targets in ("nearest", "locally-linear"):
+                relax(rattled("H2O"), water_database(), targets=targets, dtype=dtype, max_steps=2)

@@ -129,7 +129,7 @@ def without_the_kinds():
         if atoms.info["smiles"] not in KINDS.values()
     ]
     soap = SOAP(species=["H", "C", "N", "O", "S", "Cl"], r_cut=3.0, n_max=4, l_max=4, sigma=0.3)
-    return EnvironmentDatabase.build(like[:800], soap, components=200)
+    return EnvironmentDatabase.build(like[:800:2], soap, components=100)
 
 
 @pytest.mark.parametrize("kind", KINDS)

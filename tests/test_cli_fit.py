@@ -10,6 +10,7 @@ import ase.io
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import small_learned
 import torch
 from ase.build import molecule
 from test_cli import contents, distorted, losiko  # noqa: F401
@@ -17,6 +18,7 @@ from test_cli import contents, distorted, losiko  # noqa: F401
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.cli import fit as command
 from losiko_torch.io.labels import labelled, results_of
+from losiko_torch.learned import expected_error, fitting
 from losiko_torch.learned import fit as learned_fit
 from losiko_torch.runs.folder import RunFolder
 
@@ -30,9 +32,11 @@ FIT = ["--steps", "12"]
 
 @pytest.fixture(scope="module", autouse=True)
 def often():
-    """What is done of a fit is kept every five steps."""
+    """What is done of a fit is kept every five steps, and those are of few atoms."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learned_fit, "LOOK", 5)
+        patch.setattr(fitting, "ATOMS", small_learned.ATOMS)
+        patch.setattr(expected_error, "STEPS", small_learned.STEPS)
         yield
 
 
@@ -132,20 +136,25 @@ KILLED = """
 import os, signal
 from contextlib import contextmanager
 from losiko_torch.cli import fit as command, main
-from losiko_torch.learned import fit as learned_fit
+from losiko_torch.learned import expected_error, fit as learned_fit, fitting
+from small_learned import ATOMS, STEPS
 
 @contextmanager
 def killed(what):
     yield lambda done, total, text: done == 7 and os.kill(os.getpid(), signal.SIGKILL)
 
 command.steps_progress, learned_fit.LOOK = killed, 5
+fitting.ATOMS, expected_error.STEPS = ATOMS, STEPS
 main(["fit", "db.losiko", "--steps", "12"])
 """
 
 
 def test_killed_fit_goes_on(losiko, made, db):  # noqa: F811
     before = db.read_bytes()
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     done = subprocess.run([sys.executable, "-c", KILLED], env=environment)
     assert done.returncode == -signal.SIGKILL
     assert db.read_bytes() == before

@@ -175,6 +175,11 @@ def large(monkeypatch):
     """A database whose hydrogens are many, and the limits that make them so."""
     monkeypatch.setattr(references, "SEARCHED_WHOLE", 300)
     monkeypatch.setattr(lists, "LOOKED_AT", 3.0)
+    return made_large()
+
+
+@cache
+def made_large():
     molecules = [rattled(NAMES[k % len(NAMES)], k, 0.05) for k in range(100)]
     return EnvironmentDatabase.build(molecules, soap(n_max=4, l_max=3))
 

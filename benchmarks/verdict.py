@@ -20,7 +20,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation, molecule
 from ase.collections import g2
-from ase.data import covalent_radii
+from ase.data import covalent_radii, vdw_radii
 from ase.io import read
 from cases.drug_like import SMILES, geometries
 from cases.energies import xtb_relaxed
@@ -30,7 +30,6 @@ from scipy.sparse.csgraph import connected_components
 
 from losiko_torch import relax
 from losiko_torch.database.builtin import ELEMENTS, default_database
-from losiko_torch.verdict.bonding import VDW
 
 #: Kind of breaking, start, and the geometry that it should become.
 Case = tuple[str, Atoms, Atoms]
@@ -134,7 +133,7 @@ def contact_lost(end: Atoms, good: Atoms) -> bool:
     count, labels = connected_components(bonds(good))
     if count < 2:
         return False
-    radii = np.array([VDW[number] for number in good.numbers])
+    radii = vdw_radii[good.numbers]
     was, now = good.get_all_distances(), end.get_all_distances()
     near = (labels[:, None] != labels) & (was < 0.9 * (radii[:, None] + radii))
     return bool((now[near] > was[near] + 0.4).any())

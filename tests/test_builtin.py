@@ -11,7 +11,7 @@ from ase.data import atomic_numbers, covalent_radii
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.database import builtin
-from losiko_torch.database.building.closest import closest_pairs
+from losiko_torch.database.building.survey import distances_of
 from losiko_torch.systems.geometry import bond_errors, rmsd
 
 
@@ -217,7 +217,7 @@ def test_whatever_changes_the_descriptors_changes_the_name(tiny, monkeypatch):
 
 def test_the_cached_one_tells_its_shortest_distances(tiny):
     fresh()
-    assert fresh().closest == closest_pairs(builtin.builtin_structures())
+    assert fresh().closest == distances_of(builtin.builtin_structures())[0]
 
 
 def test_elements_are_those_of_the_descriptor(tiny):

@@ -11,8 +11,13 @@ from safetensors.torch import save_file
 from small_database import NAMES, rattled, soap
 
 from losiko_torch import SOAP, EnvironmentDatabase, InputError
-from losiko_torch.database.building import closest as closest_file
-from losiko_torch.database.building.closest import FARTHEST, closest_pairs, united_closest
+from losiko_torch.database.building import survey as survey_file
+from losiko_torch.database.building.closest import united_closest
+from losiko_torch.database.building.survey import FARTHEST, distances_of
+
+
+def shortest_of(structures):
+    return distances_of(structures)[0]
 
 
 def plain(structures):
@@ -30,9 +35,9 @@ def plain(structures):
 
 @pytest.mark.parametrize("at_once", [1, 30, 512])
 def test_they_are_those_of_all_pairs(at_once, monkeypatch):
-    monkeypatch.setattr(closest_file, "ATOMS_AT_ONCE", at_once)
+    monkeypatch.setattr(survey_file, "ATOMS_AT_ONCE", at_once)
     structures = [rattled(name, seed) for seed, name in enumerate(NAMES)]
-    found, wanted = closest_pairs(structures), plain(structures)
+    found, wanted = shortest_of(structures), plain(structures)
     assert list(found) == sorted(wanted)
     for pair, length in found.items():
         assert length == pytest.approx(wanted[pair], rel=1e-14)
@@ -40,15 +45,15 @@ def test_they_are_those_of_all_pairs(at_once, monkeypatch):
 
 def test_images_count_and_distant_atoms_do_not():
     silicon, salt = bulk("Si", a=5.43), bulk("NaCl", "rocksalt", a=5.64)
-    found = closest_pairs([silicon, salt])
+    found = shortest_of([silicon, salt])
     assert list(found) == [(11, 11), (11, 17), (14, 14), (17, 17)]
     assert found[14, 14] == pytest.approx(5.43 * np.sqrt(3) / 4)
     assert found[11, 11] == pytest.approx(5.64 / np.sqrt(2))
     assert found[11, 17] == pytest.approx(5.64 / 2)
     alone = Atoms("He", cell=[4.0, 9, 9], pbc=[True, False, False])
-    assert closest_pairs([alone]) == {(2, 2): 4.0}
+    assert shortest_of([alone]) == {(2, 2): 4.0}
     far = Atoms("HeNe", [[0, 0, 0], [0, 0, 5.1]])
-    assert closest_pairs([far, Atoms("Ar")]) == {}
+    assert shortest_of([far, Atoms("Ar")]) == {}
 
 
 def test_a_union_has_the_smaller_ones():
@@ -60,7 +65,7 @@ def test_a_union_has_the_smaller_ones():
 def test_a_database_keeps_them(tmp_path):
     small = soap(n_max=3, l_max=2)
     made = EnvironmentDatabase.build([molecule("CH3OH"), molecule("SiH4")], small)
-    assert made.closest == closest_pairs([molecule("CH3OH")])
+    assert made.closest == shortest_of([molecule("CH3OH")])
     made.save(tmp_path / "one.losiko")
     with safe_open(tmp_path / "one.losiko", framework="pt") as file:
         told = json.loads(file.metadata()["closest"])
@@ -76,7 +81,7 @@ def test_a_database_keeps_them(tmp_path):
     ):
         assert other.closest == made.closest
     water = EnvironmentDatabase.build(molecule("H2O"), small)
-    assert made.union(water).closest == closest_pairs([molecule("CH3OH"), molecule("H2O")])
+    assert made.union(water).closest == shortest_of([molecule("CH3OH"), molecule("H2O")])
     assert made.minus(water, 0.1).closest == made.closest
 
 

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
-from losiko_torch.database.building.survey import Survey, survey_of, united_survey
+from losiko_torch.database.building.survey import Survey, distances_of, united_survey
 from losiko_torch.io.labels import labelled
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.bonds import Lengths
@@ -189,13 +189,13 @@ def test_too_few_steps_are_a_doubt(database):
 
 
 def test_survey():
-    found = survey_of([molecule("H2O"), water_dimer(1.9)])
+    found = distances_of([molecule("H2O"), water_dimer(1.9)])[1]
     assert found.loneliest[8] == pytest.approx(0.969, abs=1e-3)
     assert found.contacts[1, 8] == pytest.approx(1.9, abs=1e-3)
     assert Survey.of_json(found.to_json()) == found
     assert united_survey([found, None]) is None
-    assert united_survey([survey_of([molecule("H2O")]), found]) == found
-    assert survey_of([bulk("Cu")]).contacts == {}
+    assert united_survey([distances_of([molecule("H2O")])[1], found]) == found
+    assert distances_of([bulk("Cu")])[1].contacts == {}
 
 
 def test_molecules_by_bonds():

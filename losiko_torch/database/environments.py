@@ -20,11 +20,10 @@ import torch
 from losiko_torch.checks import positive, whole
 from losiko_torch.database import file as storage
 from losiko_torch.database.building.checkpoint import Parts, configuration_of
-from losiko_torch.database.building.closest import closest_pairs
 from losiko_torch.database.building.describe import describable, record_of
 from losiko_torch.database.building.order import Layout
 from losiko_torch.database.building.project import environments_of
-from losiko_torch.database.building.survey import survey_of
+from losiko_torch.database.building.survey import distances_of
 from losiko_torch.database.components import COMPONENTS, usual_components
 from losiko_torch.database.curate import select
 from losiko_torch.database.curate.union import united
@@ -109,7 +108,7 @@ class EnvironmentDatabase(DatabaseRecord):
             kept = Parts.in_folder(Path(parts), configuration_of(module, counts, chosen))
         environments = environments_of(layout, module, counts, kept, done)
         records = [record_of(atoms) for atoms in chosen]
-        closest = closest_pairs(chosen)
+        closest, survey = distances_of(chosen)
         made = cls(
             module,
             environments,
@@ -118,7 +117,7 @@ class EnvironmentDatabase(DatabaseRecord):
             skipped,
             closest,
             geometries=Geometries.of(chosen),
-            survey=survey_of(chosen),
+            survey=survey,
         )
         return made._checked_weights().with_lists()
 

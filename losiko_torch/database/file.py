@@ -17,7 +17,6 @@ header). Version 5 keeps the geometries of the structures ("geometries/positions
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from losiko_torch.database.building.closest import Closest
+from losiko_torch.database.building.closest import Closest, named_by_pair, of_named_pairs
 from losiko_torch.database.building.survey import Survey
 from losiko_torch.database.components import compact
 from losiko_torch.database.element import FITTED, Environments
@@ -117,7 +116,7 @@ def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
         "metadata": _json(path, "metadata", database.metadata),
     }
     if database.closest is not None:
-        header["closest"] = _closest_to_json(database.closest)
+        header["closest"] = json.dumps(named_by_pair(database.closest), sort_keys=True)
     if database.survey is not None:
         header["survey"] = json.dumps(database.survey.to_json())
     if database.is_fitted:
@@ -156,7 +155,8 @@ def load(path: Path, restore: Restore) -> Loaded:
         if STRUCTURES in tensors:
             text = tensors.pop(STRUCTURES).numpy().tobytes().decode()
         structures, metadata = json.loads(text), json.loads(header["metadata"])
-        closest = _closest_of_json(header["closest"]) if "closest" in header else None
+        named = json.loads(header["closest"]) if "closest" in header else None
+        closest = None if named is None else of_named_pairs(named)
         survey = Survey.of_json(json.loads(header["survey"])) if "survey" in header else None
         fitted = json.loads(header.get("fitted", "{}"))
         geometric = {name: tensors.pop(name) for name in names if name.startswith(PREFIX)}
@@ -303,25 +303,6 @@ def _check_fitted(symbol: str, name: str, tensor: torch.Tensor) -> None:
         raise InputError(f"the tensor '{name}' of {symbol} is of the wrong type")
     if not torch.isfinite(tensor).all():
         raise InputError(f"the tensor '{name}' of {symbol} contains numbers not finite")
-
-
-def _closest_to_json(closest: Closest) -> str:
-    """Shortest interatomic distances as JSON, by pairs such as "C-H", in alphabetical order."""
-    named = {
-        "-".join(sorted(chemical_symbols[number] for number in pair)): length
-        for pair, length in closest.items()
-    }
-    return json.dumps(named, sort_keys=True)
-
-
-def _closest_of_json(text: str) -> Closest:
-    closest: Closest = {}
-    for name, length in json.loads(text).items():
-        one, other = sorted(atomic_numbers[symbol] for symbol in name.split("-"))
-        if not isinstance(length, float) or not 0 < length < math.inf:
-            raise InputError(f"its shortest interatomic distance of {name} is damaged")
-        closest[one, other] = length
-    return dict(sorted(closest.items()))
 
 
 def _json(path: Path, what: str, value: dict[str, Any]) -> str:

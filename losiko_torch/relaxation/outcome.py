@@ -19,8 +19,6 @@ from losiko_torch.systems.batch import Batch, max_by_system
 from losiko_torch.verdict.verdict import doubts_of
 
 NOT_FINITE = "its loss, gradient or positions ceased to be finite numbers"
-#: Reason of a structure whose gradient became small, but at references found only at a larger loss.
-WORSE = f"{STOPPED}references searched at the end make its loss larger than at a point before"
 COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it fixed"
 #: A symmetric structure is taken as long as its loss is not larger than this many times that of the
 #: relaxed one: among many references a lopsided compromise always comes a little closer.
@@ -56,17 +54,21 @@ def results_of(
     errors = None if expected is None else expected.cpu().split(counts)
     positions = after.batch.positions.double().cpu().split(counts)
     start_cells, cells = (each.batch.cells.double().cpu().numpy() for each in (before, after))
-    ends = (finished.broken, finished.collapsed, settled, finished.n_steps, finished.bad_term)
+    ends = (
+        *(finished.broken, finished.collapsed, settled, finished.converged),
+        *(finished.n_steps, finished.bad_term),
+    )
     # At once: to look at a number on a GPU is to wait for it.
     fates = zip(*(each.tolist() for each in ends), strict=True)
     results = []
-    for k, (item, (broken, collapsed, converged, n_steps, bad_term)) in enumerate(
+    for k, (item, (broken, collapsed, converged, small, n_steps, bad_term)) in enumerate(
         zip(items, fates, strict=True)
     ):
         if broken or collapsed:
             problem = COLLAPSED if collapsed else _not_finite(objective, bad_term)
             results.append(failure(item.atoms, problem, start_losses[k]))
             continue
+        reason, unfinished = _ending(converged, small)
         results.append(
             Result(
                 atoms=_moved(item, positions[k].numpy(), start_cells[k], cells[k]),
@@ -74,29 +76,27 @@ def results_of(
                 start_loss=start_losses[k],
                 converged=converged,
                 n_steps=n_steps,
-                reason=_reason(converged, bool(finished.converged[k])),
+                reason=reason,
                 distances=judged[k].distances,
                 matches=judged[k].matches,
                 terms=judged[k].terms,
                 expected_error=None if errors is None else errors[k].numpy(),
-                doubt=doubts[k] or _unfinished(converged, bool(finished.converged[k])),
+                doubt=doubts[k] or unfinished,
             )
         )
     return results
 
 
-def _reason(converged: bool, gradient_small: bool) -> str:
+def _ending(converged: bool, gradient_small: bool) -> tuple[str, str]:
+    """Return the reason why a relaxation ended, and the doubt about a structure that this means."""
     if converged:
-        return "converged"
-    return WORSE if gradient_small else "max_steps"
-
-
-def _unfinished(converged: bool, gradient_small: bool) -> str:
-    if converged:
-        return ""
+        return "converged", ""
     if gradient_small:
-        return "it stopped on the way: begin from a better structure, or with another optimizer"
-    return "it was not done at the last step: grant it more of them (max_steps)"
+        return (
+            f"{STOPPED}references searched at the end make its loss larger than at a point before",
+            "it stopped on the way: begin from a better structure, or with another optimizer",
+        )
+    return "max_steps", "it was not done at the last step: grant it more of them (max_steps)"
 
 
 def _not_finite(objective: Objective, bad_term: int) -> str:

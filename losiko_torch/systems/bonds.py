@@ -39,11 +39,7 @@ class Lengths:
     @classmethod
     def of(cls, batch: Batch, cutoff: float) -> Lengths:
         """Return the pairs within ``cutoff`` (Angstrom), periodic images included."""
-        pairs = find_pairs(batch, cutoff, periodic=True)
-        itself = pairs.center == pairs.neighbor
-        if pairs.shift is not None:
-            itself &= (pairs.shift == 0).all(1)
-        return cls.measured(batch, pairs.keep(~itself))
+        return cls.measured(batch, find_pairs(batch, cutoff, periodic=True).of_others())
 
     @classmethod
     def measured(cls, batch: Batch, pairs: Pairs) -> Lengths:
@@ -61,13 +57,16 @@ class Lengths:
         least = values.new_full((count,), torch.inf)
         return least.scatter_reduce_(0, self.pairs.center, values, "amin")
 
-    def molecules(self, count: int) -> torch.Tensor:
-        """Return the number of the molecule that each of ``count`` atoms belongs to."""
+    def bonds(self, count: int) -> coo_matrix:
+        """Return the graph of the bonds among ``count`` atoms."""
         bonded = self.relative <= BONDED
         rows = self.pairs.center[bonded].cpu().numpy()
         columns = self.pairs.neighbor[bonded].cpu().numpy()
-        graph = coo_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), (count, count))
-        _, labels = connected_components(graph, directed=False)
+        return coo_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), (count, count))
+
+    def molecules(self, count: int) -> torch.Tensor:
+        """Return the number of the molecule that each of ``count`` atoms belongs to."""
+        _, labels = connected_components(self.bonds(count), directed=False)
         return torch.as_tensor(labels, dtype=torch.long, device=self.pairs.center.device)
 
 

@@ -52,6 +52,13 @@ class Pairs(Record):
         """Pairs where the mask (E,) is true."""
         return self.select({PAIR: mask})
 
+    def of_others(self) -> Pairs:
+        """Pairs without those of each point with itself; those with its images stay."""
+        itself = self.center == self.neighbor
+        if self.shift is not None:
+            itself = itself & (self.shift == 0).all(1)
+        return self.keep(~itself)
+
     def join(self, other: Pairs, mine: Sizes, others: Sizes) -> Pairs:
         """Pairs of both batches, sorted by center."""
         n = mine[ATOM]

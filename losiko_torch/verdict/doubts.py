@@ -23,24 +23,39 @@ class Doubts:
     batch: Batch
     sentences: dict[int, str] = field(default_factory=dict)
 
-    def add(self, atoms: torch.Tensor, sentence_of: Callable[[int], str]) -> None:
-        """Add a sentence about the structures of some atoms, from the first such atom of each.
+    def add(self, system: int, sentence: str) -> None:
+        """Add a sentence about a structure."""
+        self.sentences.setdefault(system, sentence)
+
+    def add_where(
+        self,
+        mask: torch.Tensor,
+        atoms: torch.Tensor,
+        sentence_of: Callable[[int], str],
+        grave: torch.Tensor | None = None,
+    ) -> None:
+        """Add a sentence about the structures of those rows, pairs or atoms, that a mask chooses.
 
         Args:
-            atoms: Indices of atoms in the batch, the gravest of a structure first, shape (n,).
-            sentence_of: Function from a row 0 to n - 1 to a sentence.
+            mask: Rows in question, shape (n,), bool.
+            atoms: Atom of the batch that each row is about, shape (n,).
+            sentence_of: Function from the number of a row to a sentence.
+            grave: Number of each row, shape (n,), the smallest the gravest. None means that the
+                first row of a structure is.
         """
-        systems = self.batch.system_idx[atoms].tolist()
-        for row, system in enumerate(systems):
+        rows = mask.nonzero().squeeze(1)
+        if grave is not None:
+            rows = rows[torch.argsort(grave[rows])]
+        systems = self.batch.system_idx[atoms[rows]].tolist()
+        for row, system in zip(rows.tolist(), systems, strict=True):
             if system not in self.sentences:
                 self.sentences[system] = sentence_of(row)
 
-    def name(self, atom: torch.Tensor | int) -> str:
+    def name(self, atom: torch.Tensor) -> str:
         """Return an atom's index in its structure and its symbol, such as "atom 3 (C)"."""
-        atom = int(atom)
         system = int(self.batch.system_idx[atom])
         first = int(self.batch.counts[:system].sum())
-        return f"atom {atom - first} ({chemical_symbols[int(self.batch.numbers[atom])]})"
+        return f"atom {int(atom) - first} ({chemical_symbols[int(self.batch.numbers[atom])]})"
 
     def all(self) -> list[str]:
         """Return the sentence of each structure, "" where there is none."""

@@ -1,8 +1,7 @@
 """Verdict on a batch that was relaxed: a doubt about each structure, or none.
 
-The gravest reason comes first: units mistaken, atoms that collided, left or joined, contacts lost,
-surroundings unlike any known good ones, a way longer than the method is made for, a large error to
-expect, and a relaxation that did not converge.
+The gravest reason comes first: units mistaken, atoms that collided, left, stand alone or joined,
+contacts lost or unknown to the database, and a way longer than the method is made for.
 """
 
 from __future__ import annotations
@@ -12,7 +11,10 @@ import torch
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.systems.batch import Batch, max_by_system, sum_by_system
 from losiko_torch.verdict.bonding import doubt_bonding
+from losiko_torch.verdict.change import Change
+from losiko_torch.verdict.contacts import doubt_contacts
 from losiko_torch.verdict.doubts import Doubts
+from losiko_torch.verdict.units import doubt_units
 
 #: Way of a structure (root mean square, Angstrom) and of an atom beyond which it may have become
 #: another: the starts that learned targets are fitted for are not so far.
@@ -33,8 +35,10 @@ def doubts_of(
         moving: Atoms that could move, shape (N,), bool.
         database: Database with the distances that are known.
     """
-    doubts = Doubts(after)
-    doubt_bonding(doubts, before, moving, database)
+    doubts, change = Doubts(after), Change.of(before, after, moving)
+    doubt_units(doubts, change)
+    doubt_bonding(doubts, change, database)
+    doubt_contacts(doubts, change, database)
     _doubt_way(doubts, before)
     return doubts.all()
 
@@ -45,17 +49,13 @@ def _doubt_way(doubts: Doubts, before: Batch) -> None:
     idx, n = after.system_idx, after.n_systems
     away = after.positions - before.positions
     away = away - (sum_by_system(away, idx, n) / after.counts[:, None])[idx]
-    far = away.square().sum(1)
-    squares = sum_by_system(far, idx, n) / after.counts
-    most = max_by_system(far, idx, n)
-    free = ~after.pbc.any(1)
-    for system in (
-        (free & ((squares > FARTHEST**2) | (most > FARTHEST_ATOM**2))).nonzero().squeeze(1)
-    ):
-        k = int(system)
-        if k not in doubts.sentences:
-            doubts.sentences[k] = (
-                f"its atoms went {float(squares[k]) ** 0.5:.2f} A on average and "
-                f"{float(most[k]) ** 0.5:.2f} A at most: it may have become another conformer, "
-                "begin nearer to the structure that you want"
-            )
+    squares = away.square().sum(1)
+    mean = (sum_by_system(squares, idx, n) / after.counts).sqrt()
+    most = max_by_system(squares, idx, n).sqrt()
+    far = ~after.pbc.any(1) & ((mean > FARTHEST) | (most > FARTHEST_ATOM))
+    for system in far.nonzero().squeeze(1).tolist():
+        doubts.add(
+            system,
+            f"its atoms went {mean[system]:.2f} A on average and {most[system]:.2f} A at most: it "
+            "may have become another conformer, begin nearer to the structure that you want",
+        )

@@ -6,33 +6,39 @@ same elements; these shortest interatomic distances are the measure of that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Mapping
 
 import torch
-from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
+from losiko_torch.errors import InputError
 from losiko_torch.systems.batch import Batch
-from losiko_torch.systems.neighbors import find_pairs
+from losiko_torch.systems.bonds import Lengths
 
 #: Pairs of elements by sorted atomic numbers, and their shortest interatomic distance in Angstrom.
 Closest = dict[tuple[int, int], float]
 
-#: Interatomic distance in Angstrom beyond which pairs are not recorded.
-FARTHEST = 5.0
-#: Atoms whose pairs are found at once; bounds the memory.
-ATOMS_AT_ONCE = 512
+
+def closest_of(batch: Batch, near: Lengths) -> Closest:
+    """Return the shortest of these interatomic distances of a batch for each pair of elements."""
+    one, other = batch.numbers[near.pairs.center], batch.numbers[near.pairs.neighbor]
+    size = int(batch.numbers.max()) + 1
+    code = torch.minimum(one, other) * size + torch.maximum(one, other)
+    codes, place = code.unique(return_inverse=True)
+    none = near.lengths.new_full((len(codes),), torch.inf)
+    least = none.scatter_reduce_(0, place, near.lengths, "amin")
+    return {
+        (number // size, number % size): length
+        for number, length in zip(codes.tolist(), least.tolist(), strict=True)
+    }
 
 
-def closest_pairs(structures: Iterable[Atoms]) -> Closest:
-    """Shortest interatomic distance in Angstrom of every pair of elements, images included.
-
-    Elements that never come within ``FARTHEST`` of each other are left out. The CPU computes in
-    float64 whatever the descriptor's device, so that equal structures have equal results.
-    """
-    found: Closest = {}
-    for group in groups(structures):
-        for pair, length in _closest_of(group).items():
-            found[pair] = min(length, found.get(pair, length))
+def shortest(one: Closest, other: Closest) -> Closest:
+    """Return the smaller interatomic distance of each pair of elements in either."""
+    found = dict(one)
+    for pair, length in other.items():
+        found[pair] = min(length, found.get(pair, length))
     return dict(sorted(found.items()))
 
 
@@ -42,39 +48,42 @@ def united_closest(every: Iterable[Closest | None]) -> Closest | None:
     for closest in every:
         if closest is None:
             return None
-        for pair, length in closest.items():
-            found[pair] = min(length, found.get(pair, length))
-    return dict(sorted(found.items()))
+        found = shortest(found, closest)
+    return found
 
 
-def _closest_of(structures: list[Atoms]) -> Closest:
-    batch = Batch.from_atoms(structures, dtype=torch.float64, device="cpu")
-    pairs = find_pairs(batch, FARTHEST, periodic=True)
-    itself = pairs.center == pairs.neighbor
-    if pairs.shift is not None:
-        itself &= (pairs.shift == 0).all(1)
-    pairs = pairs.keep(~itself)
-    squared = pairs.vectors(batch).square().sum(1)
-    one, other = batch.numbers[pairs.center], batch.numbers[pairs.neighbor]
-    size = int(batch.numbers.max()) + 1
-    code = torch.minimum(one, other) * size + torch.maximum(one, other)
-    codes, place = code.unique(return_inverse=True)
-    least = squared.new_full((len(codes),), torch.inf).scatter_reduce_(0, place, squared, "amin")
+def closest_table(closest: Mapping[tuple[int, int], float], share: float = 1.0) -> torch.Tensor:
+    """Return distances of all pairs of elements, Angstrom, shape (Z, Z), float64.
+
+    Args:
+        closest: Distances that are known, by pairs of atomic numbers.
+        share: Share of the sum of the covalent radii that others have.
+    """
+    radii = torch.as_tensor(covalent_radii)
+    table = share * (radii[:, None] + radii[None, :])
+    for (first, second), distance in closest.items():
+        table[first, second] = table[second, first] = distance
+    return table
+
+
+def named_by_pair(closest: Closest) -> dict[str, float]:
+    """Return distances by pairs such as "C-H", for JSON."""
     return {
-        (number // size, number % size): length
-        for number, length in zip(codes.tolist(), least.sqrt().tolist(), strict=True)
+        "-".join(sorted(chemical_symbols[number] for number in pair)): length
+        for pair, length in closest.items()
     }
 
 
-def groups(structures: Iterable[Atoms]) -> Iterator[list[Atoms]]:
-    """Consecutive structures in groups of at least ``ATOMS_AT_ONCE`` atoms, but for the last."""
-    group: list[Atoms] = []
-    size = 0
-    for atoms in structures:
-        group.append(atoms)
-        size += len(atoms)
-        if size >= ATOMS_AT_ONCE:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+def of_named_pairs(named: Mapping[str, float]) -> Closest:
+    """Return the distances that ``named_by_pair`` named.
+
+    Raises:
+        InputError: For one that is no distance.
+    """
+    closest: Closest = {}
+    for name, length in named.items():
+        one, other = sorted(atomic_numbers[symbol] for symbol in name.split("-"))
+        if not isinstance(length, float) or not 0 < length < math.inf:
+            raise InputError(f"its shortest interatomic distance of {name} is damaged")
+        closest[one, other] = length
+    return dict(sorted(closest.items()))

@@ -4,14 +4,15 @@ A relaxed structure is held against it: an atom farther from all others than any
 two molecules in contact where all known good ones are alone, are reasons to doubt.
 
 >>> from ase.build import molecule
->>> survey_of([molecule("H2O"), molecule("CH4")]).loneliest[8]
+>>> closest, survey = distances_of([molecule("H2O"), molecule("CH4")])
+>>> survey.loneliest[8]
 0.969
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,13 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from losiko_torch.database.building.closest import groups
+from losiko_torch.database.building.closest import (
+    Closest,
+    closest_of,
+    named_by_pair,
+    of_named_pairs,
+    shortest,
+)
 from losiko_torch.errors import InputError
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.bonds import Lengths
@@ -28,6 +35,8 @@ from losiko_torch.systems.bonds import Lengths
 FARTHEST = 5.0
 #: Distance in Angstrom within which atoms of two molecules are in contact.
 CONTACT = 3.5
+#: Atoms whose pairs are found at once; bounds the memory.
+ATOMS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -42,25 +51,20 @@ class Survey:
     """
 
     loneliest: dict[int, float] = field(default_factory=dict)
-    contacts: dict[tuple[int, int], float] = field(default_factory=dict)
+    contacts: Closest = field(default_factory=dict)
 
     def joined(self, other: Survey) -> Survey:
         """Return the survey of the structures of both."""
-        loneliest, contacts = dict(self.loneliest), dict(self.contacts)
+        loneliest = dict(self.loneliest)
         for number, length in other.loneliest.items():
             loneliest[number] = max(length, loneliest.get(number, length))
-        for pair, length in other.contacts.items():
-            contacts[pair] = min(length, contacts.get(pair, length))
-        return Survey(dict(sorted(loneliest.items())), dict(sorted(contacts.items())))
+        return Survey(dict(sorted(loneliest.items())), shortest(self.contacts, other.contacts))
 
     def to_json(self) -> dict[str, Any]:
         """Return the survey by the elements' symbols, ready for JSON."""
         return {
             "loneliest": {chemical_symbols[z]: each for z, each in self.loneliest.items()},
-            "contacts": {
-                "-".join(chemical_symbols[z] for z in pair): each
-                for pair, each in self.contacts.items()
-            },
+            "contacts": named_by_pair(self.contacts),
         }
 
     @classmethod
@@ -71,22 +75,27 @@ class Survey:
             InputError: If it is damaged.
         """
         loneliest = {atomic_numbers[each]: d for each, d in stored["loneliest"].items()}
-        contacts = {
-            (atomic_numbers[one], atomic_numbers[other]): d
-            for (one, other), d in ((name.split("-"), d) for name, d in stored["contacts"].items())
-        }
-        for length in (*loneliest.values(), *contacts.values()):
+        for length in loneliest.values():
             if not isinstance(length, float) or not 0 < length < math.inf:
                 raise InputError("its survey of distances is damaged")
-        return cls(loneliest, contacts)
+        return cls(loneliest, of_named_pairs(stored["contacts"]))
 
 
-def survey_of(structures: Iterable[Atoms]) -> Survey:
-    """Return the survey of structures."""
-    found = Survey()
-    for group in groups(structures):
-        found = found.joined(_survey_of(group))
-    return found
+def distances_of(structures: Iterable[Atoms]) -> tuple[Closest, Survey]:
+    """Return the shortest interatomic distance of every pair of elements, and the survey.
+
+    Images count. Elements that never come within ``FARTHEST`` of each other are left out. The CPU
+    computes in float64 whatever the descriptor's device, so that equal structures have equal
+    results.
+    """
+    closest: Closest = {}
+    survey = Survey()
+    for group in _groups(structures):
+        batch = Batch.from_atoms(group, dtype=torch.float64, device="cpu")
+        near = Lengths.of(batch, FARTHEST)
+        closest = shortest(closest, closest_of(batch, near))
+        survey = survey.joined(_survey_of(batch, near))
+    return closest, survey
 
 
 def united_survey(every: Iterable[Survey | None]) -> Survey | None:
@@ -99,9 +108,7 @@ def united_survey(every: Iterable[Survey | None]) -> Survey | None:
     return found
 
 
-def _survey_of(structures: list[Atoms]) -> Survey:
-    batch = Batch.from_atoms(structures, dtype=torch.float64, device="cpu")
-    near = Lengths.of(batch, FARTHEST)
+def _survey_of(batch: Batch, near: Lengths) -> Survey:
     nearest = near.least(near.lengths, batch.n_atoms).clamp(max=FARTHEST)
     loneliest: dict[int, float] = {}
     for number in batch.numbers.unique().tolist():
@@ -109,9 +116,19 @@ def _survey_of(structures: list[Atoms]) -> Survey:
     labels = near.molecules(batch.n_atoms)
     center, neighbor = near.pairs.center, near.pairs.neighbor
     between = near.keep((labels[center] != labels[neighbor]) & (near.lengths <= CONTACT))
-    contacts: dict[tuple[int, int], float] = {}
-    numbers = batch.numbers[torch.stack([between.pairs.center, between.pairs.neighbor])]
-    pairs = numbers.sort(dim=0).values.T.tolist()
-    for (one, other), length in zip(pairs, between.lengths.tolist(), strict=True):
-        contacts[one, other] = round(min(length, contacts.get((one, other), length)), 3)
-    return Survey(loneliest, contacts)
+    contacts = closest_of(batch, between)
+    return Survey(loneliest, {pair: round(length, 3) for pair, length in contacts.items()})
+
+
+def _groups(structures: Iterable[Atoms]) -> Iterator[list[Atoms]]:
+    """Consecutive structures in groups of at least ``ATOMS_AT_ONCE`` atoms, but for the last."""
+    group: list[Atoms] = []
+    size = 0
+    for atoms in structures:
+        group.append(atoms)
+        size += len(atoms)
+        if size >= ATOMS_AT_ONCE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -16,9 +16,10 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import torch
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols
 
 from losiko_torch.checks import positive
+from losiko_torch.database.building.closest import closest_table
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.errors import InputError
 from losiko_torch.keywords import names_unknown
@@ -82,11 +83,7 @@ class Repulsion:
         table = self._table.to(batch.positions)
         present = batch.numbers.unique()
         reach = float(table[present][:, present].max())
-        pairs = find_pairs(batch, reach, periodic=True)
-        itself = pairs.center == pairs.neighbor
-        if pairs.shift is not None:
-            itself = itself & (pairs.shift == 0).all(1)
-        pairs = pairs.keep(~itself)
+        pairs = find_pairs(batch, reach, periodic=True).of_others()
         # A root of zero has no gradient: atoms on one spot are not pushed in any direction.
         squares = pairs.vectors(batch).square().sum(1)
         apart = squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()
@@ -104,11 +101,7 @@ class Repulsion:
         """Interatomic distances of all pairs of elements, Angstrom, shape (Z, Z), float64."""
         if self.closest is None:
             raise InputError("term 'repulsion' has no distances: use it with a database")
-        radii = torch.as_tensor(covalent_radii)
-        table = radii[:, None] + radii[None, :]
-        for (first, second), distance in self.closest.items():
-            table[first, second] = table[second, first] = distance
-        return table
+        return closest_table(self.closest)
 
     def identity(self) -> dict[str, Any]:
         own = None

@@ -1,0 +1,89 @@
+"""Doubts about contacts: hydrogen and halogen bonds that were lost, and molecules that touch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ase.data import vdw_radii
+from scipy.sparse.csgraph import dijkstra
+
+from losiko_torch.database.record import DatabaseRecord
+from losiko_torch.systems.bonds import BONDED, Lengths
+from losiko_torch.verdict.change import Change
+from losiko_torch.verdict.doubts import Doubts
+
+#: Distance over the sum of van der Waals radii of a contact, of one that is lost, and its growth;
+#: and that within which two molecules touch.
+CONTACT, LOST, GROWN, TOUCHING = 0.8, 0.85, 1.15, 1.1
+#: Elements whose van der Waals radii (Bondi, J. Phys. Chem. 68, 441, 1964, as ASE has them) count;
+#: those of others are taken as this, in Angstrom.
+MOLECULAR, OTHERS = [1, 6, 7, 8, 9, 15, 16, 17, 35, 53], 2.0
+#: Bonds between the atoms of a contact within one molecule, at least.
+BONDS_BETWEEN = 4
+
+
+def doubt_contacts(doubts: Doubts, change: Change, database: DatabaseRecord) -> None:
+    """Add doubts about contacts that were lost, and about those that a database does not hold."""
+    _lost(doubts, change)
+    _unknown(doubts, change, database)
+
+
+def _lost(doubts: Doubts, change: Change) -> None:
+    start, now = change.start, change.start_now
+    center, neighbor = start.pairs.center, start.pairs.neighbor
+    reach = _reach(change, start)
+    # Hydrogen and halogen bonds; H...H and C...H come as near by chance.
+    polar = (change.after.numbers != 1) & (change.after.numbers != 6)
+    near = (start.lengths < CONTACT * reach) & (start.relative > BONDED)
+    near &= polar[center] | polar[neighbor]
+    lost = near & (now.lengths > LOST * reach) & (now.lengths > GROWN * start.lengths)
+    lost &= change.could_change(start)
+    if lost.any():
+        lost[lost.clone()] = _bonds_between(start, change.after.n_atoms, lost) >= BONDS_BETWEEN
+
+    def sentence(row: int) -> str:
+        return (
+            f"the contact of {doubts.name(center[row])} with {doubts.name(neighbor[row])} went "
+            f"from {start.lengths[row]:.2f} A to {now.lengths[row]:.2f} A: use a database that "
+            "holds such contacts"
+        )
+
+    doubts.add_where(lost, center, sentence)
+
+
+def _unknown(doubts: Doubts, change: Change, database: DatabaseRecord) -> None:
+    end, numbers = change.end, change.after.numbers
+    # Without a bond there are no molecules.
+    if database.survey is None or not (end.relative <= BONDED).any():
+        return
+    center, neighbor = end.pairs.center, end.pairs.neighbor
+    known = torch.zeros((len(vdw_radii),) * 2, dtype=torch.bool, device=center.device)
+    for one, other in database.survey.contacts:
+        known[one, other] = known[other, one] = True
+    labels = end.molecules(change.after.n_atoms)
+    touching = (labels[center] != labels[neighbor]) & ~known[numbers[center], numbers[neighbor]]
+    touching &= (end.lengths < TOUCHING * _reach(change, end)) & change.could_change(end)
+
+    def sentence(row: int) -> str:
+        return (
+            f"{doubts.name(center[row])} touches another molecule's {doubts.name(neighbor[row])}, "
+            "and the database holds no such contacts: use one that does"
+        )
+
+    doubts.add_where(touching, center, sentence)
+
+
+def _reach(change: Change, lengths: Lengths) -> torch.Tensor:
+    """Return the sums of the van der Waals radii of pairs, Angstrom, shape (E,)."""
+    table = torch.full((len(vdw_radii),), OTHERS)
+    table[MOLECULAR] = torch.as_tensor(vdw_radii[MOLECULAR], dtype=table.dtype)
+    radii = table.to(lengths.lengths)[change.after.numbers.long()]
+    return radii[lengths.pairs.center] + radii[lengths.pairs.neighbor]
+
+
+def _bonds_between(start: Lengths, count: int, some: torch.Tensor) -> torch.Tensor:
+    """Return the number of bonds on the way between the atoms of pairs of a mask."""
+    centers, place = np.unique(start.pairs.center[some].cpu().numpy(), return_inverse=True)
+    lengths = dijkstra(start.bonds(count), directed=False, indices=centers, unweighted=True)
+    found = lengths[place, start.pairs.neighbor[some].cpu().numpy()]
+    return torch.as_tensor(found, device=start.lengths.device)

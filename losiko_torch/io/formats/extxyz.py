@@ -11,9 +11,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,10 +20,10 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.data import chemical_symbols
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
 
-from losiko_torch.io.atomic import replacing
 from losiko_torch.io.extras import EXTRAS, plain, printable
-from losiko_torch.io.formats.interface import Add, Format
-from losiko_torch.io.formats.left_out import Tell, left_out
+from losiko_torch.io.formats.interface import Format
+from losiko_torch.io.formats.left_out import Tell
+from losiko_torch.io.formats.texts import file_of_texts
 from losiko_torch.io.labels import LABELS, labelled
 from losiko_torch.results import Result
 from losiko_torch.systems.names import SOURCE
@@ -37,22 +35,6 @@ NAME = "extended xyz"
 HELD = (FixAtoms, FixCartesian)
 #: Names of columns and keys that mean something else to ASE, which reads or writes them its way.
 TAKEN = frozenset(("Lattice", "Properties", "pbc", "species", "pos", "Z", "symbols", "move_mask"))
-
-
-@contextmanager
-def extxyz_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
-    """Yield a function that adds the frames of results to a file of extended xyz.
-
-    Where the disk fails, what was written until then is kept.
-
-    Raises:
-        InputError: As in ``losiko_torch.io.atomic.replacement``.
-    """
-    with left_out(NAME) as tell, replacing(path, overwrite, keep_part=True) as file:
-        yield lambda results: file.writelines([frame_of(each, tell) for each in results])
-
-
-FORMAT = Format("extxyz", (".extxyz", ".xyz"), extxyz_file, already="structures")
 
 
 def frame_of(result: Result, tell: Tell) -> str:
@@ -162,3 +144,11 @@ def _fits_columns(key: str, values: np.ndarray) -> bool:
     if values.dtype.kind == "U":
         return all(text and not any(map(str.isspace, text)) for text in values.flat)
     return values.dtype.kind in "fiub"
+
+
+FORMAT = Format(
+    "extxyz",
+    (".extxyz", ".xyz"),
+    file_of_texts(NAME, frame_of, keep_part=True),
+    already="structures",
+)

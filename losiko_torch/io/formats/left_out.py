@@ -32,6 +32,17 @@ def beside_geometry(atoms: Atoms) -> Iterator[str]:
     yield from (f"array {key!r}" for key in atoms.arrays if key not in ("numbers", "positions"))
 
 
+def bare(atoms: Atoms, tell: Tell) -> Atoms:
+    """Return elements, positions and cell, periodic in all directions if in any."""
+    found = Atoms(atoms.numbers, atoms.positions)
+    if atoms.pbc.any():
+        found.set_cell(atoms.cell)
+        found.pbc = True
+        if not atoms.pbc.all():
+            tell(["that a direction is not periodic"])
+    return found
+
+
 def check_geometry(atoms: Atoms) -> None:
     """Raise ``ValueError`` for a structure that no file of bare geometries can hold."""
     if not len(atoms):

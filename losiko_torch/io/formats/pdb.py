@@ -15,6 +15,7 @@ from losiko_torch.io.atomic import replacing
 from losiko_torch.io.formats.interface import Add, Format
 from losiko_torch.io.formats.left_out import (
     Tell,
+    bare,
     beside_geometry,
     check_geometry,
     left_out,
@@ -62,18 +63,13 @@ FORMAT = Format("pdb", (".pdb",), pdb_file)
 def _model(result: Result, tell: Tell) -> str:
     atoms = labelled(result)
     check_geometry(atoms)
-    bare = Atoms(atoms.numbers, atoms.positions)
-    if atoms.pbc.any():
-        if atoms.cell.rank < 3:
-            raise ValueError("its cell has fewer than three vectors")
-        bare.set_cell(atoms.cell)
-        bare.pbc = True
-        if not atoms.pbc.all():
-            tell(["that a direction is not periodic"])
+    if atoms.pbc.any() and atoms.cell.rank < 3:
+        raise ValueError("its cell has fewer than three vectors")
+    geometry = bare(atoms, tell)
     columns = {name: atoms.arrays[name] for name in COLUMNS if name in atoms.arrays}
-    lines = _lines(bare, columns)
+    lines = _lines(geometry, columns)
     if not _aligned(lines):
-        columns, lines = {}, _lines(bare, {})  # names of residues or atoms that are too long
+        columns, lines = {}, _lines(geometry, {})  # names of residues or atoms that are too long
         if not _aligned(lines):
             raise ValueError("its coordinates do not fit into the columns of PDB")
     tell(name for name in beside_geometry(atoms) if name not in [f"array {c!r}" for c in columns])

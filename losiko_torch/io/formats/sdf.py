@@ -6,18 +6,15 @@ Everything in ``info`` and every array is a property, as text or JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from losiko_torch.io.atomic import replacing
 from losiko_torch.io.extras import plain
-from losiko_torch.io.formats.interface import Add, Format
-from losiko_torch.io.formats.left_out import Tell, check_geometry, left_out
+from losiko_torch.io.formats.interface import Format
+from losiko_torch.io.formats.left_out import Tell, check_geometry
+from losiko_torch.io.formats.texts import file_of_texts
 from losiko_torch.io.labels import labelled
 from losiko_torch.results import Result
 from losiko_torch.systems.names import BONDS
@@ -26,24 +23,6 @@ from losiko_torch.systems.names import BONDS
 MOST = 999
 #: Charges, or lines of properties, in a line.
 PER_LINE = 8
-
-
-@contextmanager
-def sdf_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
-    """Yield a function that adds molecules to an SDF file.
-
-    Raises:
-        InputError: As in ``losiko_torch.io.atomic.replacement``.
-    """
-    with left_out("sdf") as tell, replacing(path, overwrite) as file:
-
-        def add(results: Sequence[Result]) -> None:
-            file.writelines([_record(each, tell) for each in results])
-
-        yield add
-
-
-FORMAT = Format("sdf", (".sdf",), sdf_file)
 
 
 def _record(result: Result, tell: Tell) -> str:
@@ -110,3 +89,6 @@ def _text(value: Any) -> str:
     """Return a value as text; raise ``TypeError`` where it has none."""
     value = plain(value)
     return value if isinstance(value, str) else json.dumps(value)
+
+
+FORMAT = Format("sdf", (".sdf",), file_of_texts("sdf", _record))

@@ -1,0 +1,35 @@
+"""Files of texts, one for each result, in input order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from losiko_torch.io.atomic import replacing
+from losiko_torch.io.formats.interface import Add
+from losiko_torch.io.formats.left_out import Tell, left_out
+from losiko_torch.results import Result
+
+
+def file_of_texts(
+    name: str, text_of: Callable[[Result, Tell], str], keep_part: bool = False
+) -> Callable[..., AbstractContextManager[Add]]:
+    """Return the function that opens a file of a format, see ``Format.open``.
+
+    Args:
+        name: Name of the format in messages.
+        text_of: Function from a result, and a function that takes what is left out, to its text.
+        keep_part: Whether to keep what was written where the disk fails.
+    """
+
+    @contextmanager
+    def opened(path: Path, overwrite: bool = False) -> Iterator[Add]:
+        with left_out(name) as tell, replacing(path, overwrite, keep_part=keep_part) as file:
+
+            def add(results: Sequence[Result]) -> None:
+                file.writelines([text_of(each, tell) for each in results])
+
+            yield add
+
+    return opened

@@ -101,6 +101,15 @@ def test_fit_into_another_file_with_another_seed(losiko, made, db):  # noqa: F81
     assert EnvironmentDatabase.load("out.losiko").learned.info["seed"] == 0
 
 
+def test_fit_on_a_device(losiko, made, db):  # noqa: F811
+    assert "'nowhere' cannot be used" in losiko.refuses(
+        "fit", "db.losiko", "--device", "nowhere", *FIT
+    )
+    assert os.listdir() == ["db.losiko"]
+    assert losiko("fit", "db.losiko", "--device", "cpu", *FIT) == 0
+    assert db.read_bytes() == (made / "fitted.losiko").read_bytes()
+
+
 def test_fit_for_some_time(losiko, db, monkeypatch):  # noqa: F811
     monkeypatch.setattr(learned_fit, "TRIAL", 3)
     assert losiko("fit", "db.losiko", "--minutes", "1e-6") == 0

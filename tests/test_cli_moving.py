@@ -3,6 +3,7 @@
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 from test_cli import Program, distorted
 
@@ -126,3 +127,17 @@ def test_a_selection_that_a_structure_cannot_have_fails_it_alone(losiko, paths):
         "in.extxyz@1: the atoms that may move are those near atom 5, which it does not have"
         in losiko.out
     )
+
+
+def test_a_saddle_is_left_unless_told_otherwise(losiko, paths):
+    linear = Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.96, 0, 0]])
+    (bent,) = relaxed(losiko, paths, "organic", [linear])
+    assert bent.get_angle(1, 0, 2) < 115
+    assert bent.info["losiko_doubt"] == ""
+    ase.io.write("in.extxyz", [linear])
+    line = ("relax", "in.extxyz", "-d", paths["organic"], "-o", "same.extxyz", "--no-escape")
+    assert losiko(*line) == 0
+    (straight,) = ase.io.read("same.extxyz", index=":")
+    assert straight.get_angle(1, 0, 2) > 179
+    assert "saddle" in straight.info["losiko_doubt"]
+    assert losiko(*line, "--strict", "--force") == 1

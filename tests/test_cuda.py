@@ -6,6 +6,7 @@ decides: structures agree far better than ``fmax``, though not to the last bit.
 
 import numpy as np
 import pytest
+import small_learned
 import torch
 from ase.build import bulk
 from ase.constraints import FixAtoms
@@ -180,3 +181,23 @@ def test_batches_that_fit(kernels):
     whole = relax(many(), made, dtype="float64")
     parts = relax(many(), made, dtype="float64", batch_atoms=20)
     assert_alike((whole, parts))
+
+
+def test_learned_targets_lead_to_the_same_end(kernels):
+    learned = small_learned.of_molecules()
+    some = [small_learned.molecule(name, k) for k, name in enumerate(small_learned.NAMES)]
+    expected = relax(some, learned, dtype="float64")
+    for one, other in zip(
+        relax(some, learned, dtype="float64", device="cuda"), expected, strict=True
+    ):
+        assert one.reason == other.reason
+        assert np.abs(one.atoms.positions - other.atoms.positions).max() < 1e-3
+        assert one.expected_error == pytest.approx(other.expected_error, rel=1e-2)
+
+
+def test_fit_on_a_gpu_is_about_that_of_the_processor(kernels):
+    plain = small_learned.plain_molecules()
+    here, there = (
+        small_learned.fitted(each, steps=40).learned.info for each in (plain, plain.to("cuda"))
+    )
+    assert there["error"] == pytest.approx(here["error"], rel=0.1)

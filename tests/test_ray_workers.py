@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+import small_learned
 from small_database import NAMES, database, rattled
 
 from losiko_torch import relax, relax_iter
@@ -53,6 +54,18 @@ def test_workers_give_the_results_of_one_process(workers, expected):
     check_same(results, expected)
     assert sum(told) == len(expected)
     assert not ray.util.list_named_actors()
+
+
+def test_workers_follow_learned_targets_too():
+    learned = small_learned.of_molecules()
+    some = [small_learned.molecule(name, k) for k, name in enumerate(small_learned.NAMES)]
+    options = {"max_steps": 10, "batch_atoms": 20}
+    expected = relax(some, learned, **options)
+    results = relax(some, learned, **options, workers=2)
+    check_same(results, expected)
+    for one, other in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(one.expected_error, other.expected_error)
+        np.testing.assert_array_equal(one.matches.atom, other.matches.atom)
 
 
 def test_results_come_as_they_are_made(expected):

@@ -86,6 +86,7 @@ OTHER_VALUES = {
     "noise": ((0.2, 0.05), [0.2, 0.05, 3]),
     "n_starts": (3, 4),
     "start_noise": (0.2, 0.3),
+    "escape": (False,),
     "seed": (1, 2),
 }
 NEEDS_CELL = ("strain_mask", "hydrostatic_strain", "constant_volume", "symprec")
@@ -288,7 +289,9 @@ def flags(command):
 
 def expected_flags(record):
     found = {
-        f"--{name.replace('_', '-')}" for name, each in options_of(record).items() if each.text
+        f"--{(each.flag or name).replace('_', '-')}"
+        for name, each in options_of(record).items()
+        if each.text
     }
     terms = {f"--{name}" for name, term in TERMS.choices.items() if hasattr(term, "option")}
     return found, terms

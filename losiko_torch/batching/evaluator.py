@@ -16,7 +16,7 @@ from losiko_torch.batching.prepare import Prepared, prepare
 from losiko_torch.batching.shards import shards
 from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
-from losiko_torch.errors import InputError, StructureError, first_line
+from losiko_torch.errors import InputError, StructureError
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import LossSettings
 from losiko_torch.loss.terms.evaluate import problem_of
@@ -53,7 +53,9 @@ class Evaluator:
             InputError: For what is no database, a device that cannot be used, terms that do not go
                 with the database, and more references an atom than memory holds.
         """
-        database = _on_device(_database(database), settings.device)
+        database = _database(database)
+        if settings.device is not None:
+            database = database.to(settings.device)
         terms = for_database(settings.terms, database)
         target = settings.target(database.defaults)
         objective = Objective(database, target, settings.degree, terms)
@@ -142,14 +144,3 @@ def _database(given: EnvironmentDatabase | None) -> EnvironmentDatabase:
             "for example EnvironmentDatabase.load('my.losiko')"
         )
     return given
-
-
-def _on_device(
-    database: EnvironmentDatabase, device: torch.device | str | None
-) -> EnvironmentDatabase:
-    if device is None:
-        return database
-    try:
-        return database.to(device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise InputError(f"device '{device}' cannot be used ({first_line(error)})") from None

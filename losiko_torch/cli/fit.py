@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -13,10 +13,12 @@ from losiko_torch.checks import positive
 from losiko_torch.cli.console import facts_table, note, stdout, steps_progress
 from losiko_torch.cli.inputs import Force
 from losiko_torch.cli.learned_facts import learned_facts
+from losiko_torch.cli.settings_options import takes
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
 from losiko_torch.learned.fit import MOST_STEPS, STEPS
+from losiko_torch.loss.settings import LossSettings
 from losiko_torch.options import HOW, WHAT
 
 Database = Annotated[
@@ -72,7 +74,9 @@ Start = Annotated[
 ]
 
 
+@takes(LossSettings, ("device",))
 def fit(
+    settings: dict[str, Any],
     database: Database,
     output: Output = None,
     minutes: Minutes = None,
@@ -99,7 +103,7 @@ def fit(
     if minutes is not None and steps is not None:
         raise InputError("--minutes and --steps both say how long to fit: give one")
     target = _checked_target(database, output, start, force)
-    opened = EnvironmentDatabase.load(database)
+    opened = EnvironmentDatabase.load(database, settings.get("device") or "cpu")
     begun = None if start is None else EnvironmentDatabase.load(start)
     if begun is not None and begun.learned is None:
         raise InputError(f"{start}: carries no learned targets to start with: fit it first")

@@ -12,6 +12,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import nn
 
+from losiko_torch.accelerators import is_out_of_memory
 from losiko_torch.database.building.survey import Survey
 from losiko_torch.database.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
 from losiko_torch.database.element import Environments, full_name
@@ -19,7 +20,7 @@ from losiko_torch.database.geometries import Geometries
 from losiko_torch.database.reference_weights import StructureWeights, as_weight, structure_weights
 from losiko_torch.descriptors.interface import name_of, restriction, species_of
 from losiko_torch.descriptors.soap.soap import SOAP
-from losiko_torch.errors import InputError, StructureError
+from losiko_torch.errors import InputError, StructureError, first_line
 from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.stored import LEARNED, PREFIX, restored, stored
 from losiko_torch.search.inverted_lists import recall
@@ -92,14 +93,23 @@ class DatabaseRecord:
         return bool(self.fitted) or any(part.fitted for part in self.environments.values())
 
     def to(self, device: torch.device | str) -> Self:
-        """Return the same database with its tensors, but for the geometries, on ``device``."""
-        if all(part.vectors.device == full_name(device) for part in self.environments.values()):
-            return self
-        return replace(
-            self,
-            descriptor=copy.deepcopy(self.descriptor).to(device),
-            environments={z: part.to(device) for z, part in self.environments.items()},
-        )
+        """Return the same database with its tensors, but for the geometries, on ``device``.
+
+        Raises:
+            InputError: If there is no such device, or it cannot be used.
+        """
+        try:
+            if all(part.vectors.device == full_name(device) for part in self.environments.values()):
+                return self
+            return replace(
+                self,
+                descriptor=copy.deepcopy(self.descriptor).to(device),
+                environments={z: part.to(device) for z, part in self.environments.items()},
+            )
+        except (RuntimeError, AssertionError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise InputError(f"device '{device}' cannot be used ({first_line(error)})") from None
 
     def without(self, structures: Iterable[int]) -> Self:
         """The database without the environments of some structures, named by their numbers.

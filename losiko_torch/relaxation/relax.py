@@ -60,6 +60,7 @@ def relax(
     noise: Sequence[float] | None = None,
     n_starts: int = 1,
     start_noise: float = 0.1,
+    escape: bool = True,
     seed: int = 0,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
@@ -120,6 +121,8 @@ def relax(
         n_starts: Copies of each structure relaxed, all but the first with ``start_noise`` on every
             movable coordinate; the one of lowest loss is returned, all are in its ``starts``.
         start_noise: Standard deviation, Angstrom.
+        escape: Whether a molecule that ends on a saddle, where the symmetry of its start keeps it,
+            is led away from there (see ``relaxation.escape``). Else it stays, and is doubted.
         seed: Number that all random numbers follow from, 0 or larger. The same seed gives a
             structure the same numbers, whatever other structures it is relaxed with.
         device: Place of the computation. None means where the database is.
@@ -162,6 +165,7 @@ def relax(
         noise=noise,
         n_starts=n_starts,
         start_noise=start_noise,
+        escape=escape,
         seed=seed,
     )
     given, by = structures_of(structures), Workers(workers, ray_address)

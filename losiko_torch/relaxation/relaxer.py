@@ -12,6 +12,7 @@ from losiko_torch.batching.in_flight import Capacity
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.batching.shards import RelaxedShard, Shard, shards
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.relaxation.escape import escaped
 from losiko_torch.relaxation.outcome import best_of, failure
 from losiko_torch.relaxation.queues import WINDOW, queues
 from losiko_torch.relaxation.settings import Settings
@@ -84,6 +85,8 @@ class Relaxer:
             once = _Once(len(items), progress)
             evaluator = self.evaluator.restricted(items)
             relaxed = run_stages(items, evaluator, self.settings, capacity, once)
+            if self.settings.seeks_saddles:
+                relaxed = self._escaped(items, relaxed, evaluator, capacity)
             once(len(items))
             results.update(zip(places, relaxed, strict=True))
         starts = [results[place] for place in range(len(copies))]
@@ -92,6 +95,20 @@ class Relaxer:
             for k in range(len(shard.structures))
         ]
         return RelaxedShard(shard.number, shard.first, found, capacity.atoms)
+
+    def _escaped(
+        self,
+        items: list[Prepared],
+        relaxed: list[Result],
+        evaluator: Evaluator,
+        capacity: Capacity,
+    ) -> list[Result]:
+        """Return results with none on a saddle that the symmetry of its start explains."""
+
+        def again(shaken: list[Prepared]) -> list[Result]:
+            return run_stages(shaken, evaluator, self.settings, capacity, _uncounted)
+
+        return escaped(items, relaxed, evaluator, again, self.settings)
 
     def _copies(self, shard: Shard) -> list[Prepared]:
         """Return the structures of a shard, prepared, each with its noisy copies behind it."""
@@ -111,6 +128,10 @@ class Relaxer:
 def _numbered(copies: Sequence[Result], number: int) -> Result:
     """Return the best of the copies of structure ``number`` of all."""
     return replace(copies[0] if len(copies) == 1 else best_of(copies), number=number)
+
+
+def _uncounted(count: int) -> None:
+    """Count nothing: these structures are counted already."""
 
 
 @dataclass

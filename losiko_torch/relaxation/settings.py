@@ -6,6 +6,7 @@ the identity of a run and the arguments of workers come from this record.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -179,6 +180,14 @@ class Settings(LossSettings):
     start_noise: float = option(
         0.1, "Their noise in Angstrom.", check=positive, panel=NOISE, metavar="A", text=float
     )
+    escape: bool = option(
+        True,
+        "Leave a molecule on the saddle where its symmetry keeps it, and doubt it.",
+        panel=NOISE,
+        flag="no-escape",
+        text=bool,
+        parse=operator.not_,
+    )
     seed: int = option(
         0,
         "Number that random numbers follow from: the same seed, the same result.",
@@ -247,6 +256,12 @@ class Settings(LossSettings):
         noisy = Stage(last.targets, last.n_neighbors, last.reg, noise=sigmas)
         return (*self.schedule, *([noisy] if sigmas else []), last)
 
+    @property
+    def seeks_saddles(self) -> bool:
+        """Answer whether symmetry may hold a structure, as nothing but its gradient moves it."""
+        moved_by_chance = self.n_starts > 1 or any(len(each.noise) for each in self.stages)
+        return not moved_by_chance and not isinstance(self.stepping, DirectSearch)
+
     def coordinates(self, batch: Batch, movable: torch.Tensor) -> Coordinates:
         """Return the coordinates of a batch; ``movable`` (N, 3) is 1 where a position may move."""
         if self.strain is None:
@@ -274,4 +289,5 @@ class RelaxOptions(LossOptions, total=False):
     noise: Sequence[float] | None
     n_starts: int
     start_noise: float
+    escape: bool
     seed: int

@@ -1,0 +1,116 @@
+"""Escape from saddles: where symmetry alone keeps a molecule, a shaken copy is relaxed as well.
+
+The gradient has the symmetry of the structure. A planar molecule stays planar, and a linear one
+linear, however much lower the loss is beside it. A molecule that begins with such a symmetry is
+therefore relaxed once more, from a shaken copy of where it ended. Where this ends elsewhere, and
+much lower for so short a way, the first end was a saddle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from losiko_torch.batching.evaluator import Evaluator
+from losiko_torch.batching.prepare import Prepared
+from losiko_torch.relaxation.settings import Settings
+from losiko_torch.results import Result
+from losiko_torch.systems.geometry import superposed
+from losiko_torch.verdict.verdict import doubts_of
+
+#: Deviation in Angstrom up to which a molecule counts as flat, and atoms as equivalent.
+SAME = 1e-3
+#: Noise of the shaken copy, and distance of an atom that makes another structure, in Angstrom.
+NOISE, ELSEWHERE = 0.1, 0.2
+#: Loss won for the square of the way, relative to what the shaking cost for its own: along a
+#: soft direction less is won, and which end is the better one is not known.
+WORTH = 0.1
+#: Number of the shaken copy among the copies of an input: none of ``n_starts`` has it.
+COPY = 2**31 - 1
+
+SADDLE = (
+    "it is a saddle, kept by the symmetry of its start: shake it and relax it again, or let it "
+    "escape"
+)
+
+
+def is_symmetric(atoms: Atoms) -> bool:
+    """Return whether a molecule is flat, or linear, or has two equivalent atoms of one element."""
+    if len(atoms) < 3 or atoms.pbc.any():
+        return False
+    centered = atoms.positions - atoms.positions.mean(0)
+    # Three atoms are always in a plane.
+    thinnest = np.linalg.svd(centered, compute_uv=False)[1 if len(atoms) == 3 else 2]
+    if thinnest < SAME * len(atoms) ** 0.5:
+        return True
+    apart = np.sort(np.linalg.norm(centered[:, None] - centered, axis=2), axis=1)
+    for number in np.unique(atoms.numbers):
+        rows = apart[atoms.numbers == number]
+        differ = np.abs(rows[:, None] - rows).max(2) + np.eye(len(rows))
+        if differ.min() < SAME:
+            return True
+    return False
+
+
+def escaped(
+    items: Sequence[Prepared],
+    results: Sequence[Result],
+    evaluator: Evaluator,
+    relax: Callable[[list[Prepared]], list[Result]],
+    settings: Settings,
+) -> list[Result]:
+    """Return results with those on a saddle led away, or doubted if they are not to leave.
+
+    Args:
+        items: Structures as they were prepared.
+        results: Their results.
+        evaluator: Evaluator of the loss.
+        relax: Function that relaxes prepared structures.
+        settings: Options of the relaxation.
+    """
+    shaken = {
+        k: replace(item, atoms=result.atoms).shaken(COPY, NOISE, settings.seed)
+        for k, (item, result) in enumerate(zip(items, results, strict=True))
+        if result.converged and item.movable.all() and is_symmetric(item.atoms)
+    }
+    shaken = {k: item for k, item in shaken.items() if item.problem is None}
+    others = relax(list(shaken.values())) if shaken else []
+    below = {
+        k: other
+        for (k, start), other in zip(shaken.items(), others, strict=True)
+        if other.converged and _is_saddle(results[k], start.atoms, other)
+    }
+    found = list(results)
+    if not settings.escape:
+        for k in below:
+            found[k] = replace(found[k], doubt=found[k].doubt or SADDLE)
+    elif below:
+        # Where they began counts for a doubt, not the saddle that they passed.
+        starts = [items[k] for k in below]
+        ends = [replace(items[k], atoms=other.atoms) for k, other in below.items()]
+        doubts = _doubts(starts, ends, evaluator)
+        for (k, other), doubt in zip(below.items(), doubts, strict=True):
+            steps = found[k].n_steps + other.n_steps
+            start = found[k].start_loss
+            found[k] = replace(other, start_loss=start, n_steps=steps, doubt=doubt)
+    return found
+
+
+def _doubts(starts: list[Prepared], ends: list[Prepared], evaluator: Evaluator) -> list[str]:
+    before, after = evaluator.batch(starts), evaluator.batch(ends)
+    moving = torch.ones_like(before.numbers, dtype=torch.bool)
+    return doubts_of(before, after, moving, evaluator.objective.database)
+
+
+def _is_saddle(here: Result, shaken: Atoms, other: Result) -> bool:
+    """Return whether ``other``, reached from a shaken copy, shows that ``here`` is a saddle."""
+    shaking = np.sum((shaken.positions - here.atoms.positions) ** 2)
+    away = superposed(other.atoms, here.atoms).positions - here.atoms.positions
+    ways = np.sum(away**2, axis=1)
+    stiffness = (other.start_loss - other.loss) / shaking
+    won = here.loss - other.loss
+    return bool(ways.max() > ELSEWHERE**2 and won > WORTH * stiffness * ways.sum())

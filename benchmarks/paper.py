@@ -1,6 +1,6 @@
 """The paper's cases at full size, which ``notebooks/README.md`` compares with the paper.
 
-    python benchmarks/paper.py water|qm9|qm9_sharp|proton_defect|interface|carbon
+    python benchmarks/paper.py CASE
 
 Each case's starting structures, parameters and seeds are in ``notebooks/cases``; its table goes to
 ``benchmarks/results/CASE.md`` when it is complete. ``LOSIKO_DATA`` names the reference data;
@@ -17,7 +17,16 @@ from pathlib import Path
 
 import common
 
-CASES = ("water", "qm9", "qm9_sharp", "proton_defect", "interface", "carbon")
+CASES = (
+    "water",
+    "water_learned",
+    "qm9",
+    "qm9_sharp",
+    "proton_defect",
+    "interface",
+    "interface_learned",
+    "carbon",
+)
 RESULTS = Path(__file__).parent / "results"
 #: Packages whose versions a table names.
 PACKAGES = ("losiko-torch", "torch", "ase", "numpy")

@@ -87,6 +87,7 @@ OTHER_VALUES = {
     "n_starts": (3, 4),
     "start_noise": (0.2, 0.3),
     "escape": (False,),
+    "max_error": (0.05, 0.5),
     "seed": (1, 2),
 }
 NEEDS_CELL = ("strain_mask", "hydrostatic_strain", "constant_volume", "symprec")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import small_learned
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.database.building.survey import Survey, distances_of, united_survey
+from losiko_torch.database.building.unlike import unlike_of
 from losiko_torch.io.labels import labelled
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.bonds import Lengths
-from losiko_torch.verdict.verdict import doubts_of
+from losiko_torch.verdict.verdict import Signs, doubts_of
 
 NAMES = ("CH3OH", "H2O", "CH4", "C2H6", "CH3CH2OH", "CH3OCH3", "HCOOH")
 
@@ -211,3 +215,60 @@ def test_survey_is_kept_by_files_and_unions(database, tmp_path):
     dimers = EnvironmentDatabase.build([water_dimer(1.9)], soap)
     assert database.union(dimers).survey.contacts == dimers.survey.contacts
     assert database.thinned(1e-6).survey == database.survey
+
+
+def test_atom_unlike_all_references_is_named(database):
+    before, batch = (Batch.from_atoms(molecule("CH3OH"), dtype=torch.float64) for _ in range(2))
+    database = replace(database, survey=replace(database.survey, unlike={6: 0.2, 8: 0.1}))
+    nearest = torch.tensor([0.05, 0.05, 9.0, 9.0, 9.0, 9.0], dtype=torch.float64)
+    every = torch.ones(6, dtype=torch.bool)
+
+    def told(nearest, expected=None):
+        signs = Signs(nearest, expected, 0.3)
+        return doubts_of(
+            Batch.from_atoms(start, dtype=torch.float64), batch, every, database, signs
+        )
+
+    assert told(nearest) == [""]
+    nearest[1] = 0.15
+    (sentence,) = told(nearest)
+    assert sentence.startswith("atom 1 (O) is unlike all references")
+    nearest[0] = 0.7
+    assert "atom 0 (C)" in told(nearest)[0]
+    expected = torch.full((6,), 0.05, dtype=torch.float64)
+    assert told(None, expected) == [""]
+    expected[4] = 0.5
+    assert "atom 4 (H) is to be expected 0.50 A from where it should be" in told(None, expected)[0]
+
+
+def test_distance_that_is_unlike_follows_from_references_left_out():
+    rng = np.random.default_rng(0)
+    water = [molecule("H2O") for _ in range(60)]
+    for atoms in water:
+        atoms.positions += rng.normal(0, 0.02, (3, 3))
+    database = EnvironmentDatabase.build(
+        water, SOAP(species=["H", "O"], r_cut=3.0, n_max=4, l_max=3)
+    )
+    unlike = database.survey.unlike
+    assert set(unlike) == {1, 8}
+    assert EnvironmentDatabase.build(water[:10], database.descriptor).survey.unlike == {}
+    # Of copies of one structure alone nothing is left where it is left out.
+    part = replace(database.environments[8], structure=torch.zeros(60, dtype=torch.int32))
+    assert unlike_of({8: part}) == {}
+    far = [molecule("H2O"), molecule("H2O")]
+    far[1].set_distance(0, 1, 1.6, fix=0)
+    good, bad = relax(far, database, targets="nearest", max_steps=1)
+    assert "unlike" not in good.doubt
+    assert max(bad.matches.distance[:, 0]) > unlike[8]
+    assert Survey.of_json(database.survey.to_json()) == database.survey
+    assert set(database.farthest(55).survey.unlike) == {1, 8}
+    assert database.farthest(5).survey.unlike == {}
+
+
+def test_limit_of_the_expected_error_is_an_option():
+    learned = small_learned.of_molecules()
+    some = [small_learned.molecule(name, 3) for name in small_learned.NAMES[:4]]
+    generous, strict = (relax(some, learned, max_error=each) for each in (2.5, 1e-6))
+    assert not any("max_error" in one.doubt for one in generous)
+    assert all(one.doubt for one in strict)
+    assert any("max_error" in one.doubt for one in strict)

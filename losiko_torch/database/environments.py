@@ -119,7 +119,7 @@ class EnvironmentDatabase(DatabaseRecord):
             geometries=Geometries.of(chosen),
             survey=survey,
         )
-        return made._checked_weights().with_lists()
+        return made._checked_weights().with_lists().calibrated()
 
     @names_unknown
     def fit(

@@ -14,6 +14,7 @@ from torch import nn
 
 from losiko_torch.accelerators import is_out_of_memory
 from losiko_torch.database.building.survey import Survey
+from losiko_torch.database.building.unlike import unlike_of
 from losiko_torch.database.defaults import CRYSTALS, MOLECULES, Defaults, for_molecules
 from losiko_torch.database.element import Environments, full_name
 from losiko_torch.database.geometries import Geometries
@@ -147,6 +148,15 @@ class DatabaseRecord:
                 )
         metadata = {**self.metadata, RECALL: found} if found else self.metadata
         return replace(self, environments=environments, metadata=metadata)
+
+    def calibrated(self) -> Self:
+        """The database with the distances measured beyond which an atom is unlike its references.
+
+        Whatever changes the references calls for it anew.
+        """
+        if self.survey is None:
+            return self
+        return replace(self, survey=replace(self.survey, unlike=unlike_of(self.environments)))
 
     def searched_whole(self) -> Self:
         """The database without inverted lists: every search visits all references and is exact."""

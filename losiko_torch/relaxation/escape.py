@@ -19,8 +19,9 @@ from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.results import Result
+from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.geometry import superposed
-from losiko_torch.verdict.verdict import doubts_of
+from losiko_torch.verdict.verdict import Signs, doubts_of
 
 #: Deviation in Angstrom up to which a molecule counts as flat, and atoms as equivalent.
 SAME = 1e-3
@@ -91,8 +92,7 @@ def escaped(
     elif below:
         # Where they began counts for a doubt, not the saddle that they passed.
         starts = [items[k] for k in below]
-        ends = [replace(items[k], atoms=other.atoms) for k, other in below.items()]
-        doubts = _doubts(starts, ends, evaluator)
+        doubts = _doubts(starts, list(below.values()), evaluator, settings)
         for (k, other), doubt in zip(below.items(), doubts, strict=True):
             steps = found[k].n_steps + other.n_steps
             start = found[k].start_loss
@@ -100,10 +100,26 @@ def escaped(
     return found
 
 
-def _doubts(starts: list[Prepared], ends: list[Prepared], evaluator: Evaluator) -> list[str]:
-    before, after = evaluator.batch(starts), evaluator.batch(ends)
+def _doubts(
+    starts: list[Prepared], ends: list[Result], evaluator: Evaluator, settings: Settings
+) -> list[str]:
+    before = evaluator.batch(starts)
+    after = evaluator.batch(
+        [replace(start, atoms=end.atoms) for start, end in zip(starts, ends, strict=True)]
+    )
+    nearest = expected = None
+    if not evaluator.objective.by_model:
+        nearest = _together([end.matches.distance[:, 0] for end in ends if end.matches], after)
+    errors = [end.expected_error for end in ends if end.expected_error is not None]
+    if errors:
+        expected = _together(errors, after)
     moving = torch.ones_like(before.numbers, dtype=torch.bool)
-    return doubts_of(before, after, moving, evaluator.objective.database)
+    signs = Signs(nearest, expected, settings.max_error)
+    return doubts_of(before, after, moving, evaluator.objective.database, signs)
+
+
+def _together(arrays: list[np.ndarray], batch: Batch) -> torch.Tensor:
+    return torch.as_tensor(np.concatenate(arrays)).to(batch.positions)
 
 
 def _is_saddle(here: Result, shaken: Atoms, other: Result) -> bool:

@@ -13,10 +13,11 @@ from losiko_torch.batching.prepare import Prepared
 from losiko_torch.loss.judge import Judged, judge, judgements
 from losiko_torch.loss.objective import Objective
 from losiko_torch.relaxation.finished import Finished
+from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.symmetry import symmetrized
 from losiko_torch.results import FAILED, STOPPED, Result
 from losiko_torch.systems.batch import Batch, max_by_system
-from losiko_torch.verdict.verdict import doubts_of
+from losiko_torch.verdict.verdict import Signs, doubts_of
 
 NOT_FINITE = "its loss, gradient or positions ceased to be finite numbers"
 COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it fixed"
@@ -30,7 +31,7 @@ def results_of(
     objective: Objective,
     before: Judged,
     finished: Finished,
-    symprec: float | None,
+    settings: Settings,
 ) -> list[Result]:
     """Return the result of each structure of a batch, judged ``before`` at its start.
 
@@ -39,17 +40,19 @@ def results_of(
         objective: Loss.
         before: Structures as they were given, judged.
         finished: Ends of the structures.
-        symprec: Tolerance (Angstrom) within which crystals are made symmetric, see
-            ``relaxation.symmetry``. None leaves them as they are.
+        settings: Options of the relaxation.
     """
     relaxed = _never_worse(objective, before, finished)
     settled = finished.converged & ~_differs(relaxed.batch, finished.last)
+    symprec = settings.symprec
     after = relaxed if symprec is None else _symmetric(objective, items, before, relaxed, symprec)
     judged, start_losses = judgements(objective, after), before.losses.tolist()
     expected = objective.expected_errors(after.batch)
     moving = torch.as_tensor(np.concatenate([item.movable.any(1) for item in items]))
     moving = moving.to(before.batch.positions.device)
-    doubts = doubts_of(before.batch, after.batch, moving, objective.database)
+    nearest = None if objective.by_model else after.apart[:, 0]
+    signs = Signs(nearest, expected, settings.max_error)
+    doubts = doubts_of(before.batch, after.batch, moving, objective.database, signs)
     counts = after.batch.counts.tolist()
     errors = None if expected is None else expected.cpu().split(counts)
     positions = after.batch.positions.double().cpu().split(counts)

@@ -61,6 +61,7 @@ def relax(
     n_starts: int = 1,
     start_noise: float = 0.1,
     escape: bool = True,
+    max_error: float = 0.3,
     seed: int = 0,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
@@ -123,6 +124,8 @@ def relax(
         start_noise: Standard deviation, Angstrom.
         escape: Whether a molecule that ends on a saddle, where the symmetry of its start keeps it,
             is led away from there (see ``relaxation.escape``). Else it stays, and is doubted.
+        max_error: Error to expect of an atom (Angstrom, with learned targets) beyond which a
+            structure is doubted.
         seed: Number that all random numbers follow from, 0 or larger. The same seed gives a
             structure the same numbers, whatever other structures it is relaxed with.
         device: Place of the computation. None means where the database is.
@@ -166,6 +169,7 @@ def relax(
         n_starts=n_starts,
         start_noise=start_noise,
         escape=escape,
+        max_error=max_error,
         seed=seed,
     )
     given, by = structures_of(structures), Workers(workers, ray_address)

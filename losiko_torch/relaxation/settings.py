@@ -188,6 +188,13 @@ class Settings(LossSettings):
         text=bool,
         parse=operator.not_,
     )
+    max_error: float = option(
+        0.3,
+        "Doubt a structure with an atom whose expected error (learned targets) is larger.",
+        check=positive,
+        metavar="A",
+        text=float,
+    )
     seed: int = option(
         0,
         "Number that random numbers follow from: the same seed, the same result.",
@@ -290,4 +297,5 @@ class RelaxOptions(LossOptions, total=False):
     n_starts: int
     start_noise: float
     escape: bool
+    max_error: float
     seed: int

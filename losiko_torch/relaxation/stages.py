@@ -184,8 +184,8 @@ class _LastStageInFlight(_StageInFlight):
         goes = torch.isin(torch.tensor(self.inside), torch.tensor(gone)).to(self.evaluator.device)
         ended = self.finished.after(self.so_far).keep(self.given.mask(gone))
         items = [self.items[place] for place in gone]
-        before, symprec = self.before.keep(goes), self.settings.symprec
-        found = results_of(items, self.evaluator.objective, before, ended, symprec)
+        before = self.before.keep(goes)
+        found = results_of(items, self.evaluator.objective, before, ended, self.settings)
         for place, result in zip(gone, found, strict=True):
             self.results[place] = result
         self.inside, self.before = staying, self.before.keep(~goes) if staying else None

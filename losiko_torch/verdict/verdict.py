@@ -1,10 +1,14 @@
 """Verdict on a batch that was relaxed: a doubt about each structure, or none.
 
 The gravest reason comes first: units mistaken, atoms that collided, left, stand alone or joined,
-contacts lost or unknown to the database, and a way longer than the method is made for.
+contacts lost or unknown to the database, surroundings unlike all references, a large error to
+expect, and a way longer than the method is made for.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 
@@ -21,11 +25,26 @@ from losiko_torch.verdict.units import doubt_units
 FARTHEST, FARTHEST_ATOM = 0.6, 1.3
 
 
+class Signs(NamedTuple):
+    """Signs of how good the ends of N atoms are.
+
+    Attributes:
+        nearest: Squared distance of each from its nearest reference, shape (N,), if searched.
+        expected: Error to expect of each, Angstrom, shape (N,), if known.
+        max_error: Error in Angstrom beyond which an atom is doubted.
+    """
+
+    nearest: torch.Tensor | None
+    expected: torch.Tensor | None
+    max_error: float
+
+
 def doubts_of(
     before: Batch,
     after: Batch,
     moving: torch.Tensor,
     database: DatabaseRecord,
+    signs: Signs | None = None,
 ) -> list[str]:
     """Return the doubt about each structure, "" where there is none.
 
@@ -34,13 +53,48 @@ def doubts_of(
         after: Structures as they ended.
         moving: Atoms that could move, shape (N,), bool.
         database: Database with the distances that are known.
+        signs: Further signs of how good the ends are. None means that there are none.
     """
     doubts, change = Doubts(after), Change.of(before, after, moving)
     doubt_units(doubts, change)
     doubt_bonding(doubts, change, database)
     doubt_contacts(doubts, change, database)
+    if signs is not None and signs.nearest is not None and database.survey is not None:
+        _doubt_unlike(doubts, signs.nearest, database.survey.unlike)
+    if signs is not None and signs.expected is not None:
+        _doubt_error(doubts, signs.expected, signs.max_error)
     _doubt_way(doubts, before)
     return doubts.all()
+
+
+def _doubt_unlike(doubts: Doubts, nearest: torch.Tensor, unlike: Mapping[int, float]) -> None:
+    """Doubt atoms farther from the references than good ones that were left out are."""
+    limits = torch.full_like(nearest, torch.inf)
+    for number, limit in unlike.items():
+        limits[doubts.batch.numbers == number] = limit
+    atoms = torch.arange(len(nearest), device=nearest.device)
+
+    def sentence(atom: int) -> str:
+        return (
+            f"{doubts.name(atoms[atom])} is unlike all references: at a distance of "
+            f"{nearest[atom]:.2f} from the nearest, where good ones stay below {limits[atom]:.2f}; "
+            "begin from a better structure, or add such surroundings to the database"
+        )
+
+    doubts.add_where(nearest > limits, atoms, sentence, limits / nearest.clamp(min=1e-12))
+
+
+def _doubt_error(doubts: Doubts, expected: torch.Tensor, max_error: float) -> None:
+    """Doubt atoms that are to be expected far from where they should be."""
+    atoms = torch.arange(len(expected), device=expected.device)
+
+    def sentence(atom: int) -> str:
+        return (
+            f"{doubts.name(atoms[atom])} is to be expected {expected[atom]:.2f} A from where it "
+            f"should be, more than {max_error:g} A (max_error): add such structures to the database"
+        )
+
+    doubts.add_where(expected > max_error, atoms, sentence, -expected)
 
 
 def _doubt_way(doubts: Doubts, before: Batch) -> None:

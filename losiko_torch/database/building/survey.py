@@ -1,4 +1,4 @@
-"""Survey of the structures of a database: how far atoms stand from their neighbours, and molecules.
+"""Survey of a database: how far atoms stand from their neighbours, molecules, and references.
 
 A relaxed structure is held against it: an atom farther from all others than any known good one, or
 two molecules in contact where all known good ones are alone, are reasons to doubt.
@@ -41,20 +41,23 @@ ATOMS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Survey:
-    """Distances that the structures of a database hold, in Angstrom.
+    """Distances that the structures of a database hold, in Angstrom, and from its references.
 
     Attributes:
         loneliest: Largest distance of an atom of each element from its nearest neighbour, 5 if
             there is none so near, by atomic number.
         contacts: Shortest distance between atoms of different molecules of one structure, if 3.5 or
             less, by the sorted atomic numbers of a pair.
+        unlike: Squared distance |p - z|^2 from the nearest reference beyond which an atom is unlike
+            all, by atomic number (see ``building.unlike``); none for elements of few references.
     """
 
     loneliest: dict[int, float] = field(default_factory=dict)
     contacts: Closest = field(default_factory=dict)
+    unlike: dict[int, float] = field(default_factory=dict)
 
     def joined(self, other: Survey) -> Survey:
-        """Return the survey of the structures of both."""
+        """Return the survey of the structures of both, of which none has been described."""
         loneliest = dict(self.loneliest)
         for number, length in other.loneliest.items():
             loneliest[number] = max(length, loneliest.get(number, length))
@@ -65,6 +68,7 @@ class Survey:
         return {
             "loneliest": {chemical_symbols[z]: each for z, each in self.loneliest.items()},
             "contacts": named_by_pair(self.contacts),
+            "unlike": {chemical_symbols[z]: each for z, each in self.unlike.items()},
         }
 
     @classmethod
@@ -74,11 +78,14 @@ class Survey:
         Raises:
             InputError: If it is damaged.
         """
-        loneliest = {atomic_numbers[each]: d for each, d in stored["loneliest"].items()}
-        for length in loneliest.values():
-            if not isinstance(length, float) or not 0 < length < math.inf:
+        loneliest, unlike = (
+            {atomic_numbers[each]: d for each, d in stored.get(name, {}).items()}
+            for name in ("loneliest", "unlike")
+        )
+        for length in (*loneliest.values(), *unlike.values()):
+            if not isinstance(length, float) or not 0 <= length < math.inf:
                 raise InputError("its survey of distances is damaged")
-        return cls(loneliest, of_named_pairs(stored["contacts"]))
+        return cls(loneliest, of_named_pairs(stored["contacts"]), unlike)
 
 
 def distances_of(structures: Iterable[Atoms]) -> tuple[Closest, Survey]:

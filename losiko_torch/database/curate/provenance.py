@@ -55,7 +55,8 @@ def after(database: AnyDatabase, environments: dict[int, Any], step: str) -> Any
         len(left_in(part.fitted)) < len(part.fitted) for part in parts
     ):
         metadata = noted(metadata, DROPPED)
-    return replace(database, environments=left, metadata=metadata, fitted=kept)
+    made = replace(database, environments=left, metadata=metadata, fitted=kept)
+    return made.calibrated()
 
 
 def left_in(fitted: Mapping[str, Any]) -> dict[str, Any]:

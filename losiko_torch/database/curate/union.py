@@ -86,7 +86,7 @@ def united(databases: Sequence[AnyDatabase], components: int | None = COMPONENTS
         geometries=united_geometries(each.geometries for each in databases),
         survey=united_survey(each.survey for each in databases),
     )
-    return made.with_lists()
+    return made.with_lists().calibrated()
 
 
 def _together(parts: list[tuple[Environments, int]], components: int | None) -> Environments:

@@ -225,9 +225,7 @@ def test_atom_unlike_all_references_is_named(database):
 
     def told(nearest, expected=None):
         signs = Signs(nearest, expected, 0.3)
-        return doubts_of(
-            Batch.from_atoms(start, dtype=torch.float64), batch, every, database, signs
-        )
+        return doubts_of(before, batch, every, database, signs)
 
     assert told(nearest) == [""]
     nearest[1] = 0.15

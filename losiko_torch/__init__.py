@@ -13,6 +13,7 @@ from losiko_torch.descriptors.acsf.acsf import ACSF
 from losiko_torch.descriptors.interface import Descriptor
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, LosikoError, StructureError
+from losiko_torch.io.fetching.fetch import fetch
 from losiko_torch.io.read import read_structures
 from losiko_torch.loss.targets.autograd import AutogradTarget
 from losiko_torch.loss.targets.interface import Target
@@ -70,6 +71,7 @@ __all__ = [
     "annealed",
     "bond_errors",
     "default_database",
+    "fetch",
     "near_plane",
     "read_structures",
     "relax",

@@ -10,10 +10,10 @@ pytest.importorskip("tblite")
 
 from cases import conformers, molecules, qm9
 from cases.energies import perceive
-from cases.fetching import as_arrays
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
 from losiko_torch.database.builtin import builtin_structures
+from losiko_torch.io.fetching.qm9 import as_arrays
 from losiko_torch.report.environment_map import environment_map
 from losiko_torch.systems.geometry import rmsd
 

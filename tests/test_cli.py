@@ -539,7 +539,7 @@ def test_help_teaches(losiko, command):
 
 def test_overview(losiko):
     assert losiko("--help") == 0
-    for command in ("relax", "report", "score", "map", "build", "info"):
+    for command in ("relax", "report", "score", "map", "fetch", "build", "info"):
         assert command in losiko.out
     assert losiko("--version") == 0
     assert losiko() == 2

@@ -20,6 +20,7 @@ import typer
 from losiko_torch.cli.build import build
 from losiko_torch.cli.console import error, warning
 from losiko_torch.cli.curate import curate
+from losiko_torch.cli.fetch import fetch
 from losiko_torch.cli.fit import fit
 from losiko_torch.cli.info import info
 from losiko_torch.cli.map import map_
@@ -47,7 +48,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-_COMMANDS: tuple[Callable[..., Any], ...] = (relax, report, score, map_, build, fit, curate, info)
+_COMMANDS: tuple[Callable[..., Any], ...] = (
+    *(relax, report, score, map_),
+    *(fetch, build, fit, curate, info),
+)
 for _command in _COMMANDS:
     # Typer keeps the line ends of a docstring: a paragraph is made one line.
     _paragraphs = inspect.cleandoc(_command.__doc__ or "").split("\n\n")

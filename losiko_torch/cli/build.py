@@ -24,7 +24,7 @@ from losiko_torch.io.atomic import check_output
 from losiko_torch.io.filters import parse_filter
 from losiko_torch.options import WHAT
 from losiko_torch.report.wording import plural
-from losiko_torch.systems.names import SOURCE, UNREADABLE, source_of
+from losiko_torch.systems.names import METADATA, SOURCE, UNREADABLE, source_of
 from losiko_torch.systems.validity import check_structure
 
 SOAP_PANEL, NOTES = "Descriptor (SOAP, in DScribe's terms)", "Notes kept in the database"
@@ -50,6 +50,8 @@ Where = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+#: Keys of ``info`` that are no data of the structures'.
+OWN = (SOURCE, METADATA)
 #: Default lengths (Angstrom) for molecules, and if a structure is periodic. In the second case
 #: neighbours fade out, as a relaxing cell moves atoms across the cutoff all the time.
 MOLECULAR = {"r_cut": 3.0, "sigma": 0.3, "smooth_width": 0.0}
@@ -164,7 +166,8 @@ def build(
     structures have in common (the method that computed them, the phases among them) is what
     relaxed structures will look like. Periodic structures are described with their images.
     Structures that cannot be read or described are left out and listed, and make the exit status
-    1; with --strict nothing is built then.
+    1; with --strict nothing is built then. Title, level of theory, licence and citation that
+    fetched files carry are kept, unless notes say something else.
 
     What is finished of a large database lies in DB.losiko.parts until all is, and what is done of
     a fit in DB.losiko.fit: after an interruption, even a kill, the same command goes on from there.
@@ -225,7 +228,7 @@ def _filtered(sources: list[str], filters: list[str]) -> list[Atoms]:
     read = [atoms for atoms in structures if UNREADABLE not in atoms.info]
     passing = {id(atoms) for atoms in read if all(passes(atoms) for passes in tests)}
     if not passing:
-        keys = Counter(key for atoms in read for key in atoms.info if key != SOURCE)
+        keys = Counter(key for atoms in read for key in atoms.info if key not in OWN)
         known = ", ".join(str(key) for key, _ in keys.most_common(12)) or "nothing"
         raise InputError(
             f"none of {plural(len(read), 'structure')} passes {' and '.join(filters)} "

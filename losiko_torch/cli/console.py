@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -16,6 +17,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -87,6 +89,29 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
     with _bar(unknown if total is None else _known()) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+@contextmanager
+def bytes_progress(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar of bytes on stderr while the context lasts, unless stderr is no terminal.
+
+    Yields a function that takes the text beside the bar, the bytes done, and the bytes in all, None
+    where they are unknown.
+
+    Args:
+        what: Text beside the bar until there is another.
+    """
+    with _bar([BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]) as bar:
+        task, current = bar.add_task(what, total=None), what
+
+        def tell(text: str, done: int, total: int | None) -> None:
+            nonlocal current
+            if text != current:
+                bar.reset(task, total=total, description=text)
+                current = text
+            bar.update(task, completed=done, total=total)
+
+        yield tell
 
 
 @contextmanager

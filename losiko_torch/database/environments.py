@@ -26,6 +26,7 @@ from losiko_torch.database.building.project import environments_of
 from losiko_torch.database.building.survey import distances_of
 from losiko_torch.database.components import COMPONENTS, usual_components
 from losiko_torch.database.curate import select
+from losiko_torch.database.curate.provenance import metadata_of
 from losiko_torch.database.curate.union import united
 from losiko_torch.database.geometries import Geometries
 from losiko_torch.database.learning import check_start, geometries_of
@@ -77,7 +78,8 @@ class EnvironmentDatabase(DatabaseRecord):
                 its file keeps them. None means all.
             where: Filters on ``atoms.info`` (pymatgen's ``properties``), such as
                 "e_above_hull<0.2"; all must hold.
-            metadata: Title, licence and the like, e.g. {"title": ...}, ready for JSON.
+            metadata: Title, licence and the like, e.g. {"title": ...}, ready for JSON. They stand
+                before those that files of structures keep (see ``losiko_torch.io.fetching``).
             progress: Called with the number of structures done since the last call.
             parts: Folder for finished parts of a long build. After an interruption the same call
                 continues from there, with the same result bit by bit. The folder stays until
@@ -113,7 +115,7 @@ class EnvironmentDatabase(DatabaseRecord):
             module,
             environments,
             records,
-            dict(metadata or {}),
+            {**metadata_of(chosen), **(metadata or {})},
             skipped,
             closest,
             geometries=Geometries.of(chosen),

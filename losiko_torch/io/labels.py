@@ -1,11 +1,12 @@
 """The numbers of a result on its structure, as files keep them, and results from such files.
 
-A structure keeps its own ``info`` and arrays. It gains ``losiko_loss``, ``losiko_start_loss``,
-``losiko_converged``, ``losiko_steps`` and ``losiko_reason`` in ``info``, and the per-atom array
-``losiko_distance``; with terms in the loss also ``losiko_term_NAME`` for each; with learned targets
-``losiko_expected_rmsd`` and the per-atom array ``losiko_expected_error`` (Angstrom). A structure
-that carries a reference geometry (see ``losiko_torch.systems.reference_geometry``) also gains
-``losiko_rmsd``. A structure read from a file has its origin, "file@frame", in ``losiko_source``.
+A structure keeps its own ``info`` and arrays, but for ``losiko_metadata``. It gains in ``info``
+``losiko_loss``, ``losiko_start_loss``, ``losiko_converged``, ``losiko_steps`` and
+``losiko_reason``, and the per-atom array ``losiko_distance``; with terms in the loss also
+``losiko_term_NAME`` for each; with learned targets ``losiko_expected_rmsd`` and the per-atom array
+``losiko_expected_error`` (Angstrom). A structure that carries a reference geometry (see
+``losiko_torch.systems.reference_geometry``) also gains ``losiko_rmsd``. A structure read from a
+file has its origin, "file@frame", in ``losiko_source``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ase.spacegroup import Spacegroup
 from losiko_torch.errors import InputError
 from losiko_torch.io.read import read_structures
 from losiko_torch.results import Matches, Result
-from losiko_torch.systems.names import UNREADABLE
+from losiko_torch.systems.names import METADATA, UNREADABLE
 from losiko_torch.systems.reference_geometry import deviation
 
 #: Per-atom array of what each atom adds to the loss.
@@ -51,6 +52,8 @@ def labelled(result: Result) -> Atoms:
     # An output that is input again carries numbers of before, which may have no successor.
     atoms.arrays.pop(EXPECTED_ERROR, None)
     atoms.info.pop("losiko_expected_rmsd", None)
+    # A relaxed structure is no longer what the facts about its set are about.
+    atoms.info.pop(METADATA, None)
     # The reason of the result says why the structure could not be read. The file can be read.
     atoms.info.pop(UNREADABLE, None)
     for key, value in atoms.info.items():

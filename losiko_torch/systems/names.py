@@ -12,6 +12,9 @@ from ase import Atoms
 SOURCE = "losiko_source"
 #: Key of ``info`` for the reason why a structure cannot be read.
 UNREADABLE = "losiko_unreadable"
+#: Key of ``info`` for facts about the set that a structure is of: title, level of theory, licence,
+#: citation and the like, by the names that the metadata of databases have for them.
+METADATA = "losiko_metadata"
 #: Key of ``info`` for bonds: rows of two atoms (from 0) and the order, 4 for an aromatic bond.
 BONDS = "bonds"
 

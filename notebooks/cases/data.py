@@ -2,26 +2,31 @@
 
 Each function prints which of the three it took. ``LOSIKO_DATA`` names a folder with
 ``qm9/qm9.npz``, ``mp/Si-O.extxyz`` and so on; without it the originals are fetched once and kept in
-the cache folder (``LOSIKO_CACHE`` moves it): see ``fetching``. Where that fails, stand-ins that
-need no network let a notebook run, with other numbers than the stored ones.
+the cache folder (``LOSIKO_CACHE`` moves it), as ``losiko fetch`` does. Where that fails, stand-ins
+that need no network let a notebook run, with other numbers than the stored ones.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
-from cases import fetching, prototypes
+from cases import prototypes
 from cases.size import QUICK
+from losiko_torch import InputError, fetch
 from losiko_torch.database.builtin import builtin_structures, cache_folder
+from losiko_torch.io.fetching.dataset import Dataset
+from losiko_torch.io.fetching.materials_project import Crystals
+from losiko_torch.io.fetching.qm9 import as_arrays
 
-#: Materials Project entries that are amorphous cells: no part of a database of crystals.
-AMORPHOUS = {"mp-1244964", "mp-1244913", "mp-1245190"} | set(fetching.AMORPHOUS_SILICA)
+#: Materials Project entries of amorphous SiO2, and all that are amorphous cells: no part of a
+#: database of crystals.
+AMORPHOUS_SILICA = ("mp-1244945", "mp-1245026", "mp-1244965", "mp-1244968")
+AMORPHOUS = {"mp-1244964", "mp-1244913", "mp-1245190"} | set(AMORPHOUS_SILICA)
 
 
 def folder() -> Path | None:
@@ -36,7 +41,7 @@ def qm9_arrays() -> dict[str, np.ndarray]:
     if given is not None:
         return _told(_archive(given / "qm9" / "qm9.npz"), "LOSIKO_DATA")
     kept = cache_folder() / "qm9.npz"
-    if not kept.exists() and not _fetched(kept, fetching.qm9):
+    if not kept.exists() and not _fetched(kept, "qm9"):
         return _told(_builtin_as_qm9(), "the built-in database: its molecules stand in for QM9's")
     return _told(_archive(kept), "figshare (kept in the cache folder)")
 
@@ -49,7 +54,7 @@ def crystals(system: str, hull: float) -> list[Atoms]:
         hull: Largest energy above the hull, eV per atom; crystals where it is unknown are left
             out, amorphous cells too.
     """
-    found = _extxyz(f"mp/{system}.extxyz", lambda path: fetching.crystals(system, path))
+    found = _extxyz(f"mp/{system}.extxyz", f"mp:{system}")
     structures = prototypes.crystals(system) if found is None else found
     return [
         atoms
@@ -61,7 +66,8 @@ def crystals(system: str, hull: float) -> list[Atoms]:
 
 def amorphous_silica() -> list[Atoms]:
     """Cells of amorphous SiO2, some 100 atoms each."""
-    found = _extxyz("silica/aSiO2_MP_amorphous_DFT_4.extxyz", fetching.amorphous_silica)
+    cells = Crystals("amorphous SiO2", {"material_ids": list(AMORPHOUS_SILICA)})
+    found = _extxyz("silica/aSiO2_MP_amorphous_DFT_4.extxyz", cells)
     return prototypes.disordered_silica() if found is None else found
 
 
@@ -77,26 +83,27 @@ def random_search_carbon() -> list[Atoms]:
     return crystals("C", hull=1.0)
 
 
-def _extxyz(name: str, fetch: Callable[[Path], None]) -> list[Atoms] | None:
+def _extxyz(name: str, source: str | Dataset) -> list[Atoms] | None:
     """Structures of a file in ``LOSIKO_DATA``, or else fetched; None means that there are none."""
     given = folder()
     if given is not None:
         return _read(given / name, "LOSIKO_DATA")
     kept = cache_folder() / Path(name).name
-    if not kept.exists() and not _fetched(kept, fetch):
+    if not kept.exists() and not _fetched(kept, source):
         print(f"{Path(name).stem}: a few textbook structures stand in")
         return None
     return _read(kept, "the Materials Project (kept in the cache folder)")
 
 
-def _fetched(path: Path, fetch: Callable[[Path], None]) -> bool:
+def _fetched(path: Path, source: str | Dataset) -> bool:
     if QUICK:
         print(f"{path.name}: not fetched in quick mode")
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fetch(path)
-    except (OSError, ImportError, fetching.NotFetched) as error:
+        print(f"{path.name}: fetching it, once")
+        fetch(source, path)
+    except (OSError, InputError) as error:
         print(f"{path.name}: not fetched ({error})")
         return False
     return True
@@ -119,7 +126,7 @@ def _told(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
 
 
 def _builtin_as_qm9() -> dict[str, np.ndarray]:
-    return fetching.as_arrays(
+    return as_arrays(
         (k + 1, atoms)
         for k, atoms in enumerate(builtin_structures())
         if set(atoms.symbols) <= {"H", "C", "N", "O"}

@@ -1,27 +1,34 @@
 """Provenance of a database in its metadata: its sources, and the steps of curation since.
 
 ``made_from`` lists the databases that were united, each with all its metadata and its counts at
-that time. ``curation`` lists the steps taken, in words, with the number of environments before and
-after. Entries that differ among the sources (licences above all) are listed with their source.
+that time, or the sets of structures that a database was built of. ``curation`` lists the steps
+taken, in words, with the number of environments before and after. Entries that differ among the
+sources (licences above all) are listed with their source.
 """
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ase import Atoms
 from ase.data import chemical_symbols
 
 from losiko_torch.database.record import AnyDatabase, DatabaseRecord
 from losiko_torch.errors import InputError
 from losiko_torch.learned.stored import LEARNED, PREFIX
+from losiko_torch.systems.names import METADATA
 
 MADE_FROM, CURATION = "made_from", "curation"
 #: The step noted where targets had been fitted to the references of before.
 DROPPED = "fitted targets dropped: fit again"
+#: Title of structures that no facts are known of, among others.
+OTHERS = "other structures"
 #: Entries of the metadata that a united database combines from its sources.
-SHARED = ("level_of_theory", "licence")
+SHARED = ("level_of_theory", "licence", "citation")
 
 
 def check_whole(database: DatabaseRecord) -> None:
@@ -82,11 +89,7 @@ def united_metadata(databases: Sequence[DatabaseRecord]) -> dict[str, Any]:
         for name, database in zip(names, databases, strict=True)
         for source in _sources(name, database)
     ]
-    metadata: dict[str, Any] = {"title": " + ".join(dict.fromkeys(names))}
-    for key in SHARED:
-        if any(key in source for source in sources):
-            metadata[key] = _together(key, sources)
-    metadata[MADE_FROM] = sources
+    metadata = _of_all(names, sources)
     for name, database in zip(names, databases, strict=True):
         for step in _steps(database.metadata):
             metadata = noted(metadata, f"{name}: {step}")
@@ -97,6 +100,40 @@ def united_metadata(databases: Sequence[DatabaseRecord]) -> dict[str, Any]:
     )
     fitted = any(database.is_fitted for database in databases)
     return noted(metadata, DROPPED) if fitted else metadata
+
+
+def metadata_of(structures: Sequence[Atoms]) -> dict[str, Any]:
+    """Metadata of the sets that structures are of, as their files keep it; {} if none does.
+
+    That of one set is taken as it is. Several are combined as those of databases are.
+    """
+    sets = [atoms.info.get(METADATA) for atoms in structures]
+    # Structures of one file may share one record.
+    texts = {
+        key: json.dumps(each, sort_keys=True, default=str)
+        for key, each in {id(each): each for each in sets}.items()
+    }
+    counts = Counter(texts[id(each)] for each in sets)
+    sources = {texts[id(each)]: each for each in sets if isinstance(each, dict) and each}
+    if len(sources) < 2 and sum(counts[text] for text in sources) in (0, len(sets)):
+        return dict(next(iter(sources.values()), {}))
+    told = [
+        {**each, "title": str(each.get("title") or f"set {number + 1}"), "structures": counts[text]}
+        for number, (text, each) in enumerate(sources.items())
+    ]
+    others = len(sets) - sum(each["structures"] for each in told)
+    if others:
+        told.append({"title": OTHERS, "structures": others})
+    return _of_all([each["title"] for each in told], told)
+
+
+def _of_all(names: Sequence[str], sources: list[dict[str, Any]]) -> dict[str, Any]:
+    """Title, level of theory, licence and citation of all sources, and the sources themselves."""
+    metadata: dict[str, Any] = {"title": " + ".join(dict.fromkeys(names))}
+    for key in SHARED:
+        if any(key in source for source in sources):
+            metadata[key] = _together(key, sources)
+    return {**metadata, MADE_FROM: sources}
 
 
 def _sources(name: str, database: DatabaseRecord) -> list[dict[str, Any]]:

@@ -2,18 +2,21 @@
 
 An archive has the arrays ``Z`` and ``R``, the atomic numbers and positions (Angstrom) of the atoms
 of all molecules, and ``offsets``: molecule k is ``Z[offsets[k]:offsets[k+1]]``. Its array ``id`` is
-optional.
+optional, and so is ``metadata``: facts about all of them, such as their licence, as bytes of JSON.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from losiko_torch.errors import InputError
+from losiko_torch.systems.names import METADATA
 
 
 def count_molecules(path: Path, frames: slice) -> int:
@@ -28,6 +31,7 @@ def read_npz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
         with np.load(path, allow_pickle=False) as archive:
             numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
             identifiers = archive["id"] if "id" in archive.files else None
+            metadata = _metadata(archive)
     except KeyError:
         raise InputError("no QM9-style archive: it lacks Z, R or offsets") from None
     except Exception:
@@ -49,4 +53,17 @@ def read_npz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
         molecule = Atoms(numbers[atoms], positions[atoms].astype(float))
         if identifiers is not None:
             molecule.info["id"] = int(identifiers[k])
+        if metadata:
+            molecule.info[METADATA] = metadata
         yield k, molecule
+
+
+def _metadata(archive: Any) -> dict[str, Any]:
+    """Facts that an archive has about its molecules; none if its ``metadata`` is something else."""
+    if "metadata" not in archive.files:
+        return {}
+    try:
+        found = json.loads(archive["metadata"].tobytes())
+    except ValueError:  # numpy's for objects, json's and that of codecs
+        return {}
+    return found if isinstance(found, dict) else {}

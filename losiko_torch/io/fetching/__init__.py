@@ -1,0 +1,1 @@
+"""Public sets of structures, fetched and kept as files that every command reads."""

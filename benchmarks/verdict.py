@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import permutations
 
 import common
 import numpy as np
@@ -139,11 +140,28 @@ def contact_lost(end: Atoms, good: Atoms) -> bool:
     return bool((now[near] > was[near] + 0.4).any())
 
 
-def is_wrong(end: Atoms, good: Atoms) -> bool:
+def apart(end: Atoms, good: Atoms) -> float:
     moved = end.copy()
     minimize_rotation_and_translation(good, moved)
-    apart = np.sqrt(np.mean(np.sum((moved.positions - good.positions) ** 2, axis=1)))
-    return bool((bonds(end) != bonds(good)).any()) or apart > 0.3 or contact_lost(end, good)
+    return float(np.sqrt(np.mean(np.sum((moved.positions - good.positions) ** 2, axis=1))))
+
+
+def nearest_order(end: Atoms, good: Atoms) -> float:
+    """Return the RMSD of the order of a small molecule's hydrogen in which it is least."""
+    hydrogen = np.flatnonzero(good.numbers == 1)
+    if len(hydrogen) > 4:
+        return apart(end, good)
+    found = []
+    for order in permutations(hydrogen.tolist()):
+        places = np.arange(len(good))
+        places[hydrogen] = order
+        found.append(apart(end[places], good))
+    return min(found)
+
+
+def is_wrong(end: Atoms, good: Atoms) -> bool:
+    other_bonds = bool((bonds(end) != bonds(good)).any())
+    return other_bonds or nearest_order(end, good) > 0.3 or contact_lost(end, good)
 
 
 def all_cases() -> list[Case]:

@@ -270,3 +270,17 @@ def test_limit_of_the_expected_error_is_an_option():
     assert not any("max_error" in one.doubt for one in generous)
     assert all(one.doubt for one in strict)
     assert any("max_error" in one.doubt for one in strict)
+
+
+def test_drawing_that_stays_flat_is_doubted(database):
+    ring = np.arange(6) * np.pi / 3
+    around = np.stack([np.cos(ring), np.sin(ring), 0 * ring], axis=1)
+    good = Atoms("C6H6", [*1.39 * around, *2.48 * around])
+    drawing, shaken = good.copy(), good.copy()
+    drawing.positions *= 0.8
+    assert "drawing" in doubt(drawing, good, database)
+    shaken.positions[:, 2] += 0.1 * np.cos(np.arange(12))
+    assert doubt(good, good, database) == ""
+    assert "drawing" not in doubt(shaken, good, database)
+    drawing.positions[0, 2] += 0.5
+    assert "drawing" not in doubt(drawing, good, database)

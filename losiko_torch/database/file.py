@@ -49,7 +49,8 @@ INTEGERS = (torch.int32, torch.int64)
 #: allows a header of 100 MB.
 STRUCTURES, LONGEST_HEADER = "structures", 2**24
 
-#: Name of the tensor by which a descriptor that the file does not hold is recognised.
+#: Name of the tensor that belongs to the descriptor: that by which one that the file does not hold
+#: is recognised, or the mixing of mixed SOAP.
 FINGERPRINT = "fingerprint"
 
 #: ``(what the file holds of the descriptor, elements) -> descriptor``
@@ -91,8 +92,8 @@ def save(database: DatabaseRecord, path: Path, overwrite: bool) -> None:
             stored_tensor = compact(tensor, len(part)) if name == "vectors" else tensor
             tensors[f"{symbol}/{name}"] = stored_tensor.cpu().contiguous()
     stored = StoredDescriptor.of(database.descriptor, list(database.environments))
-    if stored.fingerprint is not None:
-        tensors[FINGERPRINT] = stored.fingerprint
+    if stored.tensor is not None:
+        tensors[FINGERPRINT] = stored.tensor
     structures = json.dumps(database.structures)
     if len(structures) > LONGEST_HEADER:
         tensors[STRUCTURES] = torch.frombuffer(bytearray(structures.encode()), dtype=torch.uint8)

@@ -1,9 +1,9 @@
 """The descriptor in the file of a database: writing it, and making or recognising it again.
 
-``SOAP`` and ``ACSF`` are made again from their kind and parameters. Any other module cannot be made
-again: the file keeps its name, its parameters, and a fingerprint, the features of a small fixed
-structure, by which the module passed at loading is recognised. References and structures are thus
-always described alike.
+``SOAP`` and ``ACSF`` are made again from their kind and parameters, ``MixedSoap`` from those of its
+SOAP and its mixing, a tensor. Any other module cannot be made again: the file keeps its name, its
+parameters, and a fingerprint, the features of a small fixed structure, by which the module passed
+at loading is recognised. References and structures are thus always described alike.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from losiko_torch.descriptors.interface import (
     species_of,
     summary_of,
 )
+from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, first_line
 from losiko_torch.systems.batch import Batch
 
 #: Descriptors that files can make again.
 KINDS: dict[str, type[SOAP] | type[ACSF]] = {"SOAP": SOAP, "ACSF": ACSF}
-#: Kind of all other descriptors.
-MODULE = "module"
+#: Kind of mixed SOAP, and of all other descriptors.
+MIXED, MODULE = "MixedSoap", "module"
 #: Largest separation of equal fingerprints, relative to their length, that rounding can cause.
 SAME = 1e-4
 
@@ -45,25 +46,32 @@ class StoredDescriptor:
     """A descriptor as a file holds it.
 
     Attributes:
-        kind: "SOAP", "ACSF" or "module".
-        parameters: Arguments of the constructor; for a module its name and its own attributes.
-        fingerprint: Features of a fixed structure, shape (n, n_features), float32, for a module.
-            None for SOAP and ACSF.
+        kind: "SOAP", "ACSF", "MixedSoap" or "module".
+        parameters: Arguments of the constructor; for mixed SOAP those of its SOAP; for a module its
+            name and its own attributes.
+        tensor: Features of a fixed structure, the fingerprint, shape (n, n_features), float32, for
+            a module; for mixed SOAP its mixing. None for SOAP and ACSF.
     """
 
     kind: str
     parameters: dict[str, Any]
-    fingerprint: torch.Tensor | None
+    tensor: torch.Tensor | None
 
     def __post_init__(self) -> None:
-        if self.kind == MODULE and (self.fingerprint is None or self.fingerprint.ndim != 2):
-            raise InputError("the fingerprint of its descriptor is missing or damaged")
+        dimensions = {MODULE: 2, MIXED: 5}.get(self.kind)
+        if dimensions and (self.tensor is None or self.tensor.ndim != dimensions):
+            what = "fingerprint" if self.kind == MODULE else "mixing"
+            raise InputError(f"the {what} of its descriptor is missing or damaged")
 
     @classmethod
     def of(cls, descriptor: nn.Module, elements: list[int]) -> StoredDescriptor:
         """The stored form of a descriptor, for a database with these elements (atomic numbers)."""
         if isinstance(descriptor, (SOAP, ACSF)) and type(descriptor) in KINDS.values():
             return cls(name_of(descriptor), descriptor.parameters_dict(), None)
+        if type(descriptor) is MixedSoap:
+            centers = list(descriptor.centers)
+            own = {"soap": descriptor.soap.parameters_dict(), "centers": centers}
+            return cls(MIXED, own, descriptor.mixing.float().cpu().contiguous())
         parameters_dict = getattr(descriptor, "parameters_dict", None)
         told = {
             "name": name_of(descriptor),
@@ -76,8 +84,8 @@ class StoredDescriptor:
 
     def n_features(self, descriptor: nn.Module) -> int:
         """Number of features of the stored descriptor; ``descriptor`` is its restored form."""
-        if self.fingerprint is not None:
-            return self.fingerprint.shape[1]
+        if self.kind == MODULE and self.tensor is not None:
+            return self.tensor.shape[1]
         return descriptor.get_number_of_features()  # type: ignore[operator]
 
     def restored(self, given: Any, elements: list[int]) -> nn.Module:
@@ -99,7 +107,7 @@ class StoredDescriptor:
                 f"its descriptor {name} is a module that no file holds: give it, in Python, to "
                 "EnvironmentDatabase.load(path, descriptor=...)"
             )
-        assert self.fingerprint is not None
+        assert self.tensor is not None
         descriptor = owned(given)
         try:
             found = fingerprint(descriptor, elements)
@@ -108,8 +116,8 @@ class StoredDescriptor:
                 f"{name_of(given)}, given as its descriptor, fails on its elements "
                 f"({first_line(error)})"
             ) from error
-        same = found.shape == self.fingerprint.shape and bool(
-            (found - self.fingerprint).norm() <= SAME * self.fingerprint.norm()
+        same = found.shape == self.tensor.shape and bool(
+            (found - self.tensor).norm() <= SAME * self.tensor.norm()
         )
         if not same:
             raise InputError(
@@ -123,14 +131,37 @@ class StoredDescriptor:
         return Absent(self.parameters) if self.kind == MODULE else self._made()
 
     def _made(self) -> nn.Module:
+        if self.kind == MIXED:
+            return self._mixed()
         if self.kind not in KINDS:
             raise InputError(f"its descriptor '{self.kind}' is none that this program knows")
         return KINDS[self.kind](**self.parameters)
 
+    def _mixed(self) -> MixedSoap:
+        assert self.tensor is not None
+        soap, centers = SOAP(**self.parameters["soap"]), self.parameters["centers"]
+        expected = (len(centers), soap.l_max + 1, len(soap.species), soap.n_max)
+        if self.tensor.shape[:4] != expected:
+            raise InputError("the mixing of its descriptor is damaged")
+        return MixedSoap(soap, centers, self.tensor)
+
     def _is_made_of(self, given: Any) -> bool:
+        if self.kind == MIXED:
+            return type(given) is MixedSoap and self.same_as(StoredDescriptor.of(given, []))
         if type(given) is not KINDS[self.kind] or not isinstance(given, (SOAP, ACSF)):
             return False
         return bool(json.loads(json.dumps(given.parameters_dict())) == self.parameters)
+
+    def same_as(self, other: StoredDescriptor) -> bool:
+        """Return whether two SOAPs with mixed channels are one and the same."""
+        ours, theirs = self.tensor, other.tensor
+        return (
+            self.kind == other.kind
+            and json.loads(json.dumps(self.parameters)) == json.loads(json.dumps(other.parameters))
+            and ours is not None
+            and theirs is not None
+            and torch.equal(ours, theirs)
+        )
 
 
 class Absent(nn.Module):

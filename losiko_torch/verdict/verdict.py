@@ -23,6 +23,9 @@ from losiko_torch.verdict.units import doubt_units
 #: Way of a structure (root mean square, Angstrom) and of an atom beyond which it may have become
 #: another: the starts that learned targets are fitted for are not so far.
 FARTHEST, FARTHEST_ATOM = 0.6, 1.3
+#: Root mean square distance from a plane of what is flat, and way that a drawing goes and a good
+#: flat molecule does not, in Angstrom.
+FLAT, REDRAWN = 2e-3, 0.15
 
 
 class Signs(NamedTuple):
@@ -98,18 +101,42 @@ def _doubt_error(doubts: Doubts, expected: torch.Tensor, max_error: float) -> No
 
 
 def _doubt_way(doubts: Doubts, before: Batch) -> None:
-    """Doubt molecules that have gone far: they may have become another conformer."""
+    """Doubt molecules that have gone far, or far within a plane that they began in.
+
+    They may have become another conformer.
+    """
     after = doubts.batch
     idx, n = after.system_idx, after.n_systems
-    away = after.positions - before.positions
-    away = away - (sum_by_system(away, idx, n) / after.counts[:, None])[idx]
-    squares = away.square().sum(1)
+    squares = _centered(after, after.positions - before.positions).square().sum(1)
     mean = (sum_by_system(squares, idx, n) / after.counts).sqrt()
     most = max_by_system(squares, idx, n).sqrt()
-    far = ~after.pbc.any(1) & ((mean > FARTHEST) | (most > FARTHEST_ATOM))
+    molecule = ~after.pbc.any(1)
+    flat = molecule & (_thickness(before) < FLAT) & (_thickness(after) < FLAT) & (after.counts > 4)
+    for system in (flat & (mean > REDRAWN)).nonzero().squeeze(1).tolist():
+        doubts.add(
+            system,
+            "it began and ended in one plane, where symmetry alone may keep it: if it is a "
+            "drawing, embed it in three dimensions first (with RDKit's EmbedMolecule, for example)",
+        )
+    far = molecule & ((mean > FARTHEST) | (most > FARTHEST_ATOM))
     for system in far.nonzero().squeeze(1).tolist():
         doubts.add(
             system,
             f"its atoms went {mean[system]:.2f} A on average and {most[system]:.2f} A at most: it "
             "may have become another conformer, begin nearer to the structure that you want",
         )
+
+
+def _centered(batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
+    """Return vectors of the atoms, shape (N, 3), less the mean of their structure."""
+    idx, n = batch.system_idx, batch.n_systems
+    return vectors - (sum_by_system(vectors, idx, n) / batch.counts[:, None])[idx]
+
+
+def _thickness(batch: Batch) -> torch.Tensor:
+    """Return the root mean square distance of each structure's atoms from its plane, (B,)."""
+    around = _centered(batch, batch.positions.double())
+    moments = around[:, :, None] * around[:, None, :]
+    moments = sum_by_system(moments, batch.system_idx, batch.n_systems)
+    least = torch.linalg.eigvalsh(moments)[:, 0].clamp(min=0)
+    return (least / batch.counts).sqrt()

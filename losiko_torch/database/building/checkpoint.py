@@ -139,8 +139,8 @@ def configuration_of(
     """Everything that the parts of a build depend on, ready for JSON."""
     stored = StoredDescriptor.of(descriptor, sorted(components))
     told: dict[str, Any] = {"kind": stored.kind, **stored.parameters}
-    if stored.fingerprint is not None:
-        told["fingerprint"] = hashlib.sha256(stored.fingerprint.numpy().tobytes()).hexdigest()
+    if stored.tensor is not None:
+        told["fingerprint"] = hashlib.sha256(stored.tensor.numpy().tobytes()).hexdigest()
     return {
         "descriptor": told,
         "components": {chemical_symbols[z]: count for z, count in components.items()},

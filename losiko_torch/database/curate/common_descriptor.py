@@ -17,7 +17,7 @@ from torch import nn
 from losiko_torch.database.curate.provenance import check_whole, name_in
 from losiko_torch.database.element import Environments
 from losiko_torch.database.record import DatabaseRecord
-from losiko_torch.database.stored_descriptor import MODULE, StoredDescriptor
+from losiko_torch.database.stored_descriptor import MIXED, MODULE, StoredDescriptor
 from losiko_torch.descriptors.interface import name_of, restriction, species_of
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError
@@ -51,6 +51,10 @@ def _check_same(first: DatabaseRecord, other: DatabaseRecord, number: int) -> No
     if kinds[0].kind != kinds[1].kind:
         told = [name_of(each.descriptor) for each in pair]
         raise InputError(f"{names} have different descriptors: {told[0]} and {told[1]}")
+    if kinds[0].kind == MIXED:
+        if not kinds[0].same_as(kinds[1]):
+            raise InputError(f"{names} have different descriptors: their channels are mixed apart")
+        return
     if kinds[0].kind == MODULE:
         try:
             kinds[1].restored(first.descriptor, list(other.environments))

@@ -67,6 +67,16 @@ class Environments:
         # What is made on demand, such as searches, is made anew in a copy or another process.
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
+    @property
+    def device(self) -> torch.device:
+        """Place of the references."""
+        return self.structure.device
+
+    @cached_property
+    def n_features(self) -> int:
+        """Number of features of the descriptor."""
+        return len(self.basis)
+
     @cached_property
     def usable(self) -> int:
         """Number of references that can be chosen: those whose weight is not 0."""
@@ -203,7 +213,7 @@ class Environments:
 
     def to(self, device: torch.device | str) -> Environments:
         """Return the same references with all tensors on ``device``."""
-        if self.vectors.device == full_name(device):
+        if self.device == full_name(device):
             return self
         return self.of_tensors({name: each.to(device) for name, each in self.tensors().items()})
 

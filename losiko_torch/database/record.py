@@ -100,7 +100,7 @@ class DatabaseRecord:
             InputError: If there is no such device, or it cannot be used.
         """
         try:
-            if all(part.vectors.device == full_name(device) for part in self.environments.values()):
+            if all(part.device == full_name(device) for part in self.environments.values()):
                 return self
             return replace(
                 self,
@@ -182,7 +182,7 @@ class DatabaseRecord:
         for number, part in self.environments.items():
             weight = None
             if found is not None:
-                weight = as_weight(found.to(part.vectors.device)[part.structure.long()])
+                weight = as_weight(found.to(part.device)[part.structure.long()])
             same = weight is None and part.weight is None
             environments[number] = part if same else replace(part, weight=weight)
         return replace(self, environments=environments)._checked_weights()
@@ -215,7 +215,7 @@ class DatabaseRecord:
         species = species_of(descriptor)
         columns = columns.to(self.device)
         environments = {
-            z: part.restricted(columns)
+            z: part if len(columns) == part.n_features else part.restricted(columns)
             for z, part in self.environments.items()
             if species is None or z in species
         }
@@ -237,11 +237,11 @@ class DatabaseRecord:
 
     @property
     def device(self) -> torch.device:
-        return next(iter(self.environments.values())).vectors.device
+        return next(iter(self.environments.values())).device
 
     @property
     def n_features(self) -> int:
-        return len(next(iter(self.environments.values())).basis)
+        return next(iter(self.environments.values())).n_features
 
     def references_of(self, number: int) -> Environments:
         """References of the element with this atomic number.

@@ -31,7 +31,7 @@ def random_model(
     """Return a model with random networks, its descriptor and components made for structures."""
     rng = np.random.default_rng([seed, 2])
     like = torch.empty(0, device=device)
-    batches = list(_samples(geometries, rng, like))
+    batches = list(samples(geometries, rng, like))
     if can_be_mixed(descriptor):
         descriptor = mixed_soap(seen_by_networks(descriptor), batches).to(device)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -42,7 +42,7 @@ def random_model(
     return LearnedModel(descriptor, networks)
 
 
-def _samples(
+def samples(
     geometries: Sequence[Geometry], rng: np.random.Generator, like: torch.Tensor
 ) -> list[Batch]:
     """Return batches of perturbed copies of some structures, every element among them."""

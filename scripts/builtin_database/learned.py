@@ -1,9 +1,12 @@
-"""Make losiko_torch/data/organic_learned.safetensors: learned targets of the built-in molecules.
+"""Make what a built-in database ships beside its structures: networks, and facts about them.
 
-    OMP_NUM_THREADS=1 python scripts/builtin_database/learned.py --work WORK_FOLDER
+    OMP_NUM_THREADS=1 python scripts/builtin_database/learned.py --work WORK_FOLDER [--name organic]
 
-The same command goes on after an interruption. Only the geometries are used. Networks are rounded
-to half precision, which changes the error on the structures held out by less than it prints.
+``NAME_learned.safetensors`` holds learned targets fitted to the structures of ``NAME.npz``, and
+``NAME_known.safetensors`` the descriptor of the references, a SOAP whose channels are mixed, and
+distances. Only the geometries are used. The same command goes on after an interruption. Networks
+are rounded to half precision, which changes the error on the structures held out by less than it
+prints.
 """
 
 from __future__ import annotations
@@ -12,22 +15,46 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
+import torch
+from ase import Atoms
+
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.database.builtin import ELEMENTS, PARAMETERS, builtin_structures
+from losiko_torch.database.builtin import builtin_metadata, builtin_structures
+from losiko_torch.database.known import rounded, write_known
+from losiko_torch.descriptors.soap.mixed import MixedSoap
+from losiko_torch.learned.begin import samples
+from losiko_torch.learned.components import mixed_soap
+from losiko_torch.learned.copies import Geometry
+from losiko_torch.learned.fit import FitOptions, fit_model
 from losiko_torch.learned.stored import write
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+DATA = Path(__file__).resolve().parents[2] / "losiko_torch" / "data"
+#: SOAP of the references, and the channels that stay of it (lengths in Angstrom).
+REFERENCES, CHANNELS = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}, 24
+#: SOAP of the networks, before its channels are mixed.
+NETWORKS = {"r_cut": 3.0, "n_max": 6, "l_max": 4, "sigma": 0.3, "smooth_width": 0.5}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
-    parser.add_argument("--steps", type=int, help="steps of the fit")
-    parser.add_argument(
-        "--out", type=Path, default=REPOSITORY / "losiko_torch/data/organic_learned.safetensors"
-    )
-    arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
+def seen_by_references(species: list[str], geometries: list[Geometry]) -> MixedSoap:
+    """Return the descriptor of the references."""
+    batches = list(samples(geometries, np.random.default_rng(0), torch.empty(0)))
+    return rounded(mixed_soap(SOAP(species=species, **REFERENCES), batches, CHANNELS))
+
+
+def describe(name: str, structures: list[Atoms], geometries: list[Geometry]) -> None:
+    """Describe all references once, for what is known of them together."""
+    descriptor = seen_by_references(builtin_metadata(name=name)["elements"], geometries)
+    began = time.perf_counter()
+    database = EnvironmentDatabase.build(structures, descriptor)
+    minutes = (time.perf_counter() - began) / 60
+    path = DATA / f"{name}_known.safetensors"
+    write_known(database, path)
+    print(f"{path}: {database}, described in {minutes:.1f} min; {database.survey}", flush=True)
+
+
+def fit(name: str, geometries: list[Geometry], steps: int | None, checkpoint: Path) -> None:
+    """Fit learned targets."""
     began = time.perf_counter()
 
     def tell(step: int, steps: int, error: float) -> None:
@@ -35,13 +62,29 @@ def main() -> None:
             minutes = (time.perf_counter() - began) / 60
             print(f"{step:,} of {steps:,} steps, error {error:.3f}, {minutes:.1f} min", flush=True)
 
-    soap = SOAP(species=ELEMENTS, **PARAMETERS)
-    database = EnvironmentDatabase.build(builtin_structures(), soap)
-    checkpoint = arguments.work / "organic.fit"
-    fitted = database.fit(seed=0, steps=arguments.steps, checkpoint=checkpoint, progress=tell)
-    assert fitted.learned is not None
-    write(fitted.learned, arguments.out)
-    print(f"{arguments.out}: {fitted.learned.info}")
+    soap = SOAP(species=builtin_metadata(name=name)["elements"], **NETWORKS)
+    options = FitOptions(seed=0, steps=steps, checkpoint=checkpoint)
+    model = fit_model(soap, geometries, options, progress=tell)
+    path = DATA / f"{name}_learned.safetensors"
+    write(model, path)
+    print(f"{path}: {model.info}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
+    parser.add_argument("--name", default="organic", help="built-in database")
+    parser.add_argument("--steps", type=int, help="steps of the fit")
+    parser.add_argument("--described", action="store_true", help="references alone, no fit")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    name = arguments.name
+    structures = list(builtin_structures(name=name))
+    geometries = [Geometry.of(atoms, np.ones(len(atoms))) for atoms in structures]
+    describe(name, structures, geometries)
+    if not arguments.described:
+        fit(name, [g for g in geometries if len(g.numbers) > 1], arguments.steps,
+            arguments.work / f"{name}.fit")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -95,21 +95,22 @@ def test_a_server_without_ranges_sends_all_again(server, part, tags):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "requests"),
+    ("behaviour", "requests", "first"),
     [
-        ({}, 1),  # it sees the tag and sends all
-        ({"believes": True}, 2),  # the tag of what it sends shows it
-        ({"tags": False}, 2),  # the checksum shows it
+        ({}, 1, 0),  # it sees the tag and sends all
+        ({"believes": True}, 2, 0),  # the tag of what it sends shows it, and nothing of it is read
+        ({"tags": False}, 2, 300_000),  # the checksum shows it
     ],
 )
-def test_a_file_that_has_changed_is_fetched_anew(server, part, behaviour, requests):
+def test_a_file_that_has_changed_is_fetched_anew(server, part, behaviour, requests, first):
     for name, value in behaviour.items():
         setattr(server, name, value)
     begin(server, part)
     server.files["file"] = OTHER
-    get(server, part, OTHER)
+    told = get(server, part, OTHER)
     assert part.read_bytes() == OTHER
     assert len(server.asked) == requests
+    assert told[0] == ("getting", first, len(OTHER))
 
 
 @pytest.mark.parametrize("count", [1000, len(CONTENT), len(CONTENT) + 1])

@@ -136,9 +136,12 @@ def test_what_is_no_archive_is_refused(losiko, server, tmp_path, monkeypatch):
 
 def test_a_file_is_overwritten_with_force_only(losiko, server, tmp_path):
     (tmp_path / "qm9.npz").write_text("mine")
+    (tmp_path / "qm9.npz.part").write_bytes(MOLECULES[:100])
     assert refused(losiko, "fetch", "qm9") == (
         "qm9.npz: exists already: choose another name, or overwrite it (--force)"
     )
+    with pytest.raises(InputError, match="exists already"):
+        fetch("qm9")
     assert server.asked == []
     assert (tmp_path / "qm9.npz").read_text() == "mine"
     assert losiko("fetch", "qm9", "--force")[0] == 0

@@ -24,7 +24,7 @@ from ase.collections import g2
 from ase.data import atomic_numbers, chemical_symbols
 
 from losiko_torch import SOAP, EnvironmentDatabase, default_database, score
-from losiko_torch.database.builtin import PARAMETERS, builtin_metadata, builtin_structures
+from losiko_torch.database.builtin import builtin_metadata, builtin_structures
 
 SEED = 0
 #: Standard deviation of the noise on every coordinate, Angstrom.
@@ -42,7 +42,7 @@ def database_of(archive: Path | None) -> EnvironmentDatabase:
     if archive is None:
         return default_database()
     metadata = builtin_metadata(archive)
-    soap = SOAP(species=metadata["elements"], **PARAMETERS)
+    soap = SOAP(species=metadata["elements"], **common.SHARP)
     return EnvironmentDatabase.build(builtin_structures(archive), soap, metadata=metadata)
 
 

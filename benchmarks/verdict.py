@@ -30,14 +30,14 @@ from rdkit.Chem import AllChem
 from scipy.sparse.csgraph import connected_components
 
 from losiko_torch import relax
-from losiko_torch.database.builtin import ELEMENTS, default_database
+from losiko_torch.database.builtin import default_database
 
 #: Kind of breaking, start, and the geometry that it should become.
 Case = tuple[str, Atoms, Atoms]
 
 
 def known(atoms: Atoms) -> bool:
-    return set(atoms.get_chemical_symbols()) <= set(ELEMENTS)
+    return set(atoms.numbers) <= set(default_database().environments)
 
 
 def optimized(structures: list[Atoms]) -> list[Atoms]:

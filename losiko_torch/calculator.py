@@ -82,7 +82,7 @@ class LosikoCalculator(Calculator):
 
     def __init__(
         self,
-        database: EnvironmentDatabase | None = None,
+        database: EnvironmentDatabase | str | None = None,
         *,
         atoms: Atoms | None = None,
         label: str | None = None,

@@ -70,7 +70,7 @@ class LosikoModel(ModelInterface):
 
     def __init__(
         self,
-        database: EnvironmentDatabase | None = None,
+        database: EnvironmentDatabase | str | None = None,
         *,
         compute_forces: bool = True,
         compute_stress: bool = True,

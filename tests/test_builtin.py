@@ -1,45 +1,66 @@
 """The built-in database: sane molecules, and a cache that helps where it can and never harms."""
 
 import json
+import pickle
 from collections import defaultdict
 
 import numpy as np
 import pytest
+import small_learned
 import torch
 from ase.build import molecule
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import covalent_radii
 
-from losiko_torch import SOAP, EnvironmentDatabase, relax
+from losiko_torch import SOAP, EnvironmentDatabase, InputError, relax
 from losiko_torch.database import builtin
 from losiko_torch.database.building.survey import distances_of
+from losiko_torch.database.known import rounded, write_known
+from losiko_torch.learned.stored import write
 from losiko_torch.systems.geometry import bond_errors, rmsd
 
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """Three molecules and a small descriptor in place of the real ones, and an empty cache."""
-    structures = [molecule("H2O"), molecule("CH4"), molecule("NH3")]
-    archive = tmp_path / "tiny.npz"
+    """A few molecules and small networks in place of the real ones, and an empty cache."""
+    archive = tmp_path / "data" / "organic.npz"
+    archive.parent.mkdir()
+    small_archive(archive, small_learned.molecules())
+    monkeypatch.setattr(builtin, "_folder", lambda: archive.parent)
+    monkeypatch.setenv("LOSIKO_CACHE", str(tmp_path / "cache"))
+    forget()
+    yield tmp_path / "cache"
+    forget()
+
+
+def small_archive(path, structures):
+    """Write what a built-in database ships: structures, networks, and what is known of them."""
     np.savez(
-        archive,
+        path,
         Z=np.concatenate([atoms.numbers for atoms in structures]).astype(np.uint8),
         R=np.concatenate([atoms.positions for atoms in structures]).astype(np.float32),
         offsets=np.cumsum([0, *map(len, structures)]),
-        smiles=np.frombuffer(b"O\nC\nN", dtype=np.uint8),
+        smiles=np.frombuffer("\n".join(small_learned.NAMES).encode(), dtype=np.uint8),
         metadata=np.frombuffer(json.dumps({"title": "tiny"}).encode(), dtype=np.uint8),
     )
-    monkeypatch.setattr(builtin, "_archive", lambda: archive)
-    monkeypatch.setattr(builtin, "PARAMETERS", {"r_cut": 3.0, "n_max": 3, "l_max": 2, "sigma": 0.3})
-    monkeypatch.setenv("LOSIKO_CACHE", str(tmp_path / "cache"))
-    builtin.default_database.cache_clear()
-    yield tmp_path / "cache"
-    builtin.default_database.cache_clear()
+    model = small_learned.of_molecules().learned
+    write(model, path.with_name(f"{path.stem}_learned.safetensors"))
+    kept = builtin.builtin_structures(path)
+    database = EnvironmentDatabase.build(kept, rounded(model.descriptor))
+    write_known(database, path.with_name(f"{path.stem}_known.safetensors"))
+
+
+def forget():
+    """Forget the built-in databases, as another program does not know them at its start."""
+    builtin.builtin_database.cache_clear()
+    builtin._all_described.cache_clear()
 
 
 def fresh():
-    """The built-in database as another program gets it at its start."""
-    builtin.default_database.cache_clear()
-    return builtin.default_database()
+    """The built-in database as another program gets it at its start, described."""
+    forget()
+    made = builtin.default_database()
+    assert all(len(part.vectors) == len(part) for part in made.environments.values())
+    return made
 
 
 def no_building(*arguments, **options):
@@ -73,7 +94,7 @@ def test_the_molecules_are_many_and_sane():
         radii = covalent_radii[atoms.numbers]
         np.fill_diagonal(distances, np.inf)
         assert (distances / (radii[:, None] + radii)).min(axis=1).max() < 1.3
-    assert elements == set(builtin.ELEMENTS)
+    assert elements == set(builtin.builtin_metadata()["elements"])
 
 
 def test_the_file_is_small():
@@ -83,7 +104,8 @@ def test_the_file_is_small():
 @pytest.mark.parametrize("start", [0, 200, 1000, 3000])
 def test_any_part_has_all_elements(start):
     part = list(builtin.builtin_structures())[start : start + 200]
-    assert {symbol for atoms in part for symbol in atoms.symbols} == set(builtin.ELEMENTS)
+    elements = set(builtin.builtin_metadata()["elements"])
+    assert {symbol for atoms in part for symbol in atoms.symbols} == elements
 
 
 def test_no_molecule_is_in_it_twice():
@@ -164,6 +186,7 @@ def test_the_cache_is_written_once_and_used(tiny, monkeypatch):
 
 
 def test_it_serves_where_no_database_is_given(tiny):
+    forget()
     start = molecule("H2O")
     start.positions[0] += 0.1
     (result,) = relax(start, targets="nearest")
@@ -201,27 +224,107 @@ def test_something_odd_in_place_of_the_cache_is_no_error(tiny):
 
 def test_whatever_changes_the_descriptors_changes_the_name(tiny, monkeypatch):
     names = {builtin._fingerprint()}
-    monkeypatch.setitem(builtin.PARAMETERS, "sigma", 0.31)
-    names.add(builtin._fingerprint())
-    monkeypatch.setattr(builtin, "ELEMENTS", ("H", "C", "N", "O"))
-    names.add(builtin._fingerprint())
     monkeypatch.setattr(builtin, "COMPONENTS", 100)
     names.add(builtin._fingerprint())
     monkeypatch.setattr(builtin.storage, "VERSION", builtin.storage.VERSION + 1)
     names.add(builtin._fingerprint())
-    archive = builtin._archive()
-    archive.write_bytes(archive.read_bytes() + b"\0")
-    names.add(builtin._fingerprint())
-    assert len(names) == 6
+    for path in (builtin._archive(), builtin._data("organic", "_known.safetensors")):
+        path.write_bytes(path.read_bytes() + b"\0")
+        names.add(builtin._fingerprint())
+    assert len(names) == 5
 
 
-def test_the_cached_one_tells_its_shortest_distances(tiny):
-    fresh()
-    assert fresh().closest == distances_of(builtin.builtin_structures())[0]
-
-
-def test_elements_are_those_of_the_descriptor(tiny):
+def test_distances_and_survey_are_those_of_the_structures(tiny):
     made = fresh()
-    assert made.descriptor.species == tuple(atomic_numbers[s] for s in builtin.ELEMENTS)
+    closest, survey = distances_of(builtin.builtin_structures())
+    assert made.closest == closest
+    assert made.survey == survey
     assert made.metadata == {"title": "tiny"}
-    assert [record["smiles"] for record in made.structures] == ["O", "C", "N"]
+    assert [record["smiles"] for record in made.structures] == small_learned.NAMES
+
+
+def test_learned_targets_relax_before_anything_is_described(tiny, monkeypatch):
+    forget()
+    monkeypatch.setattr(EnvironmentDatabase, "build", no_building)
+    (result,) = relax(small_learned.molecule("CH3OH", 1))
+    assert result.loss < result.start_loss
+    assert result.expected_error is not None
+    assert not tiny.exists()
+    database = builtin.default_database()
+    assert not any(part.is_described for part in database.environments.values())
+    assert len(database) == sum(len(atoms) for atoms in small_learned.molecules())
+    assert "MixedSoap" in repr(database)
+
+
+def test_matches_describe_the_references_once_and_say_so(tiny, capsys):
+    forget()
+    (result,) = relax(small_learned.molecule("CH3OH", 1))
+    assert capsys.readouterr().err == ""
+    matches = result.matches
+    assert (matches.distance[:, 0] < 1).all()
+    told = capsys.readouterr().err
+    assert told.startswith("losiko: describing the references of the built-in database 'organic'")
+    assert len(told.splitlines()) == 1
+    forget()
+    (again,) = relax(small_learned.molecule("CH3OH", 1))
+    np.testing.assert_array_equal(again.matches.distance, matches.distance)
+    assert capsys.readouterr().err == ""
+
+
+def test_described_on_demand_is_what_is_built(tiny):
+    on_demand = fresh()
+    built = EnvironmentDatabase.build(builtin.builtin_structures(), on_demand.descriptor)
+    for number, part in built.environments.items():
+        other = on_demand.environments[number]
+        assert torch.equal(other.structure, part.structure)
+        assert torch.equal(other.atom, part.atom)
+        assert torch.equal(other.vectors, part.vectors)
+    start = small_learned.molecule("CH3CHO", 2)
+    for targets in ("nearest", "locally-linear"):
+        one, other = (relax(start, each, targets=targets)[0] for each in (on_demand, built))
+        np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
+
+
+def test_copies_files_and_other_processes_hold_the_references(tiny, tmp_path):
+    forget()
+    database = builtin.default_database()
+    copy = pickle.loads(pickle.dumps(database))
+    assert torch.equal(copy.environments[6].vectors, database.environments[6].vectors)
+    database.save(tmp_path / "own.losiko")
+    loaded = EnvironmentDatabase.load(tmp_path / "own.losiko")
+    assert torch.equal(loaded.environments[1].vectors, database.environments[1].vectors)
+    start = small_learned.molecule("CH3CHO", 2)
+    one, other = relax(start, database)[0], relax(start, loaded)[0]
+    np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
+
+
+def test_others_are_had_by_name(tiny):
+    small_archive(builtin._folder() / "second.npz", small_learned.molecules())
+    assert builtin.builtin_names() == ["organic", "second"]
+    start = small_learned.molecule("CH3OH", 1)
+    one, other = relax(start)[0], relax(start, "second")[0]
+    np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
+    with pytest.raises(InputError, match=r"no built-in database 'secnd'.*mean 'second'\?"):
+        relax(start, "secnd")
+    assert builtin.builtin_name(None) == "organic"
+    assert builtin.builtin_name("second") == "second"
+    assert builtin.builtin_name("second.losiko") is None
+
+
+def test_charges_and_positions_in_units_are_read(tmp_path):
+    path = tmp_path / "charged.npz"
+    positions = np.array([[0, 0, 0], [0, 0, 0.9573], [0.3, -1.25, 7.0001]])
+    np.savez(
+        path,
+        Z=np.array([8, 1, 9], dtype=np.uint8),
+        R=np.rint(positions / 1e-4).astype(np.int32),
+        R_unit=np.array(1e-4),
+        offsets=np.array([0, 2, 3]),
+        smiles=np.frombuffer(b"[OH-]\n[F-]", dtype=np.uint8),
+        charge=np.array([-1, 0], dtype=np.int8),
+    )
+    hydroxide, fluorine = builtin.builtin_structures(path)
+    assert hydroxide.info == {"smiles": "[OH-]", "charge": -1}
+    assert type(hydroxide.info["charge"]) is int
+    assert fluorine.info == {"smiles": "[F-]"}  # no charge means none
+    np.testing.assert_allclose(np.concatenate([hydroxide.positions, fluorine.positions]), positions)

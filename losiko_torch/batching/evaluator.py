@@ -14,7 +14,7 @@ import torch
 from losiko_torch.batching.memory import atoms_that_fit, check_neighbors
 from losiko_torch.batching.prepare import Prepared, prepare
 from losiko_torch.batching.shards import shards
-from losiko_torch.database.builtin import default_database
+from losiko_torch.database.builtin import builtin_database, default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.loss.objective import Objective
@@ -46,8 +46,8 @@ class Evaluator:
     learned: bool = False
 
     @classmethod
-    def make(cls, database: EnvironmentDatabase | None, settings: LossSettings) -> Evaluator:
-        """Return the evaluator for a database; None takes the built-in one.
+    def make(cls, database: EnvironmentDatabase | str | None, settings: LossSettings) -> Evaluator:
+        """Return the evaluator for a database, or the built-in one of a name; None is "organic".
 
         Raises:
             InputError: For what is no database, a device that cannot be used, terms that do not go
@@ -135,9 +135,11 @@ def check_learned(objective: Objective) -> None:
         objective.model.check([])
 
 
-def _database(given: EnvironmentDatabase | None) -> EnvironmentDatabase:
+def _database(given: EnvironmentDatabase | str | None) -> EnvironmentDatabase:
     if given is None:
         return default_database()
+    if isinstance(given, str):
+        return builtin_database(given)
     if not isinstance(given, EnvironmentDatabase):
         raise InputError(
             f"the database is a {type(given).__name__}: give an EnvironmentDatabase, "

@@ -21,7 +21,7 @@ from losiko_torch.systems.pymatgen import AnyStructure
 @names_unknown
 def score(
     structures: AnyStructure | Iterable[AnyStructure],
-    database: EnvironmentDatabase | None = None,
+    database: EnvironmentDatabase | str | None = None,
     *,
     progress: Callable[[int], None] | None = None,
     **options: Unpack[LossOptions],
@@ -47,7 +47,7 @@ def score(
 
 def scored(
     structures: AnyStructure | Iterable[AnyStructure],
-    database: EnvironmentDatabase | None,
+    database: EnvironmentDatabase | str | None,
     settings: LossSettings,
     progress: Callable[[int], None] | None = None,
 ) -> list[Score]:

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from ase import Atoms
 
-from losiko_torch.cli.console import note, progress
-from losiko_torch.database.builtin import cache_file, default_database
+from losiko_torch.cli.console import progress
+from losiko_torch.database.builtin import builtin_database, builtin_name
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.io.read import split_source
 from losiko_torch.io.stream import check_sources, one_after_the_other
@@ -59,7 +59,7 @@ DatabaseFile = Annotated[
         "-d",
         metavar="DB.losiko",
         show_default="the built-in one: organic molecules of H, C, N, O, F, S, Cl",
-        help="References, from 'losiko build'.",
+        help="References, from 'losiko build', or the name of a built-in database.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -115,13 +115,22 @@ def input_files(sources: Iterable[str], database: Path | None = None) -> list[Pa
 
 
 def open_database(path: Path | None, weights: str | None = None) -> EnvironmentDatabase:
-    """Open a database, the built-in one for None, weighted by a key of its structures' records."""
-    if path is None and not cache_file().exists():
-        note("first use of the built-in database: computing its descriptors, about a minute")
-    opened = default_database() if path is None else EnvironmentDatabase.load(path)
+    """Open a database, weighted by a key of its structures' records.
+
+    None is the built-in one, and a name that is no file may be one of those.
+    """
+    builtin = builtin_name(path)
+    if builtin is None:
+        assert path is not None
+        opened = EnvironmentDatabase.load(path)
+    else:
+        opened = builtin_database(builtin)
     return opened if weights is None else opened.weighted(weights)
 
 
 def name_of(path: Path | None) -> str:
     """Return the name of a database in messages."""
-    return "the built-in database" if path is None else str(path)
+    builtin = builtin_name(path)
+    if builtin is None:
+        return str(path)
+    return "the built-in database" if path is None else f"the built-in database '{builtin}'"

@@ -103,16 +103,17 @@ def builtin_structures(path: Path | None = None, name: str = DEFAULT) -> Iterato
         name: Name of the built-in database.
     """
     with np.load(path or _archive(name), allow_pickle=False) as archive:
-        numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
+        numbers, positions, offsets = archive["Z"], archive["R"].astype(float), archive["offsets"]
         smiles = archive["smiles"].tobytes().decode().split("\n")
         charges = archive["charge"] if "charge" in archive else np.zeros(len(smiles), dtype=int)
-    if positions.dtype.kind == "i":
-        positions = positions / 1e4
+        if "R_unit" in archive:  # integers, which compress better
+            positions *= archive["R_unit"]
     for k in range(len(offsets) - 1):
-        atoms, info = slice(offsets[k], offsets[k + 1]), {"smiles": smiles[k]}
+        atoms = slice(offsets[k], offsets[k + 1])
+        info: dict[str, Any] = {"smiles": smiles[k]}
         if charges[k]:
             info["charge"] = int(charges[k])
-        yield Atoms(numbers[atoms], positions[atoms].astype(float), info=info)
+        yield Atoms(numbers[atoms], positions[atoms], info=info)
 
 
 def builtin_metadata(path: Path | None = None, name: str = DEFAULT) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from losiko_torch.systems.pymatgen import AnyStructure
 @names_unknown
 def relax(
     structures: AnyStructure | Files | Iterable[AnyStructure],
-    database: EnvironmentDatabase | None = None,
+    database: EnvironmentDatabase | str | None = None,
     *,
     optimizer: str | Optimizer | DirectSearch = "lbfgs",
     targets: str | Target | None = None,
@@ -183,7 +183,7 @@ def relax(
 @names_unknown
 def relax_iter(
     structures: AnyStructure | Files | Iterable[AnyStructure],
-    database: EnvironmentDatabase | None = None,
+    database: EnvironmentDatabase | str | None = None,
     in_order: bool = True,
     *,
     workers: int | None = None,

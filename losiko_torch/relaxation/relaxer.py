@@ -43,7 +43,7 @@ class Relaxer:
 
     @classmethod
     def make(
-        cls, structures: Any, database: EnvironmentDatabase | None, settings: Settings
+        cls, structures: Any, database: EnvironmentDatabase | str | None, settings: Settings
     ) -> Relaxer:
         """Return a relaxer; ``structures`` are only counted, where they can be.
 

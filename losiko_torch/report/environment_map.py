@@ -106,7 +106,7 @@ class _Plane(NamedTuple):
 @names_unknown
 def environment_map(
     structures: AnyStructure | Iterable[AnyStructure] = (),
-    database: EnvironmentDatabase | None = None,
+    database: EnvironmentDatabase | str | None = None,
     *,
     progress: Callable[[int], None] | None = None,
     **options: Unpack[PlaceOptions],

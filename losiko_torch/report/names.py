@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from losiko_torch.database.builtin import default_database
+from losiko_torch.database.builtin import builtin_database, builtin_name
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import InputError
 from losiko_torch.systems.names import known_as, numbered
@@ -111,13 +111,14 @@ def references_of(record: dict[str, Any], table: pa.Table) -> References:
         table: The run's table.
     """
     path = record["database"]
-    if path is None and record["version"] != __version__:
+    builtin = builtin_name(path)
+    if builtin is not None and record["version"] != __version__:
         return References.unknown(
             f"the run was made by losiko {record['version']}, whose built-in database may have "
             f"been another than that of {__version__}"
         )
     try:
-        database = default_database() if path is None else EnvironmentDatabase.look(path)
+        database = EnvironmentDatabase.look(path) if builtin is None else builtin_database(builtin)
     except InputError as error:
         return References.unknown(str(error))
     found = References.of(database)

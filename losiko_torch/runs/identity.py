@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from losiko_torch.database.builtin import cache_file
+from losiko_torch.database.builtin import builtin_name, cache_file
 from losiko_torch.errors import InputError
 from losiko_torch.io.read import split_source
 
@@ -41,10 +41,11 @@ def configuration(
     """
     from losiko_torch.version import __version__
 
+    builtin = builtin_name(database)
     named = {
         "structures": _files(sources),
         "reference": _files(references),
-        "database": cache_file().stem if database is None else _files([str(database)]),
+        "database": _files([str(database)]) if builtin is None else cache_file(builtin).stem,
         VERSION: __version__,
     }
     return json.loads(json.dumps({**named, **options}, default=str))

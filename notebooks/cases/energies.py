@@ -82,11 +82,15 @@ def xtb_energy(atoms: Atoms) -> float:
 
 
 def xtb_relaxed(starts: list[Atoms], fmax: float = XTB_FMAX) -> list[Relaxed]:
-    """Relax one molecule after the other by GFN2-xTB and ASE's L-BFGS (fmax in eV/Angstrom)."""
+    """Relax one molecule after the other by GFN2-xTB and ASE's L-BFGS (fmax in eV/Angstrom).
+
+    Their charge is that of ``info``.
+    """
     relaxed = []
     for start in starts:
         atoms = start.copy()
-        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+        charge = float(start.info.get("charge", 0))
+        atoms.calc = TBLite(method="GFN2-xTB", charge=charge, verbosity=0)
         optimizer = LBFGS(atoms, logfile=None)
         try:
             converged = optimizer.run(fmax=fmax, steps=XTB_STEPS)

@@ -33,7 +33,7 @@ DATA = Path(__file__).resolve().parents[2] / "losiko_torch" / "data"
 #: SOAP of the references, and the channels that stay of it (lengths in Angstrom).
 REFERENCES, CHANNELS = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}, 24
 #: SOAP of the networks, before its channels are mixed.
-NETWORKS = {"r_cut": 3.0, "n_max": 6, "l_max": 4, "sigma": 0.3, "smooth_width": 0.5}
+NETWORKS = {"r_cut": 4.0, "n_max": 8, "l_max": 4, "sigma": 0.3, "smooth_width": 0.5}
 
 
 def seen_by_references(species: list[str], geometries: list[Geometry]) -> MixedSoap:
@@ -75,16 +75,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
     parser.add_argument("--name", default="organic", help="built-in database")
     parser.add_argument("--steps", type=int, help="steps of the fit")
-    parser.add_argument("--described", action="store_true", help="references alone, no fit")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     name = arguments.name
     structures = list(builtin_structures(name=name))
     geometries = [Geometry.of(atoms, np.ones(len(atoms))) for atoms in structures]
+    molecules = [each for each in geometries if len(each) > 1]
+    fit(name, molecules, arguments.steps, arguments.work / f"{name}.fit")
     describe(name, structures, geometries)
-    if not arguments.described:
-        fit(name, [g for g in geometries if len(g.numbers) > 1], arguments.steps,
-            arguments.work / f"{name}.fit")  # fmt: skip
 
 
 if __name__ == "__main__":

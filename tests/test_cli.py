@@ -1,8 +1,10 @@
 """The command line: every command, its exit status, and every way in which input can be bad."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -511,21 +513,40 @@ def test_build_from_an_archive(losiko):
     assert [atoms.info["id"] for atoms in ase.io.read("out.xyz", index=":")] == [1, 2]
 
 
-def test_builtin_database_says_what_takes_time(losiko, tiny_database, monkeypatch):
+def test_builtin_databases_are_opened_by_name(losiko, tiny_database, monkeypatch):
     database = EnvironmentDatabase.load(tiny_database)
-    absent = losiko.folder / "cache" / "organic.losiko"
-    monkeypatch.setattr("losiko_torch.cli.inputs.default_database", lambda: database)
-    monkeypatch.setattr("losiko_torch.cli.inputs.cache_file", lambda: absent)
+    opened = []
+
+    def builtin_database(name):
+        opened.append(name)
+        return database
+
+    monkeypatch.setattr("losiko_torch.cli.inputs.builtin_database", builtin_database)
     ase.io.write("in.xyz", distorted("H2O"))
     assert losiko("score", "in.xyz") == 0
-    assert losiko.err.startswith("losiko: first use of the built-in database")
-    assert len(losiko.err.splitlines()) == 1
-    assert "against the built-in database" in losiko.out
-    assert losiko("info") == 0
-    assert "built-in database" in losiko.out
-    monkeypatch.setattr("losiko_torch.cli.inputs.cache_file", lambda: tiny_database)
-    assert losiko("score", "in.xyz") == 0
     assert losiko.err == ""
+    assert "against the built-in database" in losiko.out
+    assert losiko("score", "in.xyz", "-d", "organic") == 0
+    assert "against the built-in database 'organic'" in losiko.out
+    assert losiko("info") == 0
+    assert "built-in database 'organic'" in losiko.out
+    assert "GFN2-xTB" in losiko.out
+    assert opened == ["organic"] * 3
+    assert "organik" in losiko.refuses("score", "in.xyz", "-d", "organik")
+    # A file of that name counts, as everywhere.
+    Path("organic").write_text("no database")
+    assert "not a LOSIKO database" in losiko.refuses("score", "in.xyz", "-d", "organic")
+
+
+def test_run_with_a_builtin_database_by_name(losiko, tiny_database, monkeypatch):
+    database = EnvironmentDatabase.load(tiny_database)
+    monkeypatch.setattr("losiko_torch.cli.inputs.builtin_database", lambda name: database)
+    ase.io.write("in.xyz", distorted("H2O"))
+    assert losiko("relax", "in.xyz", "-d", "organic", "--run", "night", "--max-steps", 3) == 0
+    configuration = json.loads(Path("night/run.json").read_text())["configuration"]
+    assert configuration["database"].startswith("organic-")
+    assert losiko("relax", "in.xyz", "-d", "organic", "--run", "night", "--max-steps", 3) == 0
+    assert losiko("report", "night") == 0
 
 
 # --- help and the program itself

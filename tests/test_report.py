@@ -189,7 +189,7 @@ def test_database_of_a_run(tmp_path, monkeypatch):
     path.unlink()
     assert "db.losiko" in references_of(record, rows).note
     assert other.environments(np.array([3]), np.array([1])) == ["atom 1 of structure 3"]
-    monkeypatch.setattr(references, "default_database", small_database.database)
+    monkeypatch.setattr(references, "builtin_database", lambda name: small_database.database())
     assert references_of(small_run.RECORD, rows).note == ""
     old = references_of(small_run.RECORD | {"version": "0.0.1"}, rows)
     assert "losiko 0.0.1" in old.note

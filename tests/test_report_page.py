@@ -128,7 +128,7 @@ def test_data_cannot_end_the_script(night):
 
 def test_page_of_a_run_that_is_not_finished(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(references, "default_database", small_database.database)
+    monkeypatch.setattr(references, "builtin_database", lambda name: small_database.database())
     running = {"state": "running", "ended": None, "seconds": None}
     rows = [row(0, nearest_atom=[0, 1, 2], nearest_structure=[2, 2, 2])]
     text = written(small_run.write(tmp_path / "some", rows, [g2["H2O"]], **running), "some.html")
@@ -142,7 +142,7 @@ def test_page_of_a_run_that_is_not_finished(tmp_path, monkeypatch):
 
 def test_page_does_not_grow_with_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(references, "default_database", small_database.database)
+    monkeypatch.setattr(references, "builtin_database", lambda name: small_database.database())
     sizes = []
     for n in (100, 2000):
         rng = np.random.default_rng(0)

@@ -16,17 +16,25 @@ from losiko_torch.cli.console import facts_table, stdout
 from losiko_torch.cli.inputs import open_database
 from losiko_torch.cli.learned_facts import learned_facts
 from losiko_torch.cli.tables import structure_table
-from losiko_torch.database.builtin import cache_file
+from losiko_torch.database.builtin import (
+    builtin_metadata,
+    builtin_name,
+    builtin_names,
+    cache_file,
+)
 from losiko_torch.database.components import compact
 from losiko_torch.database.curate.provenance import CURATION, MADE_FROM
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.on_demand import EnvironmentsOnDemand
 from losiko_torch.descriptors.interface import species_of, summary_of
 
 File = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[DB.losiko]", show_default=False, help="Without one, the built-in database."
+        metavar="[DB.losiko]",
+        show_default=False,
+        help="A file, or the name of a built-in database; without one, that which is the default.",
     ),
 ]
 
@@ -38,11 +46,18 @@ def info(database: File = None) -> None:
     """Show what a database holds: its origin, level of theory, licence, environments, descriptor,
     learned targets.
 
+    Example: [bold]losiko info[/bold], which lists the built-in databases too
+
     Example: [bold]losiko info organic.losiko[/bold]
     """
-    opened = open_database(None) if database is None else EnvironmentDatabase.look(database)
-    name = "built-in database" if database is None else str(database)
-    describe(opened, name, cache_file() if database is None else database)
+    builtin = builtin_name(database)
+    if builtin is None:
+        assert database is not None
+        describe(EnvironmentDatabase.look(database), str(database), database)
+        return
+    describe(open_database(Path(builtin)), f"built-in database '{builtin}'", cache_file(builtin))
+    if database is None:
+        stdout().print(_builtin_ones())
 
 
 def describe(database: EnvironmentDatabase, name: str, file: Path) -> None:
@@ -60,6 +75,16 @@ def describe(database: EnvironmentDatabase, name: str, file: Path) -> None:
     out.print(Text(name, style="bold"))
     out.print(facts)
     out.print(_elements(database))
+
+
+def _builtin_ones() -> Table:
+    """Return the built-in databases, by the name that ``-d`` takes."""
+    columns = dict.fromkeys(("name", "holds", "level of theory"), "left")
+    table = structure_table("built in", columns)
+    for name in builtin_names():
+        metadata = builtin_metadata(name=name)
+        table.add_row(name, metadata["title"], metadata["level_of_theory"])
+    return table
 
 
 def _facts(database: EnvironmentDatabase) -> Iterator[tuple[str, str]]:
@@ -96,12 +121,21 @@ def _elements(database: EnvironmentDatabase) -> Table:
             chemical_symbols[number],
             f"{len(part):,}",
             f"{len(part.structure.unique()):,}",
-            f"{part.vectors.shape[1]:,}",
-            f"{part.length_kept:.4%}",
-            "float16" if compact(part.vectors, len(part)).dtype == torch.float16 else "float32",
-            _search(part),
+            *_described(part),
         )
     return table
+
+
+def _described(part: Environments) -> tuple[str, ...]:
+    """Return the cells about the descriptors of an element's references."""
+    if isinstance(part, EnvironmentsOnDemand) and not part.is_described:
+        return "-", "-", "-", "described on demand"
+    return (
+        f"{part.vectors.shape[1]:,}",
+        f"{part.length_kept:.4%}",
+        "float16" if compact(part.vectors, len(part)).dtype == torch.float16 else "float32",
+        _search(part),
+    )
 
 
 def _rows(key: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -58,7 +58,7 @@ DatabaseFile = Annotated[
         "--database",
         "-d",
         metavar="DB.losiko",
-        show_default="the built-in one: organic molecules of H, C, N, O, F, S, Cl",
+        show_default="'organic', which is built in",
         help="References, from 'losiko build', or the name of a built-in database.",
         rich_help_panel=WHAT,
     ),

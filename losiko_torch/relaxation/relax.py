@@ -77,8 +77,8 @@ def relax(
             and, where the cell allows it, ``FixScaled`` are honoured. pymatgen's ``Structure`` and
             ``Molecule`` count as such; results hold ``ase.Atoms``. Or the name of a file or folder,
             or several, of what ``read_structures`` reads.
-        database: References; None takes the built-in ones (organic molecules of H, C, N, O, F, S
-            and Cl).
+        database: References, or the name of a built-in database. None takes "organic": molecules,
+            ions and complexes of H, B, C, N, O, F, Si, P, S, Cl, Br and I.
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
             SciPy's, one structure at a time, a yardstick. Or an object such as
             ``LBFGS(max_step=0.1)``, one of your own too (see

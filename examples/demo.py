@@ -15,6 +15,7 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+from ase import Atoms
 from ase.build import molecule
 from ase.collections import g2
 from rich.console import Console
@@ -39,14 +40,65 @@ def real_molecules():
             yield atoms
 
 
+def guanidinium() -> Atoms:
+    """The ion C(NH2)3+, planar, with C-N of 1.33 and N-H of 1.01 A."""
+    atoms = Atoms("C")
+    for k in range(3):
+        along = np.array([np.cos(2 * np.pi * k / 3), np.sin(2 * np.pi * k / 3), 0])
+        across = np.array([-along[1], along[0], 0])
+        arms = [1.33 * along + 1.01 * (along / 2 + side * across * 0.75**0.5) for side in (1, -1)]
+        atoms += Atoms("NHH", [1.33 * along, *arms])
+    return atoms
+
+
+def acid_dimer() -> Atoms:
+    """The dimer of formic acid: two molecules about a center of inversion, H...O of 1.68 A."""
+    acid = molecule("HCOOH")
+    hydrogen, oxygen = (np.flatnonzero(acid.numbers == z) for z in (1, 8))
+    donor, acceptor = sorted(oxygen, key=lambda o: acid.get_distances(o, hydrogen).min())
+    h = min(hydrogen, key=lambda k: acid.get_distance(donor, k))
+    along = acid.get_distance(donor, h, vector=True) / acid.get_distance(donor, h)
+    partner = acid.copy()
+    partner.positions = acid.positions[h] + 1.68 * along + acid.positions[acceptor] - acid.positions
+    return acid + partner
+
+
+def contacts(database) -> Table:
+    """Table of an ion and a hydrogen-bonded complex, shaken and relaxed."""
+    ion, dimer = guanidinium(), acid_dimer()
+    starts = [ion.copy(), dimer.copy()]
+    for atoms in starts:
+        atoms.rattle(0.1, seed=1)
+    ends = relax(starts, database)
+    n = len(dimer) // 2
+
+    def bonds(atoms):
+        return atoms.get_distances(0, np.flatnonzero(atoms.numbers == 7)).mean()
+
+    def contact(atoms):
+        apart = atoms.get_all_distances()[:n, n:]
+        return apart[np.ix_(atoms.numbers[:n] == 1, atoms.numbers[n:] == 8)].min()
+
+    table = Table(title="An ion, and a complex with hydrogen bonds")
+    table.add_column("structure", min_width=18)
+    for column in ("length", "at first (A)", "shaken", "relaxed", "reliable"):
+        table.add_column(column, justify="right" if "A" in column else "left")
+    rows = (("guanidinium", "mean C-N", bonds), ("formic acid dimer", "shortest H...O", contact))
+    for (name, what, length), good, start, end in zip(
+        rows, (ion, dimer), starts, ends, strict=True
+    ):
+        lengths = (f"{length(atoms):.3f}" for atoms in (good, start, end.atoms))
+        table.add_row(name, what, *lengths, "yes" if end.reliable else end.doubt)
+    return table
+
+
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo_output")
     folder.mkdir(exist_ok=True)
     console = Console(width=124)
-    console.print("Loading the built-in database (its descriptors are computed at first use) ...")
-    began = time.perf_counter()
     database = default_database()
-    console.print(f"{database}  [{time.perf_counter() - began:.1f} s]\n")
+    console.print(f"The built-in database: {database}")
+    console.print("(its references are described at first use, for the locally-linear targets)\n")
 
     references = list(real_molecules())
     rng = np.random.default_rng(0)
@@ -103,6 +155,7 @@ def main() -> None:
         f"Largest RMSD: {rows[worst][1]:.2f} A in {references[worst].info['name']}, where "
         f"{rows[worst][2]:.2f} A was to be expected."
     )
+    console.print(contacts(database))
     for name, structures in (("distorted", distorted), ("relaxed", [r.atoms for r in results])):
         ase.io.write(folder / f"{name}.extxyz", structures)
     console.print(

@@ -14,6 +14,7 @@ from losiko_torch.loss.judge import Judged, judge, judgements
 from losiko_torch.loss.objective import Objective
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.settings import Settings
+from losiko_torch.relaxation.strain import ANY_STRAIN
 from losiko_torch.relaxation.symmetry import symmetrized
 from losiko_torch.results import FAILED, STOPPED, Result
 from losiko_torch.systems.batch import Batch, max_by_system
@@ -24,6 +25,8 @@ COLLAPSED = "its cell collapsed or blew up: start from a better cell, or keep it
 #: A symmetric structure is taken as long as its loss is not larger than this many times that of the
 #: relaxed one: among many references a lopsided compromise always comes a little closer.
 OBJECTION = 2.0
+#: Tolerance (Angstrom) where none is asked for, and atoms of a cell up to which it is tried then.
+SYMPREC, MOST_ATOMS = 0.4, 64
 
 
 def results_of(
@@ -44,8 +47,9 @@ def results_of(
     """
     relaxed = _never_worse(objective, before, finished)
     settled = finished.converged & ~_differs(relaxed.batch, finished.last)
-    symprec = settings.symprec
-    after = relaxed if symprec is None else _symmetric(objective, items, before, relaxed, symprec)
+    after = relaxed
+    if settings.strain == ANY_STRAIN:
+        after = _symmetric(objective, items, before, relaxed, settings.symprec)
     judged, start_losses = judgements(objective, after), before.losses.tolist()
     expected = objective.expected_errors(after.batch)
     moving = torch.as_tensor(np.concatenate([item.movable.any(1) for item in items]))
@@ -157,19 +161,29 @@ def _never_worse(objective: Objective, before: Judged, finished: Finished) -> Ju
 
 
 def _symmetric(
-    objective: Objective, items: Sequence[Prepared], before: Judged, after: Judged, symprec: float
+    objective: Objective,
+    items: Sequence[Prepared],
+    before: Judged,
+    after: Judged,
+    symprec: float | None,
 ) -> Judged:
-    """Return the structures with free crystals made symmetric, where the loss does not object."""
+    """Return the structures with free crystals made symmetric, where the loss does not object.
+
+    Without a ``symprec`` those of some atoms are, where the loss falls: near a symmetric crystal it
+    is so flat along shears, their fourth power, that no gradient leads there.
+    """
     batch = after.batch.copy()
     tried = torch.zeros(batch.n_systems, dtype=torch.bool, device=batch.positions.device)
     positions = batch.positions.double().cpu().split(batch.counts.tolist())
     for k, item in enumerate(items):
         if not (item.atoms.pbc.all() and item.movable.all()):
             continue
+        if symprec is None and len(item.atoms) > MOST_ATOMS:
+            continue
         atoms = item.atoms.copy()
         atoms.set_cell(batch.cells[k].double().cpu().numpy())
         atoms.set_positions(positions[k].numpy(), apply_constraint=False)
-        better = symmetrized(atoms, symprec)
+        better = symmetrized(atoms, symprec or SYMPREC)
         if better is not None:
             tried[k] = True
             batch.positions[batch.system_idx == k] = torch.as_tensor(better.positions).to(
@@ -179,9 +193,10 @@ def _symmetric(
     if not tried.any():
         return after
     made = judge(objective, batch, after)
-    taken = (made.losses <= after.losses + (OBJECTION - 1) * after.losses.abs()) & (
-        made.losses <= before.losses
-    )
+    allowed = after.losses
+    if symprec is not None:
+        allowed = allowed + (OBJECTION - 1) * allowed.abs()
+    taken = (made.losses <= allowed) & (made.losses <= before.losses)
     return after.swapped(made, tried & taken)
 
 

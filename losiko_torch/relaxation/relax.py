@@ -112,9 +112,10 @@ def relax(
         strain_mask, hydrostatic_strain, constant_volume: Strains that a cell may take, as in
             ASE's cell filters (see ``relaxation.strain``).
         symprec: Tolerance (Angstrom) within which relaxed crystals are made symmetric, see
-            ``losiko_torch.relaxation.symmetry``. None leaves them as they are. 0.4 is what the
-            benchmarks use. It takes ``cell``, and leaves structures alone of which a part is fixed,
-            that are not periodic in three directions, or whose loss it would double.
+            ``losiko_torch.relaxation.symmetry``. None does so with cells of at most 64 atoms within
+            0.4, where the loss falls. A number does so with all whose loss it does not double; 0.4
+            is what the benchmarks use. It takes ``cell``, and leaves structures alone of which a
+            part is fixed, or that are not periodic in three directions.
         schedule: Stages gone through first, see ``relaxation.schedule.Stage``.
         noise: The paper's annealing, (s0^2 in Angstrom^2, alpha), or with a third number, after
             how many steps noise is added again (1): a stage with the noise of

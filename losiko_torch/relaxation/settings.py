@@ -140,11 +140,11 @@ class Settings(LossSettings):
     symprec: float | None = option(
         None,
         "Make relaxed crystals as symmetric as they are within this tolerance, for example "
-        "0.4 (needs --cell).",
+        "0.4 (needs --cell), even where their loss grows a little.",
         check=positive,
         panel=MOVES,
         metavar="A",
-        shown="none",
+        shown="0.4 where the loss falls",
         text=float,
     )
     schedule: Sequence[Stage] = option(

@@ -56,17 +56,25 @@ def default_database() -> EnvironmentDatabase:
 
 
 def builtin_structures(path: Path | None = None) -> Iterator[Atoms]:
-    """Yield the built-in molecules, most important first: any first part is a good database.
+    """Yield the built-in structures, most important first: any first part is a good database.
+
+    ``info`` has the SMILES of each and, where it is not zero, the charge.
 
     Args:
         path: Archive to read. None means the one that the package ships.
     """
     with np.load(path or _archive(), allow_pickle=False) as archive:
-        numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
+        numbers, positions, offsets = archive["Z"], archive["R"].astype(float), archive["offsets"]
         smiles = archive["smiles"].tobytes().decode().split("\n")
+        charges = archive["charge"] if "charge" in archive else np.zeros(len(smiles), dtype=int)
+        if "R_unit" in archive:  # integers, which compress better
+            positions *= archive["R_unit"]
     for k in range(len(offsets) - 1):
         atoms = slice(offsets[k], offsets[k + 1])
-        yield Atoms(numbers[atoms], positions[atoms].astype(float), info={"smiles": smiles[k]})
+        info: dict[str, Any] = {"smiles": smiles[k]}
+        if charges[k]:
+            info["charge"] = int(charges[k])
+        yield Atoms(numbers[atoms], positions[atoms], info=info)
 
 
 def builtin_metadata(path: Path | None = None) -> dict[str, Any]:

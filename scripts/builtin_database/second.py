@@ -1,0 +1,204 @@
+"""Make the second edition: what organic.npz holds, and complexes, ions, elements, larger molecules.
+
+    OMP_NUM_THREADS=1 python scripts/builtin_database/second.py --work WORK --reuse FIRST.npz --out NEW
+
+Starts and outcomes are kept in the work folder, so the same command goes on after an interruption;
+`--minutes` bounds the relaxing of one call. What is sound is judged as the outcomes are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import contacts
+import numpy as np
+import singles
+from ase.data import covalent_radii
+from archive import Structure, read, write
+from candidate import Candidate, kind_of, plain, topological_distances, with_hydrogens
+from conformers import embed, fingerprint, is_duplicate, read_log
+from contacts import Plan
+from handpicked import smallest
+from place import RADII, starts
+from rdkit import Chem, RDLogger
+from relax import BONDED, CLOSEST, SAME, SMALLEST_GAP, relax
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SEVERAL = ("inner hydrogen bonds",)  # further conformers of molecules of the first edition
+EMBEDDED = 3  # conformers for each that is wanted: those of the lowest energy are taken
+CONTACT = 1.1  # nearest distance of molecules in a complex, in units of the sum of the radii
+APART = 1.25  # atoms that are not bonded, in units of the sum of covalent radii
+
+
+def unseen() -> set[str]:
+    """SMILES, without stereochemistry, of the molecules that reports are measured on."""
+    sys.path.append(str(REPOSITORY / "notebooks"))
+    from cases.unseen import every_one
+
+    return every_one()
+
+
+def every_plan(known: set[str], seed: int) -> list[Plan]:
+    """What is to be made, most important first: nothing that is known or kept for reports."""
+    kept_out = unseen()
+    return [
+        plan
+        for plan in (*contacts.plans(seed), *singles.plans(seed))
+        if Chem.CanonSmiles(plan.smiles) not in known or plan.group in SEVERAL
+        if not any(plain(part) in kept_out for part in plan.smiles.split("."))
+    ]
+
+
+def made(plan: Plan, seed: int) -> list[np.ndarray]:
+    """Start geometries of a plan."""
+    if "." in plan.smiles:
+        return starts(plan.smiles, list(plan.ways), plan.count, seed)
+    several = embed(plan.smiles, seed, EMBEDDED * plan.count)
+    return [positions for _, positions in several[: plan.count]]
+
+
+def candidates(wanted: list[Plan], seed: int, log: Path) -> Iterator[Candidate]:
+    """Start geometries; those that `log` holds already are not made again."""
+    done = {entry["key"]: entry["positions"] for entry in read_log(log)}
+    with log.open("a") as file:
+        for plan in wanted:
+            name = f"{plan.group}|{plan.smiles}|{plan.count}"
+            if name not in done:
+                done[name] = [positions.round(4).tolist() for positions in made(plan, seed)]
+                file.write(json.dumps({"key": name, "positions": done[name]}) + "\n")
+                file.flush()
+            atoms = with_hydrogens(plan.smiles).GetAtoms()
+            numbers = np.array([atom.GetAtomicNum() for atom in atoms])
+            for k, positions in enumerate(done[name]):
+                key, kind = f"{name}|{k}", kind_of(plan.smiles)
+                yield Candidate(key, plan.smiles, plan.group, kind, numbers, np.array(positions))
+
+
+def fault(candidate: Candidate, positions: np.ndarray, gap: float) -> str:
+    """Why a relaxed structure is not kept; empty if it is sound."""
+    if not np.isfinite(gap) and not gap > 0:
+        return "not converged"
+    if gap <= SMALLEST_GAP:
+        return "small gap"
+    numbers = candidate.numbers
+    bonds = topological_distances(candidate.smiles)
+    distance = np.linalg.norm(positions[:, None] - positions, axis=2)
+    np.fill_diagonal(distance, np.inf)
+    ratio = distance / (covalent_radii[numbers][:, None] + covalent_radii[numbers])
+    # atoms bonded to the same one may be close: two iodines, say, or two silicons
+    if ratio[bonds == 1].max() > BONDED or (ratio[bonds > 2] < APART).any():
+        return "changed bonds"
+    if distance.min() < CLOSEST:
+        return "atoms too close"
+    if "." in candidate.smiles and loosest(candidate, distance) > CONTACT:
+        return "no contact"
+    return ""
+
+
+def loosest(candidate: Candidate, distance: np.ndarray) -> float:
+    """Weakest of the contacts that hold a complex together: distance by sum of the radii."""
+    numbers = candidate.numbers
+    ratio = distance / (RADII[numbers][:, None] + RADII[numbers])
+    parts = [list(part) for part in Chem.GetMolFrags(with_hydrogens(candidate.smiles))]
+    joined, worst = parts.pop(0), 0.0
+    while parts:
+        nearest = [ratio[np.ix_(joined, part)].min() for part in parts]
+        worst = max(worst, min(nearest))
+        joined = joined + parts.pop(int(np.argmin(nearest)))
+    return float(worst)
+
+
+def relaxed(every: Iterator[Candidate], log: Path, minutes: float) -> Iterator[tuple]:
+    """Each candidate with its relaxed positions and gap; those not in `log` while time is left."""
+    done = {e["key"]: (np.array(e["positions"]), e["gap"]) for e in read_log(log)}
+    spent = 0.0
+    with log.open("a") as file:
+        for candidate in every:
+            if candidate.key not in done:
+                if spent > 60 * minutes:
+                    continue
+                began = time.perf_counter()
+                geometry = candidate.numbers.tolist(), candidate.positions
+                positions, gap = relax(geometry, candidate.charge)
+                seconds = time.perf_counter() - began
+                spent += seconds
+                done[candidate.key] = positions.round(5), round(gap, 3)
+                entry = {
+                    "key": candidate.key,
+                    "gap": done[candidate.key][1],
+                    "seconds": round(seconds, 2),
+                    "positions": done[candidate.key][0].tolist(),
+                }
+                file.write(json.dumps(entry) + "\n")
+                file.flush()
+            yield candidate, *done[candidate.key]
+
+
+def sound(
+    first: list[Structure], outcomes: Iterator[tuple], tally: Counter
+) -> Iterator[tuple[Candidate, np.ndarray]]:
+    """Relaxed structures that are kept: sound ones, each once."""
+    prints: dict[str, list[np.ndarray]] = {}
+    for one in first:
+        prints.setdefault(one.smiles, []).append(fingerprint(one.numbers, one.positions))
+    for candidate, positions, gap in outcomes:
+        why = fault(candidate, positions, gap)
+        before = prints.setdefault(candidate.smiles, [])
+        own = fingerprint(candidate.numbers, positions)
+        if not why and is_duplicate(own, before, SAME):
+            why = "repeat"
+        tally[candidate.group, why or "kept"] += 1
+        if not why:
+            before.append(own)
+            yield candidate, positions
+
+
+def interleaved(first: list[Structure], added: list[tuple[str, Structure]]) -> list[Structure]:
+    """The smallest molecules, then the rest of each group evenly along the file, in its order."""
+    ahead = set(smallest())
+    head = [one for one in first if one.smiles in ahead]
+    groups: dict[str, list[Structure]] = {"": [one for one in first if one.smiles not in ahead]}
+    for group, one in added:
+        groups.setdefault(group, []).append(one)
+    placed = [
+        ((k + 0.5) / len(group), one) for group in groups.values() for k, one in enumerate(group)
+    ]
+    return head + [one for _, one in sorted(placed, key=lambda item: item[0])]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
+    parser.add_argument("--reuse", type=Path, required=True, help="the first edition's file")
+    parser.add_argument("--out", type=Path, required=True, help="file to be written")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="of relaxing")
+    parser.add_argument("--seed", type=int, default=7)
+    arguments = parser.parse_args()
+    if arguments.reuse.resolve() == arguments.out.resolve():
+        parser.error("--reuse and --out name the same file: keep a copy of the older one")
+    RDLogger.DisableLog("rdApp.*")
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    first = read(arguments.reuse)
+    wanted = every_plan({one.smiles for one in first}, arguments.seed)
+    every = candidates(wanted, arguments.seed, arguments.work / "starts.jsonl")
+    tally: Counter = Counter()
+    outcomes = relaxed(every, arguments.work / "second.jsonl", arguments.minutes)
+    added = [
+        (one.group, Structure(one.smiles, one.numbers, positions, one.charge, one.kind))
+        for one, positions in sound(first, outcomes, tally)
+    ]
+    for (group, why), count in sorted(tally.items()):
+        print(f"{group:30} {why:20} {count}")
+    final = interleaved(first, added)
+    write(final, arguments.seed, arguments.out)
+    print(f"written: {len(final)} structures, {len(added)} of them new, to {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,9 @@
 """Molecules and ions that the built-in database's second part leaves out, to be measured on.
 
 Inner hydrogen bonds, ions of all kinds, and drug-like molecules of up to some 30 heavy atoms (those
-of ``drug_like`` among them). The database's scripts drop every molecule of these lists, whatever its
-stereochemistry, and every complex that has one of them in it. Some are in the first edition: see
-``scripts/builtin_database/README.md``. Geometries are GFN2-xTB's, from RDKit's conformer.
+of ``drug_like`` among them). The database's scripts drop every molecule of these lists, whatever
+its stereochemistry, and every complex that has one of them in it. Five are in the first edition:
+see ``scripts/builtin_database/README.md``. Geometries are GFN2-xTB's, from RDKit's conformer.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ DRUGS = {
     "ondansetron": "Cc1nccn1CC1CCc2c(c3ccccc3n2C)C1=O",
     "quinine": "C=C[C@H]1CN2CC[C@H]1C[C@H]2[C@H](O)c1ccnc2ccc(OC)cc12",
     "chloroquine": "CCN(CC)CCCC(C)Nc1ccnc2cc(Cl)ccc12",
-    "artemisinin": "C[C@@H]1CC[C@H]2[C@@H](C)C(=O)O[C@@H]3O[C@]4(C)CC[C@@H]1[C@@]23OO4",
+    "meprobamate": "CCCC(C)(COC(N)=O)COC(N)=O",
     "biotin": "O=C(O)CCCC[C@@H]1SC[C@@H]2NC(=O)N[C@H]12",
 }
 

@@ -1,18 +1,18 @@
 """Rigid molecules side by side: at random, hydrogen to acceptor, halogen to acceptor, stacked.
 
-Starts of complexes. Where MMFF94 has parameters for all of it, the complex is relaxed by it, so that
-GFN2-xTB begins near a minimum; halogen bonds are not, since MMFF94 knows no sigma hole.
+Starts of complexes. Where MMFF94 has parameters for all of a complex, that is relaxed by it, so
+that GFN2-xTB begins near a minimum; halogen bonds are not, since MMFF94 knows no sigma hole.
 """
 
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from ase.data import covalent_radii, vdw_radii
-from conformers import embed, fingerprint, is_duplicate
 from candidate import with_hydrogens
+from conformers import embed, fingerprint, is_duplicate
 from rdkit import Chem
 from rdkit.Chem import AllChem
 from rdkit.Geometry import Point3D
@@ -28,7 +28,7 @@ TRIES = 12  # orientations of an aimed molecule, of which the least crowded is t
 ACCEPTORS = (7, 8, 9, 15, 16, 17, 35, 53)
 
 
-@lru_cache(maxsize=None)
+@cache
 def molecule(smiles: str, seed: int) -> Part | None:
     """One conformer, centred. None means that RDKit finds none."""
     found = embed(smiles, seed, 1)
@@ -207,7 +207,9 @@ def starts(smiles: str, ways: list[str], count: int, seed: int) -> list[np.ndarr
             continue
         whole = in_order(smiles, placed)
         relaxed = None if way == "halogen" else force_field(smiles, whole, 300)
-        found.append((float(k) if relaxed is None else relaxed[1], whole if relaxed is None else relaxed[0]))
+        found.append(
+            (float(k) if relaxed is None else relaxed[1], whole if relaxed is None else relaxed[0])
+        )
     numbers = np.array([atom.GetAtomicNum() for atom in with_hydrogens(smiles).GetAtoms()])
     kept: list[np.ndarray] = []
     prints: list[np.ndarray] = []

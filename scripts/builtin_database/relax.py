@@ -26,7 +26,9 @@ from tblite.interface import Calculator
 
 FMAX = 0.01  # eV/A
 MAX_STEPS = 300
-ALPHA = 40  # first curvature, in eV/A^2: soft contacts take a quarter fewer steps than from ASE's 70
+ALPHA = (
+    40  # first curvature, in eV/A^2: soft contacts take a quarter fewer steps than from ASE's 70
+)
 BONDED = 1.3  # longest bond in units of the sum of covalent radii
 CLOSEST = 0.65  # interatomic distance, in angstrom, below which a structure is broken
 SMALLEST_GAP = 1.0  # eV; a closed shell is a poor description of anything below

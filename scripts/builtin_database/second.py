@@ -1,6 +1,6 @@
-"""Make the second edition: what organic.npz holds, and complexes, ions, elements, larger molecules.
+"""Make the second edition: the first, and complexes, ions, elements, larger molecules.
 
-    OMP_NUM_THREADS=1 python scripts/builtin_database/second.py --work WORK --reuse FIRST.npz --out NEW
+    OMP_NUM_THREADS=1 python second.py --work WORK_FOLDER --reuse FIRST.npz --out SECOND.npz
 
 Starts and outcomes are kept in the work folder, so the same command goes on after an interruption;
 `--minutes` bounds the relaxing of one call. What is sound is judged as the outcomes are read.
@@ -19,8 +19,8 @@ from pathlib import Path
 import contacts
 import numpy as np
 import singles
-from ase.data import covalent_radii
 from archive import Structure, read, write
+from ase.data import covalent_radii
 from candidate import Candidate, kind_of, plain, topological_distances, with_hydrogens
 from conformers import embed, fingerprint, is_duplicate, read_log
 from contacts import Plan
@@ -32,6 +32,10 @@ from relax import BONDED, CLOSEST, SAME, SMALLEST_GAP, relax
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEVERAL = ("inner hydrogen bonds",)  # further conformers of molecules of the first edition
 EMBEDDED = 3  # conformers for each that is wanted: those of the lowest energy are taken
+MOST = 9500  # structures of the file
+SMALL = 2  # heavy atoms of the molecules that stand ahead
+RARE = {"B": 5, "Si": 14, "I": 53, "P": 15, "Br": 35}
+RATTLED = 0.15  # A, of the starts that would stay at a symmetric saddle point
 CONTACT = 1.1  # nearest distance of molecules in a complex, in units of the sum of the radii
 APART = 1.25  # atoms that are not bonded, in units of the sum of covalent radii
 
@@ -60,7 +64,9 @@ def made(plan: Plan, seed: int) -> list[np.ndarray]:
     if "." in plan.smiles:
         return starts(plan.smiles, list(plan.ways), plan.count, seed)
     several = embed(plan.smiles, seed, EMBEDDED * plan.count)
-    return [positions for _, positions in several[: plan.count]]
+    shaken = RATTLED if plan.group == "hypervalent" else 0.0
+    rng = np.random.default_rng(seed)
+    return [r + rng.normal(0, shaken, r.shape) for _, r in several[: plan.count]]
 
 
 def candidates(wanted: list[Plan], seed: int, log: Path) -> Iterator[Candidate]:
@@ -160,16 +166,43 @@ def sound(
 
 
 def interleaved(first: list[Structure], added: list[tuple[str, Structure]]) -> list[Structure]:
-    """The smallest molecules, then the rest of each group evenly along the file, in its order."""
+    """The smallest ones, then the rest of each group evenly along the file, in its order.
+
+    Beyond `MOST` structures the last of each group are left out, none of the first edition.
+    """
     ahead = set(smallest())
-    head = [one for one in first if one.smiles in ahead]
-    groups: dict[str, list[Structure]] = {"": [one for one in first if one.smiles not in ahead]}
+    groups: dict[tuple[str, str], list[Structure]] = {}
     for group, one in added:
-        groups.setdefault(group, []).append(one)
-    placed = [
-        ((k + 0.5) / len(group), one) for group in groups.values() for k, one in enumerate(group)
-    ]
-    return head + [one for _, one in sorted(placed, key=lambda item: item[0])]
+        groups.setdefault((group, rarest(one)), []).append(one)
+    new = evenly(list(groups.values()))[: MOST - len(first)]
+    small = [is_small(one) for one in new]
+    return evenly(
+        [
+            [one for one in first if one.smiles in ahead],
+            [one for one, early in zip(new, small, strict=True) if early],
+        ]
+    ) + evenly(
+        [
+            [one for one in first if one.smiles not in ahead],
+            [one for one, early in zip(new, small, strict=True) if not early],
+        ]
+    )
+
+
+def is_small(one: Structure) -> bool:
+    """Return whether a structure stands ahead of the others: one molecule of two heavy atoms."""
+    return "complex" not in one.kind and (one.numbers > 1).sum() <= SMALL
+
+
+def rarest(one: Structure) -> str:
+    """The rarest element of those that the first edition lacks; empty for none of them."""
+    return next((symbol for symbol, z in RARE.items() if z in one.numbers), "")
+
+
+def evenly(lists: list[list[Structure]]) -> list[Structure]:
+    """Merge lists so that any first part holds the same share of each."""
+    placed = [((k + 0.5) / len(one), item) for one in lists for k, item in enumerate(one)]
+    return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
 
 
 def main() -> None:

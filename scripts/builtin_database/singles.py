@@ -47,6 +47,7 @@ def plans(seed: int) -> list[Plan]:
     groups = {
         "single ions": (ions.PICKED.split() + charged, 1),
         "elements": (heavier, 1),
+        "hypervalent": (elements.HYPERVALENT.split(), 1),
         "inner hydrogen bonds": (inner, 2),
         "larger": (large, 1),
     }

@@ -189,8 +189,8 @@ def plans(seed: int) -> list[Plan]:
     bases = [Plan("base pairs", s, HYDROGEN + HYDROGEN, 2) for s in BASES.split()]
     ions = drawn("ions", IONS, ION_PARTNERS, 260, HYDROGEN, rng)
     pairs = [Plan("ion pairs", s, HYDROGEN, 2) for s in ION_PAIRS.split()]
-    halogen = drawn("halogen bonds", HALOGENS, HALOGEN_TAKERS, 190, ("halogen",) * 3, rng)
-    heavy = drawn("S, P, Si, B and halogens", GIVERS_TO_HEAVY, HEAVY, 200, HYDROGEN, rng)
+    halogen = drawn("halogen bonds", HALOGENS, HALOGEN_TAKERS, 240, ("halogen",) * 3, rng)
+    heavy = drawn("S, P, Si, B and halogens", GIVERS_TO_HEAVY, HEAVY, 300, HYDROGEN, rng)
     stacks = [
         Plan("stacked", f"{a}.{b}", ("stacked", "random") * 3, 1)
         for a, b in combinations_with_replacement(RINGS.split(), 2)

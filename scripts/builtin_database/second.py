@@ -88,7 +88,7 @@ def candidates(wanted: list[Plan], seed: int, log: Path) -> Iterator[Candidate]:
 
 def fault(candidate: Candidate, positions: np.ndarray, gap: float) -> str:
     """Why a relaxed structure is not kept; empty if it is sound."""
-    if not np.isfinite(gap) and not gap > 0:
+    if np.isnan(gap):
         return "not converged"
     if gap <= SMALLEST_GAP:
         return "small gap"

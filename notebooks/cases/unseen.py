@@ -36,17 +36,17 @@ INNER_HYDROGEN_BONDS = {
     "3-hydroxyflavone": "O=c1c(O)c(-c2ccccc2)oc2ccccc12",
     "2-nitro-N-phenylaniline": "O=[N+]([O-])c1ccccc1Nc1ccccc1",
     "2-aminobenzophenone": "Nc1ccccc1C(=O)c1ccccc1",
-    "maleic acid monomethyl ester": "COC(=O)/C=C\\C(=O)O",
+    "methyl 3-hydroxythiophene-2-carboxylate": "COC(=O)c1sccc1O",
     "2-methylpropane-1,2-diol": "CC(C)(O)CO",
     "pinacol": "CC(C)(O)C(C)(C)O",
-    "3-methoxypropan-1-ol": "COCCCO",
+    "2-hydroxy-1-naphthaldehyde": "O=Cc1c(O)ccc2ccccc12",
     "1-amino-2-methylpropan-2-ol": "CC(C)(O)CN",
     "N-methyldiethanolamine": "CN(CCO)CCO",
     "homoserine methyl ester": "COC(=O)[C@@H](N)CCO",
     "allothreonine": "C[C@@H](O)[C@@H](N)C(=O)O",
     "serine": "N[C@@H](CO)C(=O)O",
     "2-hydroxybutyric acid": "CC[C@H](O)C(=O)O",
-    "N,N'-dimethylsquaramide": "CNC1=C(NC)C(=O)C1=O",
+    "salicylaldehyde hydrazone": "N/N=C/c1ccccc1O",
 }
 
 IONS = {

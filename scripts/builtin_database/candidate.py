@@ -13,7 +13,8 @@ class Candidate:
     """A start geometry, its atoms in the order of RDKit's molecule of the SMILES with hydrogens.
 
     Attributes:
-        key: Name in the logs, of no other candidate. group: the list it comes from.
+        key: Name in the logs, of no other candidate; it ends with the rank.
+        group: The list it comes from.
         kind: Word that the file says of it: molecule, ion, complex, ionic_complex.
     """
 
@@ -23,6 +24,11 @@ class Candidate:
     kind: str
     numbers: np.ndarray
     positions: np.ndarray
+
+    @property
+    def rank(self) -> int:
+        """Which of the conformers or minima of its plan this is: 0 for the lowest."""
+        return int(self.key.rsplit("|", 1)[1])
 
     @property
     def charge(self) -> int:

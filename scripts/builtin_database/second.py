@@ -33,6 +33,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SEVERAL = ("inner hydrogen bonds",)  # further conformers of molecules of the first edition
 EMBEDDED = 3  # conformers for each that is wanted: those of the lowest energy are taken
 MOST = 9500  # structures of the file
+AT_MOST = {"inner hydrogen bonds": 300}  # structures of a group
 SMALL = 2  # heavy atoms of the molecules that stand ahead
 RARE = {"B": 5, "Si": 14, "I": 53, "P": 15, "Br": 35}
 RATTLED = 0.15  # A, of the starts that would stay at a symmetric saddle point
@@ -174,7 +175,8 @@ def interleaved(first: list[Structure], added: list[tuple[str, Structure]]) -> l
     groups: dict[tuple[str, str], list[Structure]] = {}
     for group, one in added:
         groups.setdefault((group, rarest(one)), []).append(one)
-    new = evenly(list(groups.values()))[: MOST - len(first)]
+    taken = [of_one[: AT_MOST.get(group)] for (group, _), of_one in groups.items()]
+    new = evenly(taken)[: MOST - len(first)]
     small = [is_small(one) for one in new]
     return evenly(
         [
@@ -222,15 +224,18 @@ def main() -> None:
     every = candidates(wanted, arguments.seed, arguments.work / "starts.jsonl")
     tally: Counter = Counter()
     outcomes = relaxed(every, arguments.work / "second.jsonl", arguments.minutes)
+    kept = list(sound(first, outcomes, tally))
+    kept.sort(key=lambda pair: pair[0].rank)  # further conformers and minima come last
     added = [
         (one.group, Structure(one.smiles, one.numbers, positions, one.charge, one.kind))
-        for one, positions in sound(first, outcomes, tally)
+        for one, positions in kept
     ]
     for (group, why), count in sorted(tally.items()):
         print(f"{group:30} {why:20} {count}")
     final = interleaved(first, added)
     write(final, arguments.seed, arguments.out)
-    print(f"written: {len(final)} structures, {len(added)} of them new, to {arguments.out}")
+    new = len(final) - len(first)
+    print(f"sound: {len(added)}; written: {len(final)} structures, {new} of them new")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def relaxed(every: Iterator[Candidate], log: Path, minutes: float) -> Iterator[t
     with log.open("a") as file:
         for candidate in every:
             if candidate.key not in done:
-                if spent > 60 * minutes:
+                if spent >= 60 * minutes:
                     continue
                 began = time.perf_counter()
                 geometry = candidate.numbers.tolist(), candidate.positions

@@ -222,6 +222,25 @@ def test_something_odd_in_place_of_the_cache_is_no_error(tiny):
     assert equal(fresh(), made)
 
 
+def test_charges_and_positions_in_units_are_read(tmp_path):
+    path = tmp_path / "charged.npz"
+    positions = np.array([[0, 0, 0], [0, 0, 0.9573], [0.3, -1.25, 7.0001]])
+    np.savez(
+        path,
+        Z=np.array([8, 1, 9], dtype=np.uint8),
+        R=np.rint(positions / 1e-4).astype(np.int32),
+        R_unit=np.array(1e-4),
+        offsets=np.array([0, 2, 3]),
+        smiles=np.frombuffer(b"[OH-]\n[F-]", dtype=np.uint8),
+        charge=np.array([-1, 0], dtype=np.int8),
+    )
+    hydroxide, fluorine = builtin.builtin_structures(path)
+    assert hydroxide.info == {"smiles": "[OH-]", "charge": -1}
+    assert type(hydroxide.info["charge"]) is int
+    assert fluorine.info == {"smiles": "[F-]"}  # no charge means none
+    np.testing.assert_allclose(np.concatenate([hydroxide.positions, fluorine.positions]), positions)
+
+
 def test_whatever_changes_the_descriptors_changes_the_name(tiny, monkeypatch):
     names = {builtin._fingerprint()}
     monkeypatch.setattr(builtin, "COMPONENTS", 100)

@@ -8,19 +8,16 @@ file as they are, and adds to them what they lack.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from analogues import analogues
-from choose import ELEMENTS, choose
+from archive import Structure, read, write
+from choose import choose
 from conformers import Geometry, embed_all
 from grow import enumerate_molecules
 from handpicked import familiar, handpicked, smallest
-from relax import FMAX, relax_all
+from relax import relax_all
 from rings import rings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,46 +31,13 @@ HANDPICKED_CONFORMERS, CONFORMERS = 3, 1
 Molecule = tuple[str, Geometry]  # SMILES and geometry
 
 
-def read(path: Path) -> list[Molecule]:
-    """The molecules of an older file."""
-    with np.load(path, allow_pickle=False) as archive:
-        numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
-        smiles = archive["smiles"].tobytes().decode().split("\n")
-    parts = [slice(*ends) for ends in pairwise(offsets)]
+def neutral(path: Path) -> list[Molecule]:
+    """The neutral molecules of an older file."""
     return [
-        (s, (numbers[part].tolist(), positions[part].astype(float)))
-        for s, part in zip(smiles, parts, strict=True)
+        (one.smiles, (one.numbers.tolist(), one.positions))
+        for one in read(path)
+        if one.kind == "molecule"
     ]
-
-
-def write(molecules: list[Molecule], seed: int, path: Path) -> None:
-    """The molecules as flat arrays, readable without pickle."""
-    sizes = [len(numbers) for _, (numbers, _) in molecules]
-    metadata = {
-        "title": f"Small organic molecules of {', '.join(ELEMENTS.values())} for losiko-torch",
-        "level_of_theory": f"GFN2-xTB, fmax {FMAX} eV/A, gas phase",
-        "versions": {name: version(name) for name in ("rdkit", "tblite", "ase", "dscribe")},
-        "elements": list(ELEMENTS.values()),
-        "n_molecules": len(molecules),
-        "n_atoms": sum(sizes),
-        "licence": "CC0",
-        "made_by": "scripts/builtin_database",
-        "seed": seed,
-        "date": datetime.date.today().isoformat(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez_compressed(
-        partial,
-        id=np.arange(1, len(molecules) + 1, dtype=np.int32),
-        n_atoms=np.array(sizes, dtype=np.uint8),
-        Z=np.concatenate([numbers for _, (numbers, _) in molecules]).astype(np.uint8),
-        R=np.concatenate([positions for _, (_, positions) in molecules]).astype(np.float32),
-        offsets=np.cumsum([0, *sizes], dtype=np.int32),
-        smiles=np.frombuffer("\n".join(s for s, _ in molecules).encode(), dtype=np.uint8),
-        metadata=np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8),
-    )
-    partial.replace(path)
 
 
 def candidates(known: set[str], parents: int, visits: int, seed: int, work: Path) -> list[Molecule]:
@@ -132,7 +96,7 @@ def main() -> None:
         parser.error("--reuse and --out name the same file: keep a copy of the older one")
     arguments.work.mkdir(parents=True, exist_ok=True)
 
-    molecules = read(arguments.reuse)[: arguments.count] if arguments.reuse else []
+    molecules = neutral(arguments.reuse)[: arguments.count] if arguments.reuse else []
     known = {s for s, _ in molecules}
     new = candidates(known, arguments.parents, arguments.visits, arguments.seed, arguments.work)
     print("candidate geometries:", len(new), flush=True)
@@ -156,7 +120,9 @@ def main() -> None:
     missing = left_out(new, molecules)
     molecules = [*molecules, *relax_all(missing, molecules, len(missing), log)]
     print("relaxed:", len(molecules), flush=True)
-    write(ordered(molecules, arguments.sample, arguments.seed), arguments.seed, arguments.out)
+    final = ordered(molecules, arguments.sample, arguments.seed)
+    structures = [Structure(s, np.array(z), r, 0, "molecule") for s, (z, r) in final]
+    write(structures, arguments.seed, arguments.out)
     print("written:", len(molecules), "molecules to", arguments.out)
 
 

@@ -19,7 +19,20 @@ from conformers import Geometry
 from dscribe.descriptors import SOAP
 from scipy.sparse.linalg import eigsh
 
-ELEMENTS = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F", 16: "S", 17: "Cl"}
+ELEMENTS = {
+    1: "H",
+    5: "B",
+    6: "C",
+    7: "N",
+    8: "O",
+    9: "F",
+    14: "Si",
+    15: "P",
+    16: "S",
+    17: "Cl",
+    35: "Br",
+    53: "I",
+}
 COMPONENTS = 32
 FITTED = 3000  # molecules that the principal components are taken from
 
@@ -41,6 +54,8 @@ def describe(geometries: list[Geometry], rng: np.random.Generator) -> tuple[np.n
     bases = {}
     for z in ELEMENTS:
         part = features[kinds == z]
+        if not len(part):
+            continue
         part = part - part.mean(axis=0)
         gram = part.T @ part
         bases[z] = eigsh(gram, COMPONENTS, v0=np.ones(len(gram), dtype=gram.dtype))[1]
@@ -86,6 +101,8 @@ def molecule_distances(
     for z in ELEMENTS:
         atoms = np.flatnonzero(element == z)
         columns = np.flatnonzero(element[sample] == z)
+        if not len(columns):
+            continue
         molecules, starts = np.unique(owner[atoms], return_index=True)
         for block in np.array_split(columns, 1 + len(columns) // 100):
             table = distances(reduced[atoms], reduced[sample[block]])

@@ -27,7 +27,7 @@ from losiko_torch.learned.begin import samples
 from losiko_torch.learned.components import mixed_soap
 from losiko_torch.learned.copies import Geometry
 from losiko_torch.learned.fit import FitOptions, fit_model
-from losiko_torch.learned.stored import write
+from losiko_torch.learned.stored import read, write
 
 DATA = Path(__file__).resolve().parents[2] / "losiko_torch" / "data"
 #: SOAP of the references, and the channels that stay of it (lengths in Angstrom).
@@ -53,8 +53,14 @@ def describe(name: str, structures: list[Atoms], geometries: list[Geometry]) -> 
     print(f"{path}: {database}, described in {minutes:.1f} min; {database.survey}", flush=True)
 
 
-def fit(name: str, geometries: list[Geometry], steps: int | None, checkpoint: Path) -> None:
-    """Fit learned targets."""
+def fit(
+    name: str,
+    geometries: list[Geometry],
+    steps: int | None,
+    checkpoint: Path,
+    start: Path | None = None,
+) -> None:
+    """Fit learned targets, beginning with those of a file if one is given."""
     began = time.perf_counter()
 
     def tell(step: int, steps: int, error: float) -> None:
@@ -64,7 +70,8 @@ def fit(name: str, geometries: list[Geometry], steps: int | None, checkpoint: Pa
 
     soap = SOAP(species=builtin_metadata(name=name)["elements"], **NETWORKS)
     options = FitOptions(seed=0, steps=steps, checkpoint=checkpoint)
-    model = fit_model(soap, geometries, options, progress=tell)
+    begun = None if start is None else read(start, soap)
+    model = fit_model(soap, geometries, options, begun, tell)
     path = DATA / f"{name}_learned.safetensors"
     write(model, path)
     print(f"{path}: {model.info}", flush=True)
@@ -75,13 +82,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
     parser.add_argument("--name", default="organic", help="built-in database")
     parser.add_argument("--steps", type=int, help="steps of the fit")
+    parser.add_argument("--start", type=Path, help="networks to begin with")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     name = arguments.name
     structures = list(builtin_structures(name=name))
     geometries = [Geometry.of(atoms, np.ones(len(atoms))) for atoms in structures]
     molecules = [each for each in geometries if len(each) > 1]
-    fit(name, molecules, arguments.steps, arguments.work / f"{name}.fit")
+    checkpoint = arguments.work / f"{name}.fit"
+    fit(name, molecules, arguments.steps, checkpoint, arguments.start)
     describe(name, structures, geometries)
 
 

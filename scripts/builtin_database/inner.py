@@ -1,0 +1,46 @@
+"""Molecules with hydrogen bonds of their own, which are to be embedded in several conformers."""
+
+from __future__ import annotations
+
+INNER = """
+CC(=O)C=C(C)O OC=CC=S NC=CC=O NC=CC(C)=O CNC=CC=O CC(N)=CC(C)=O CC(NC)=CC(C)=O OC=C(C)C=O CC(O)=CC=O
+OC=CC(=O)OC CC(O)=CC(=O)OC OC(C)=CC(N)=O O=CC(C)=CO OC=C1CCCC1=O O=CC1=C(O)CCC1 CC(=O)C1=C(O)CCC1
+O=C1CCCC(O)=C1C=O OC=CC=N OC=C(F)C=O OC=C(C=O)C=O OC=CN=O OC(=CC=O)C(F)(F)F CC(=O)C=C(O)C(F)(F)F
+SC=CC=O SC=CC=S CC(S)=CC(C)=S CC(=O)c1ccccc1O COC(=O)c1ccccc1O O=C(O)c1cccnc1O Oc1ccccc1C=N
+Oc1ccccc1C=NC Oc1ccccc1C=NO Oc1ccccc1OC Oc1ccccc1F Oc1ccccc1Cl Oc1ccccc1N Oc1ccccc1CN Oc1ccccc1CO
+Oc1ccccc1C#N Oc1ccccc1SC Oc1ccccc1S Oc1ccccc1C(F)(F)F Oc1ccccc1N=O Oc1ccccc1Br Oc1ccccc1CCN
+Oc1ccccc1-c1ccccn1 Oc1cccc2cccnc12 Oc1cccc2ccccc12 Oc1ccccc1S(C)=O Oc1ccccc1S(C)(=O)=O
+Oc1ccccc1P(C)(C)=O Oc1ccccc1B(O)O Oc1c(C=O)cccc1C=O Oc1cc(O)c(C=O)cc1 O=Cc1cccnc1O O=Cc1ccoc1O
+CC(=O)c1sccc1O Oc1cccc(O)c1C(C)=O O=C1C=CC=CC=C1O OC1=CC(=O)C=CC1=O O=C1c2ccccc2C(=O)C=C1O
+O=c1[nH]cccc1O O=C1C(O)=CC(=O)O1 Nc1ccccc1C=O Nc1ccccc1C(C)=O Nc1ccccc1C(=O)O Nc1ccccc1C(N)=O
+Nc1ccccc1C(=O)OC Nc1ccccc1[N+](=O)[O-] Nc1ccccc1C#N Nc1ccccc1F Nc1ccccc1OC Nc1ccccc1N Nc1ccccc1S
+Nc1ccccc1CO CNc1ccccc1C=O CNc1ccccc1[N+](=O)[O-] CC(=O)Nc1ccccc1C=O O=CNc1ccccc1O Nc1ncccc1C=O
+Nc1ncccc1C(N)=O Nc1sccc1C=O Nc1c(C=O)coc1 Nc1nonc1C(N)=O O=C(O)c1ccccc1C(=O)O NC(=O)c1ccccc1C(N)=O
+NC(=O)c1ccccn1 OC(=O)c1ccccn1 OCc1ccccn1 NCc1ccccn1 NC(=O)c1ncc[nH]1 OC(=O)c1ncc[nH]1 O=Cc1ccc[nH]1
+c1cc(-c2ccc[nH]2)ncc1 O=C(O)c1ccccc1F NS(=O)(=O)c1ccccc1N CS(=O)(=O)c1ccccc1N OC(=O)c1ccccc1N
+OC(=O)c1ccccc1S OC(=O)c1ccccc1OC OCCO OCCCO OCCCCO CC(O)CO CC(O)C(C)O OCC(O)CO OC1CCCC1O OC1CCCCC1O
+OC1CCCC(O)C1 OCC(C)(C)CO COCCO COCCCO OCCF OCCCF OCCS OCCSC OCCBr OCCC#N OCC=C OCCC=C OCC#C
+OCc1ccccc1 OCCc1ccccc1 OCC=O OCC(C)=O OCCC=O OCCC(C)=O CC(=O)CCO OCC(=O)OC OCC1CO1 OCC1CCCO1
+OC1CCOC1 OCc1ccco1 OC1COC1 OCC1CCCN1 OC1CCNC1 OC1CCCNC1 OC1CCCN(C)C1 CN1CCC(O)C1 OCC1CNC1 NCCO NCCCO
+NCCCCO CNCCO CN(C)CCO CN(C)CCCO CC(N)CO NCC(C)O NCC(O)CO NC1CCCC1O NC1CCCCC1O OCCNCCO OCCN1CCOCC1
+NCCN NCCCN NCCS NCCOC NCCF NC(CO)CO NC(C)(C)CO OC(CN)c1ccccc1 NC(CO)c1ccccc1 CN(C)CCN NCCNC NCC(=O)C
+NCCC(N)=O NCC(N)=O NCC(=O)NC OCC(=O)O CC(O)C(=O)O OCCC(=O)O CC(O)CC(=O)O OC(C(=O)O)c1ccccc1
+OC(=O)C(O)C(O)C(=O)O OC(=O)CC(O)C(=O)O CC(C)(O)C(=O)O OC1(C(=O)O)CC1 COCC(=O)O OCC(N)=O CC(O)C(N)=O
+OCCC(N)=O OCC(=O)NC CC(=O)C(=O)O CC(=O)CC(=O)O OC(=O)C(=O)O OC(=O)CC(=O)O OC(=O)CCC(=O)O
+OC(=O)C(O)=O OC(=O)C=CC(=O)O OC(=O)/C=C\\C(N)=O OC(=O)/C=C\\C=O NC(=O)/C=C\\C(N)=O OC/C=C\\CO
+OC/C=C\\C=O NC(=O)CC(N)=O CC(=O)NCC(C)=O NC(=O)CCC=O CNC(=O)CC(=O)NC NC(=O)NC(C)=O CC(=O)NC(N)=O
+CC(=O)NC(=O)N OC(=O)NCC=O NCC(=O)O CNCC(=O)O CN(C)CC(=O)O CC(N)C(=O)O CC(C)C(N)C(=O)O
+CC(C)CC(N)C(=O)O CCC(C)C(N)C(=O)O NC(CO)C(=O)O CC(O)C(N)C(=O)O NC(CS)C(=O)O NC(CC(=O)O)C(=O)O
+NC(CC(N)=O)C(=O)O NC(CCC(=O)O)C(=O)O OC(=O)C1CCCN1 OC(=O)C1CC(O)CN1 NCCC(=O)O NCCCC(=O)O
+NC(CC#N)C(=O)O NCCCC(N)C(=O)O NC1(C(=O)O)CC1 CC(C)(N)C(=O)O NC(C=C)C(=O)O NC(C(=O)O)c1ccccc1
+NC(CCO)C(=O)O NC(CC#C)C(=O)O OC(=O)C1CSCN1 NC(=N)NCC(=O)O OCC1OCC(O)C1O OCC1CC(O)CO1 OC1COCC1O
+OCC1OC(n2ccnc2)CC1O OCC1CCC(n2ccc(=O)[nH]c2=O)O1 Nc1ccn(C2CCC(CO)O2)c(=O)n1
+O=c1ccn(CC(O)CO)c(=O)[nH]1 OCC1CCC(O1)n1cncn1 Nc1ncnc2n(CCO)cnc12 Nc1ncnc2n(C3CCCO3)cnc12
+O=C1C(O)=C(O)C1=O NC1=C(N)C(=O)C1=O OC1=C(O)C(=O)CC1 OC1=C(O)C(=O)OC1 CC1OC(=O)C(O)=C1O
+O=C1C(=O)CC(O)=C1 O=c1c(O)c(C)occ1 CC1=C(O)C(=O)CC1 O=C1C=CC=CC=C1N Oc1nccnc1C(N)=O
+OC(=O)c1cccc2cccnc12 O=C1NC(=O)C(=CO)C(=O)N1 ON=CC=NO CC(=NO)C(C)=NO CC(=NO)C=O ON=CC=O CC(=O)C=NO
+NN=CC=O CC(=O)C=NN O=CC=NNC ONC(=O)CO CC(=O)NO ONC(=O)C=O O=NN(C)CCO OCC[N+](=O)[O-] OOCC=O OOCCO
+CC(=O)OO COOCCO OCCOO OCP(C)(C)=O NCP(O)(O)=O OCCP(C)C OC[Si](C)(C)O OCCS(C)=O NCCS(=O)(=O)O
+NCCS(N)(=O)=O OCS(C)(=O)=O CS(=O)CCO NS(=O)(=O)CC(N)=O OB(O)CCN OCCB(O)O OC(=O)CB(O)O CC(=O)OCC(O)CO
+CC(=O)OCCO COC(=O)CCO
+"""

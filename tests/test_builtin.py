@@ -328,22 +328,3 @@ def test_others_are_had_by_name(tiny):
     assert builtin.builtin_name(None) == "organic"
     assert builtin.builtin_name("second") == "second"
     assert builtin.builtin_name("second.losiko") is None
-
-
-def test_charges_and_positions_in_units_are_read(tmp_path):
-    path = tmp_path / "charged.npz"
-    positions = np.array([[0, 0, 0], [0, 0, 0.9573], [0.3, -1.25, 7.0001]])
-    np.savez(
-        path,
-        Z=np.array([8, 1, 9], dtype=np.uint8),
-        R=np.rint(positions / 1e-4).astype(np.int32),
-        R_unit=np.array(1e-4),
-        offsets=np.array([0, 2, 3]),
-        smiles=np.frombuffer(b"[OH-]\n[F-]", dtype=np.uint8),
-        charge=np.array([-1, 0], dtype=np.int8),
-    )
-    hydroxide, fluorine = builtin.builtin_structures(path)
-    assert hydroxide.info == {"smiles": "[OH-]", "charge": -1}
-    assert type(hydroxide.info["charge"]) is int
-    assert fluorine.info == {"smiles": "[F-]"}  # no charge means none
-    np.testing.assert_allclose(np.concatenate([hydroxide.positions, fluorine.positions]), positions)

@@ -90,7 +90,7 @@ def write(model: LearnedModel, path: Path) -> None:
     """Write a model to a file of its own, rounded to half precision, over what is there."""
     record, tensors = stored(model)
     named = {
-        f"{z}/{name}": tensor.cpu().half() if name not in EXACT else tensor.cpu()
+        f"{z}/{name}": (tensor.cpu().half() if name not in EXACT else tensor.cpu()).contiguous()
         for z, own in tensors.items()
         for name, tensor in own.items()
     }

@@ -1,6 +1,6 @@
 """Learned targets: time to fit, accuracy of QM9's molecules, and what the expected error is worth.
 
-    python benchmarks/learned.py 359|3800|38000 [--molecules 200] [--keep FILE.losiko]
+    python benchmarks/learned.py 359|3800|38000 [--molecules 200] [--steps N] [--keep FILE.losiko]
 
 Databases: the paper's 359 molecules; every 35th id of QM9; 38,000 random ones. Molecules for
 reporting are in none of them, and took no part in any choice. Starts: the DFT geometry, N(0, 0.1 A)
@@ -66,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("size", type=int, choices=(359, 3800, 38000))
     parser.add_argument("--molecules", type=int, default=200)
+    parser.add_argument("--steps", type=int, help="steps of the fit")
     parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args()
     common.one_core()
@@ -77,7 +78,7 @@ def main() -> None:
     else:
         database = database_of(qm9, arguments.size, molecules)
         began, used = time.perf_counter(), time.process_time()
-        database = database.fit(seed=0)
+        database = database.fit(seed=0, steps=arguments.steps)
         wall, processor = time.perf_counter() - began, time.process_time() - used
         print(f"fitted in {wall / 60:.1f} min, {processor / 60:.1f} min of processor time")
         if kept is not None:

@@ -288,7 +288,11 @@ def test_scores_say_why_too():
         ({"reg": 0.0}, "reg must be positive, not 0.0"),
         ({"reg": -1e-3}, "reg must be positive"),
         ({"batch_atoms": 0}, "batch_atoms must be an integer from 1 on, not 0"),
-        ({"database": "organic.losiko"}, "the database is a str: give an EnvironmentDatabase"),
+        (
+            {"database": "organic.losiko"},
+            "there is no built-in database 'organic.losiko', only org",
+        ),
+        ({"database": 3}, "the database is a int: give an EnvironmentDatabase"),
         ({"structures": "H2O"}, "no such file"),
         ({"structures": [molecule("H2O"), 3]}, "structure 1 is of type int: give ase.Atoms"),
         ({"structures": None}, "of type NoneType: give ase.Atoms"),

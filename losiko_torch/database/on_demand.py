@@ -72,9 +72,7 @@ class EnvironmentsOnDemand(Environments):
         if self.device == full_name(device):
             return self
         if self.is_described:
-            return self.of_tensors(
-                {name: each.to(device) for name, each in self.tensors().items()}
-            )
+            return self.of_tensors({name: each.to(device) for name, each in self.tensors().items()})
         return EnvironmentsOnDemand.of(
             lambda: self.__dict__["_find"]().to(device),
             self.structure.to(device),

@@ -85,18 +85,20 @@ def escaped(
         for (k, start), other in zip(shaken.items(), others, strict=True)
         if other.converged and _is_saddle(results[k], start.atoms, other)
     }
-    found = list(results)
-    if not settings.escape:
-        for k in below:
+    granted = sum(stage.max_steps for stage in settings.stages)
+    found, left = list(results), {}
+    for k, other in below.items():
+        if settings.escape and found[k].n_steps + other.n_steps <= granted:
+            left[k] = other
+        else:
             found[k] = replace(found[k], doubt=found[k].doubt or SADDLE)
-    elif below:
-        # Where they began counts for a doubt, not the saddle that they passed.
-        starts = [items[k] for k in below]
-        doubts = _doubts(starts, list(below.values()), evaluator, settings)
-        for (k, other), doubt in zip(below.items(), doubts, strict=True):
-            steps = found[k].n_steps + other.n_steps
-            start = found[k].start_loss
-            found[k] = replace(other, start_loss=start, n_steps=steps, doubt=doubt)
+    if not left:
+        return found
+    # Where they began counts for a doubt, not the saddle that they passed.
+    doubts = _doubts([items[k] for k in left], list(left.values()), evaluator, settings)
+    for (k, other), doubt in zip(left.items(), doubts, strict=True):
+        steps, start = found[k].n_steps + other.n_steps, found[k].start_loss
+        found[k] = replace(other, start_loss=start, n_steps=steps, doubt=doubt)
     return found
 
 
@@ -109,7 +111,9 @@ def _doubts(
     )
     nearest = expected = None
     if not evaluator.objective.by_model:
-        nearest = _together([end.matches.distance[:, 0] for end in ends if end.matches], after)
+        found = [end.matches.distance for end in ends if end.matches is not None]
+        if found[0].shape[1]:
+            nearest = _together([each[:, 0] for each in found], after)
     errors = [end.expected_error for end in ends if end.expected_error is not None]
     if errors:
         expected = _together(errors, after)

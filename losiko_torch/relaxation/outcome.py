@@ -54,7 +54,8 @@ def results_of(
     expected = objective.expected_errors(after.batch)
     moving = torch.as_tensor(np.concatenate([item.movable.any(1) for item in items]))
     moving = moving.to(before.batch.positions.device)
-    nearest = None if objective.by_model else after.apart[:, 0]
+    searched = not objective.by_model and after.apart.shape[1] > 0
+    nearest = after.apart[:, 0] if searched else None
     signs = Signs(nearest, expected, settings.max_error)
     doubts = doubts_of(before.batch, after.batch, moving, objective.database, signs)
     counts = after.batch.counts.tolist()

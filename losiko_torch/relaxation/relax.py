@@ -124,7 +124,8 @@ def relax(
             movable coordinate; the one of lowest loss is returned, all are in its ``starts``.
         start_noise: Standard deviation, Angstrom.
         escape: Whether a molecule that ends on a saddle, where the symmetry of its start keeps it,
-            is led away from there (see ``relaxation.escape``). Else it stays, and is doubted.
+            is led away from there (see ``relaxation.escape``), within ``max_steps`` in all. Else it
+            stays, and is doubted.
         max_error: Error to expect of an atom (Angstrom, with learned targets) beyond which a
             structure is doubted.
         seed: Number that all random numbers follow from, 0 or larger. The same seed gives a

@@ -14,6 +14,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 from ase import Atoms
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
@@ -25,6 +27,8 @@ from losiko_torch.verdict.verdict import Signs, doubts_of
 
 #: Deviation in Angstrom up to which a molecule counts as flat, and atoms as equivalent.
 SAME = 1e-3
+#: Atoms of a molecule up to which symmetry is looked for.
+MOST_ATOMS = 1000
 #: Noise of the shaken copy, and distance of an atom that makes another structure, in Angstrom.
 NOISE, ELSEWHERE = 0.1, 0.2
 #: Loss won for the square of the way, relative to what the shaking cost for its own: along a
@@ -40,21 +44,21 @@ SADDLE = (
 
 
 def is_symmetric(atoms: Atoms) -> bool:
-    """Return whether a molecule is flat, or linear, or has two equivalent atoms of one element."""
-    if len(atoms) < 3 or atoms.pbc.any():
+    """Return whether a molecule is flat, or linear, or has two equivalent atoms of one element.
+
+    Of molecules of many atoms the answer is no.
+    """
+    if not 3 <= len(atoms) <= MOST_ATOMS or atoms.pbc.any():
         return False
     centered = atoms.positions - atoms.positions.mean(0)
     # Three atoms are always in a plane.
     thinnest = np.linalg.svd(centered, compute_uv=False)[1 if len(atoms) == 3 else 2]
     if thinnest < SAME * len(atoms) ** 0.5:
         return True
-    apart = np.sort(np.linalg.norm(centered[:, None] - centered, axis=2), axis=1)
-    for number in np.unique(atoms.numbers):
-        rows = apart[atoms.numbers == number]
-        differ = np.abs(rows[:, None] - rows).max(2) + np.eye(len(rows))
-        if differ.min() < SAME:
-            return True
-    return False
+    # Equivalent atoms have the same distances to all others.
+    apart = np.sort(cdist(centered, centered), axis=1)
+    trees = (cKDTree(apart[atoms.numbers == number]) for number in np.unique(atoms.numbers))
+    return any(tree.query_pairs(SAME, p=np.inf) for tree in trees)
 
 
 def escaped(

@@ -55,9 +55,16 @@ def is_symmetric(atoms: Atoms) -> bool:
     thinnest = np.linalg.svd(centered, compute_uv=False)[1 if len(atoms) == 3 else 2]
     if thinnest < SAME * len(atoms) ** 0.5:
         return True
-    # Equivalent atoms have the same distances to all others.
-    apart = np.sort(cdist(centered, centered), axis=1)
-    trees = (cKDTree(apart[atoms.numbers == number]) for number in np.unique(atoms.numbers))
+    # Equivalent atoms have the same distances to all others: the same sum, which most have not.
+    apart = cdist(centered, centered)
+    sums = apart.sum(axis=1)
+    order = np.lexsort((sums, atoms.numbers))
+    numbers, gaps = atoms.numbers[order], np.diff(sums[order])
+    likely = (numbers[1:] == numbers[:-1]) & (gaps <= SAME * len(atoms))
+    if not likely.any():
+        return False
+    apart = np.sort(apart, axis=1)
+    trees = (cKDTree(apart[atoms.numbers == each]) for each in np.unique(numbers[1:][likely]))
     return any(tree.query_pairs(SAME, p=np.inf) for tree in trees)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, wraps
 from types import SimpleNamespace
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -43,9 +43,14 @@ def check_names(owner: str, given: Any, known: Any) -> None:
     for name in given:
         if name in known:
             continue
-        like = difflib.get_close_matches(name, sorted(known), 1, ALIKE)
-        hint = f"did you mean '{like[0]}'?" if like else f"it has {', '.join(sorted(known))}"
+        like = nearest_name(name, known)
+        hint = f"did you mean '{like}'?" if like else f"it has {', '.join(sorted(known))}"
         raise UnknownOption(f"{owner} has no option '{name}': {hint}")
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that another one is likely a slip of; None if it is like none."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), 1, ALIKE)), None)
 
 
 def _checked(function: Any, owner: str) -> Any:

@@ -247,10 +247,11 @@ def test_whatever_changes_the_descriptors_changes_the_name(tiny, monkeypatch):
     names.add(builtin._fingerprint())
     monkeypatch.setattr(builtin.storage, "VERSION", builtin.storage.VERSION + 1)
     names.add(builtin._fingerprint())
-    for path in (builtin._archive(), builtin._data("organic", "_known.safetensors")):
+    for suffix in (".npz", "_known.safetensors", "_learned.safetensors"):
+        path = builtin._data("organic", suffix)
         path.write_bytes(path.read_bytes() + b"\0")
         names.add(builtin._fingerprint())
-    assert len(names) == 5
+    assert len(names) == 6
 
 
 def test_distances_and_survey_are_those_of_the_structures(tiny):
@@ -323,7 +324,7 @@ def test_others_are_had_by_name(tiny):
     start = small_learned.molecule("CH3OH", 1)
     one, other = relax(start)[0], relax(start, "second")[0]
     np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
-    with pytest.raises(InputError, match=r"no built-in database 'secnd'.*mean 'second'\?"):
+    with pytest.raises(InputError, match=r"no built-in database 'secnd'.*mean 'second'\?\)"):
         relax(start, "secnd")
     assert builtin.builtin_name(None) == "organic"
     assert builtin.builtin_name("second") == "second"

@@ -8,7 +8,6 @@ core, and is kept in the user's cache folder (or in ``LOSIKO_CACHE``).
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -33,6 +32,7 @@ from losiko_torch.database.known import Known, read_known
 from losiko_torch.database.on_demand import EnvironmentsOnDemand
 from losiko_torch.database.waiting import waiting
 from losiko_torch.errors import InputError
+from losiko_torch.keywords import nearest_name
 from losiko_torch.learned.stored import LEARNED, read, stored
 
 #: Name of the one that serves where none is given.
@@ -170,10 +170,10 @@ def _known(name: str) -> Known:
 def _check_name(name: str) -> None:
     names = builtin_names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        meant = f"; did you mean '{near[0]}'?" if near else ""
+        near = nearest_name(name, names)
+        meant = f" (did you mean '{near}'?)" if near else ""
         raise InputError(
-            f"there is no built-in database '{name}', only {' and '.join(names)}{meant} Others "
+            f"there is no built-in database '{name}', only {' and '.join(names)}{meant}: others "
             "are opened from their files"
         )
 
@@ -193,8 +193,9 @@ def _data(name: str, suffix: str) -> Path:
 
 
 def _fingerprint(name: str = DEFAULT) -> str:
-    """Digest of structures, descriptor and file format, so that no cache is stale."""
+    """Digest of all that ships and of the file format: it names the cache, and runs by it."""
     digest = hashlib.sha256(_archive(name).read_bytes())
-    digest.update(_data(name, "_known.safetensors").read_bytes())
+    for suffix in ("_known.safetensors", "_learned.safetensors"):
+        digest.update(_data(name, suffix).read_bytes())
     digest.update(json.dumps([COMPONENTS, storage.VERSION]).encode())
     return digest.hexdigest()[:12]

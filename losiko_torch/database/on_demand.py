@@ -69,10 +69,8 @@ class EnvironmentsOnDemand(Environments):
 
     def to(self, device: torch.device | str) -> Environments:
         """Return the same references on ``device``, described as late."""
-        if self.device == full_name(device):
-            return self
-        if self.is_described:
-            return self.of_tensors({name: each.to(device) for name, each in self.tensors().items()})
+        if self.is_described or self.device == full_name(device):
+            return super().to(device)
         return EnvironmentsOnDemand.of(
             lambda: self.__dict__["_find"]().to(device),
             self.structure.to(device),

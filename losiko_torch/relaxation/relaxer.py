@@ -16,7 +16,7 @@ from losiko_torch.relaxation.escape import escaped
 from losiko_torch.relaxation.outcome import best_of, failure
 from losiko_torch.relaxation.queues import WINDOW, queues
 from losiko_torch.relaxation.settings import Settings
-from losiko_torch.relaxation.stages import run_stages
+from losiko_torch.relaxation.stages import no_progress, run_stages
 from losiko_torch.results import Result
 from losiko_torch.systems.selection import Selection, selections
 
@@ -106,7 +106,7 @@ class Relaxer:
         """Return results with none on a saddle that the symmetry of its start explains."""
 
         def again(shaken: list[Prepared]) -> list[Result]:
-            return run_stages(shaken, evaluator, self.settings, capacity, _uncounted)
+            return run_stages(shaken, evaluator, self.settings, capacity, no_progress)
 
         return escaped(items, relaxed, evaluator, again, self.settings)
 
@@ -128,10 +128,6 @@ class Relaxer:
 def _numbered(copies: Sequence[Result], number: int) -> Result:
     """Return the best of the copies of structure ``number`` of all."""
     return replace(copies[0] if len(copies) == 1 else best_of(copies), number=number)
-
-
-def _uncounted(count: int) -> None:
-    """Count nothing: these structures are counted already."""
 
 
 @dataclass

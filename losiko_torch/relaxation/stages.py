@@ -49,7 +49,7 @@ def run_stages(
     fitting, so_far = list(range(len(items))), Finished.at_start(batch)
     *early, last = range(len(settings.stages))
     for number in early:
-        stage = _StageInFlight(evaluator, settings, number, here, copies, _no_progress)
+        stage = _StageInFlight(evaluator, settings, number, here, copies, no_progress)
         too_large = flow(fitting, sizes, capacity, stage)
         fitting = [place for place in fitting if place not in too_large]
         so_far = stage.finished.after(so_far)
@@ -191,5 +191,5 @@ class _LastStageInFlight(_StageInFlight):
         self.inside, self.before = staying, self.before.keep(~goes) if staying else None
 
 
-def _no_progress(count: int) -> None:
-    """Count nothing: structures go through further stages."""
+def no_progress(count: int) -> None:
+    """Count nothing: structures go through further stages, or are counted already."""

@@ -7,7 +7,6 @@ too.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from losiko_torch.checks import finite
@@ -16,7 +15,7 @@ from losiko_torch.io.atomic import check_output
 from losiko_torch.io.fetching.dataset import Dataset, Fetched, Watch
 from losiko_torch.io.fetching.materials_project import crystals_of
 from losiko_torch.io.fetching.qm9 import QM9
-from losiko_torch.keywords import ALIKE, names_unknown
+from losiko_torch.keywords import names_unknown, nearest_name
 
 #: Sets that are whole, by name.
 WHOLE: dict[str, Dataset] = {"qm9": QM9()}
@@ -79,5 +78,5 @@ def _nearest(name: str) -> str:
         crystals_of(name)
         return f" (did you mean '{PREFIX}{name}'?)"
     except InputError:
-        like = difflib.get_close_matches(name.lower(), [*WHOLE, EXAMPLE], 1, ALIKE)
-        return f" (did you mean '{like[0]}'?)" if like else ""
+        like = nearest_name(name.lower(), [*WHOLE, EXAMPLE])
+        return f" (did you mean '{like}'?)" if like else ""

@@ -273,6 +273,8 @@ def test_limit_of_the_expected_error_is_an_option():
 
 
 def test_drawing_that_stays_flat_is_doubted(database):
+    known = distances_of([molecule("C6H6")])[1].partners
+    database = replace(database, survey=replace(database.survey, partners=known))
     ring = np.arange(6) * np.pi / 3
     around = np.stack([np.cos(ring), np.sin(ring), 0 * ring], axis=1)
     good = Atoms("C6H6", [*1.39 * around, *2.48 * around])

@@ -18,6 +18,7 @@ from losiko_torch.relaxation.strain import ANY_STRAIN
 from losiko_torch.relaxation.symmetry import symmetrized
 from losiko_torch.results import FAILED, STOPPED, Result
 from losiko_torch.systems.batch import Batch, max_by_system
+from losiko_torch.verdict.electrons import doubt_electrons
 from losiko_torch.verdict.verdict import Signs, doubts_of
 
 NOT_FINITE = "its loss, gradient or positions ceased to be finite numbers"
@@ -89,7 +90,7 @@ def results_of(
                 matches=judged[k].matches,
                 terms=judged[k].terms,
                 expected_error=None if errors is None else errors[k].numpy(),
-                doubt=doubts[k] or unfinished,
+                doubt=doubts[k] or unfinished or doubt_electrons(item.atoms, objective.database),
             )
         )
     return results

@@ -2,7 +2,7 @@
 
 The gravest reason comes first: units mistaken, atoms that collided, left, stand alone or joined,
 contacts lost or unknown to the database, surroundings unlike all references, a large error to
-expect, and a way longer than the method is made for.
+expect, a way longer than the method is made for, and atoms bonded as none of the database is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from losiko_torch.verdict.bonding import doubt_bonding
 from losiko_torch.verdict.change import Change
 from losiko_torch.verdict.contacts import doubt_contacts
 from losiko_torch.verdict.doubts import Doubts
+from losiko_torch.verdict.partners import doubt_partners
 from losiko_torch.verdict.units import doubt_units
 
 #: Way of a structure (root mean square, Angstrom) and of an atom beyond which it may have become
@@ -67,6 +68,7 @@ def doubts_of(
     if signs is not None and signs.expected is not None:
         _doubt_error(doubts, signs.expected, signs.max_error)
     _doubt_way(doubts, before)
+    doubt_partners(doubts, change, database)
     return doubts.all()
 
 

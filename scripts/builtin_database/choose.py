@@ -37,9 +37,16 @@ COMPONENTS = 32
 FITTED = 3000  # molecules that the principal components are taken from
 
 
-def environments(geometries: list[Geometry]) -> np.ndarray:
+def elements_of(geometries: list[Geometry]) -> list[int]:
+    """Atomic numbers of the built-in databases' elements that occur."""
+    present = {int(z) for numbers, _ in geometries for z in numbers}
+    return [z for z in ELEMENTS if z in present]
+
+
+def environments(geometries: list[Geometry], elements: list[int]) -> np.ndarray:
     """Normalised SOAP vectors of all atoms."""
-    soap = SOAP(species=list(ELEMENTS.values()), r_cut=3.0, n_max=5, l_max=4, sigma=0.4)
+    species = [ELEMENTS[z] for z in elements]
+    soap = SOAP(species=species, r_cut=3.0, n_max=5, l_max=4, sigma=0.4)
     features = np.concatenate([soap.create(Atoms(z, r)).astype(np.float32) for z, r in geometries])
     return features / np.linalg.norm(features, axis=1, keepdims=True)
 
@@ -48,11 +55,12 @@ def describe(geometries: list[Geometry], rng: np.random.Generator) -> tuple[np.n
     """Element, molecule index and reduced environment of every atom of every molecule."""
     element = np.concatenate([np.asarray(z) for z, _ in geometries])
     owner = np.repeat(np.arange(len(geometries)), [len(z) for z, _ in geometries])
+    elements = elements_of(geometries)
     fitted = rng.choice(len(geometries), min(FITTED, len(geometries)), replace=False)
-    features = environments([geometries[k] for k in fitted])
+    features = environments([geometries[k] for k in fitted], elements)
     kinds = np.concatenate([np.asarray(geometries[k][0]) for k in fitted])
     bases = {}
-    for z in ELEMENTS:
+    for z in elements:
         part = features[kinds == z]
         if not len(part):
             continue
@@ -62,7 +70,7 @@ def describe(geometries: list[Geometry], rng: np.random.Generator) -> tuple[np.n
     reduced = np.zeros((len(element), COMPONENTS), dtype=np.float32)
     start = 0
     for k in range(0, len(geometries), FITTED):
-        features = environments(geometries[k : k + FITTED])
+        features = environments(geometries[k : k + FITTED], elements)
         chunk = slice(start, start + len(features))
         for z, basis in bases.items():
             own = element[chunk] == z

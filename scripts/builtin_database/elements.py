@@ -58,8 +58,8 @@ C[NH2+][BH3-] [NH3+][BH3-] C[NH+](C)[BH3-] C[N+](C)(C)[BH3-] [BH3-][n+]1ccccc1 F
 C[N+](C)(C)[B-](F)(F)F F[B-](F)(F)[n+]1ccccc1 F[B-](F)(F)[O+](C)C C[O+](C)[BH3-] C1CC[O+]([BH3-])C1
 C[S+](C)[BH3-] C[P+](C)(C)[BH3-] [PH3+][BH3-] F[B-](F)(F)[P+](C)(C)C F[B-](F)(F)[N+]#CC [BH3-][C+]=O
 [O+]#C[BH3-] F[B-](F)(F)[OH+]C Cl[B-](Cl)(Cl)[NH3+] Cl[B-](Cl)(Cl)[N+](C)(C)C C[B-](C)(C)[NH3+]
-F[B-]1(F)OC(C)=CC(C)=[O+]1 C[N+]1(C)CC[BH2-]1 F[B-]1(F)[NH2+]CC(=O)O1 F[B-](F)(F)[N+]1CCCC1
-[BH3-][N+]1CCOCC1 [SiH4] [SiH3][SiH3] C[SiH3] C[SiH2]C C[SiH](C)C C[Si](C)(C)C CC[SiH3] C=C[SiH3]
+F[B-]1(F)OC(C)=CC(C)=[O+]1 C[N+]1(C)CC[BH2-]1 F[B-]1(F)[NH2+]CC(=O)O1 F[B-](F)(F)[NH+]1CCCC1
+[BH3-][NH+]1CCOCC1 [SiH4] [SiH3][SiH3] C[SiH3] C[SiH2]C C[SiH](C)C C[Si](C)(C)C CC[SiH3] C=C[SiH3]
 C#C[SiH3] [SiH3]c1ccccc1 C[Si](C)(C)c1ccccc1 C[Si](C)(C)C=C C[Si](C)(C)C#C C[Si](C)(C)CC=C F[SiH3]
 Cl[SiH3] Br[SiH3] I[SiH3] F[SiH2]F Cl[SiH2]Cl FC[SiH3] ClC[SiH3] F[Si](F)(F)F Cl[Si](Cl)(Cl)Cl
 Br[Si](Br)(Br)Br Cl[SiH](Cl)Cl F[SiH](F)F C[Si](Cl)(Cl)Cl C[Si](C)(Cl)Cl C[Si](C)(C)Cl C[Si](C)(C)F

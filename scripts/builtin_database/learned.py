@@ -1,8 +1,9 @@
 """Make what a built-in database ships beside its structures: networks, and facts about them.
 
-    OMP_NUM_THREADS=1 python scripts/builtin_database/learned.py --work WORK_FOLDER [--name organic]
+    OMP_NUM_THREADS=1 python scripts/builtin_database/learned.py --work WORK_FOLDER
 
-``NAME_learned.safetensors`` holds learned targets fitted to the structures of ``NAME.npz``, and
+This makes those of ``organic``; ``qm9.py`` those of ``qm9``. ``NAME_learned.safetensors`` holds
+learned targets fitted to structures (to those of ``organic.npz`` here), and
 ``NAME_known.safetensors`` the descriptor of the references, a SOAP whose channels are mixed, and
 distances. Only the geometries are used. The same command goes on after an interruption. Networks
 are rounded to half precision, which changes the error on the structures held out by less than it
@@ -42,11 +43,11 @@ def seen_by_references(species: list[str], geometries: list[Geometry]) -> MixedS
     return rounded(mixed_soap(SOAP(species=species, **REFERENCES), batches, CHANNELS))
 
 
-def describe(name: str, structures: list[Atoms], geometries: list[Geometry]) -> None:
+def describe(name: str, species: list[str], structures: list[Atoms]) -> None:
     """Describe all references once, for what is known of them together."""
-    descriptor = seen_by_references(builtin_metadata(name=name)["elements"], geometries)
+    geometries = list(map(Geometry.of, structures))
     began = time.perf_counter()
-    database = EnvironmentDatabase.build(structures, descriptor)
+    database = EnvironmentDatabase.build(structures, seen_by_references(species, geometries))
     minutes = (time.perf_counter() - began) / 60
     path = DATA / f"{name}_known.safetensors"
     write_known(database, path)
@@ -55,9 +56,9 @@ def describe(name: str, structures: list[Atoms], geometries: list[Geometry]) -> 
 
 def fit(
     name: str,
+    soap: SOAP,
     geometries: list[Geometry],
-    steps: int | None,
-    checkpoint: Path,
+    options: FitOptions,
     start: Path | None = None,
 ) -> None:
     """Fit learned targets, beginning with those of a file if one is given."""
@@ -68,10 +69,9 @@ def fit(
             minutes = (time.perf_counter() - began) / 60
             print(f"{step:,} of {steps:,} steps, error {error:.3f}, {minutes:.1f} min", flush=True)
 
-    soap = SOAP(species=builtin_metadata(name=name)["elements"], **NETWORKS)
-    options = FitOptions(seed=0, steps=steps, checkpoint=checkpoint)
     begun = None if start is None else read(start, soap)
-    model = fit_model(soap, geometries, options, begun, tell)
+    molecules = [each for each in geometries if len(each) > 1]
+    model = fit_model(soap, molecules, options, begun, tell)
     path = DATA / f"{name}_learned.safetensors"
     write(model, path)
     print(f"{path}: {model.info}", flush=True)
@@ -80,18 +80,15 @@ def fit(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
-    parser.add_argument("--name", default="organic", help="built-in database")
     parser.add_argument("--steps", type=int, help="steps of the fit")
     parser.add_argument("--start", type=Path, help="networks to begin with")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    name = arguments.name
-    structures = list(builtin_structures(name=name))
-    geometries = [Geometry.of(atoms, np.ones(len(atoms))) for atoms in structures]
-    molecules = [each for each in geometries if len(each) > 1]
-    checkpoint = arguments.work / f"{name}.fit"
-    fit(name, molecules, arguments.steps, checkpoint, arguments.start)
-    describe(name, structures, geometries)
+    structures, species = list(builtin_structures()), builtin_metadata()["elements"]
+    options = FitOptions(seed=0, steps=arguments.steps, checkpoint=arguments.work / "organic.fit")
+    soap = SOAP(species=species, **NETWORKS)
+    fit("organic", soap, list(map(Geometry.of, structures)), options, arguments.start)
+    describe("organic", species, structures)
 
 
 if __name__ == "__main__":

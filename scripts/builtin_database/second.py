@@ -94,6 +94,8 @@ def fault(candidate: Candidate, positions: np.ndarray, gap: float) -> str:
     if gap <= SMALLEST_GAP:
         return "small gap"
     numbers = candidate.numbers
+    if (numbers.sum() - candidate.charge) % 2:
+        return "odd number of electrons"
     bonds = topological_distances(candidate.smiles)
     distance = np.linalg.norm(positions[:, None] - positions, axis=2)
     np.fill_diagonal(distance, np.inf)

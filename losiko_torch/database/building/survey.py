@@ -1,7 +1,8 @@
 """Survey of a database: how far atoms stand from their neighbours, molecules, and references.
 
-A relaxed structure is held against it: an atom farther from all others than any known good one, or
-two molecules in contact where all known good ones are alone, are reasons to doubt.
+A relaxed structure is held against it: an atom farther from all others than any known good one,
+bonded as none is, or two molecules in contact where all known good ones are alone, are reasons to
+doubt.
 
 >>> from ase.build import molecule
 >>> closest, survey = distances_of([molecule("H2O"), molecule("CH4")])
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ from losiko_torch.database.building.closest import (
 from losiko_torch.errors import InputError
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.bonds import Lengths
+from losiko_torch.systems.electrons import has_odd_electrons
+from losiko_torch.systems.partners import Partners, coded, partners_of
 
 #: Distance in Angstrom within which neighbours are looked for.
 FARTHEST = 5.0
@@ -50,18 +53,30 @@ class Survey:
             less, by the sorted atomic numbers of a pair.
         unlike: Squared distance |p - z|^2 from the nearest reference beyond which an atom is unlike
             all, by atomic number (see ``building.unlike``); none for elements of few references.
+        partners: What atoms of molecules are bonded to; see ``systems.partners``.
+        radicals: Whether a molecule has an odd number of electrons, as far as charges are told.
+
+    ``partners`` and ``radicals`` are None in surveys that earlier versions made.
     """
 
     loneliest: dict[int, float] = field(default_factory=dict)
     contacts: Closest = field(default_factory=dict)
     unlike: dict[int, float] = field(default_factory=dict)
+    partners: frozenset[Partners] | None = frozenset()
+    radicals: bool | None = False
 
     def joined(self, other: Survey) -> Survey:
         """Return the survey of the structures of both, of which none has been described."""
         loneliest = dict(self.loneliest)
         for number, length in other.loneliest.items():
             loneliest[number] = max(length, loneliest.get(number, length))
-        return Survey(dict(sorted(loneliest.items())), shortest(self.contacts, other.contacts))
+        contacts = shortest(self.contacts, other.contacts)
+        partners = radicals = None
+        if self.partners is not None and other.partners is not None:
+            partners = self.partners | other.partners
+        if self.radicals is not None and other.radicals is not None:
+            radicals = self.radicals or other.radicals
+        return Survey(dict(sorted(loneliest.items())), contacts, {}, partners, radicals)
 
     def to_json(self) -> dict[str, Any]:
         """Return the survey by the elements' symbols, ready for JSON."""
@@ -69,6 +84,8 @@ class Survey:
             "loneliest": {chemical_symbols[z]: each for z, each in self.loneliest.items()},
             "contacts": named_by_pair(self.contacts),
             "unlike": {chemical_symbols[z]: each for z, each in self.unlike.items()},
+            "partners": None if self.partners is None else sorted(self.partners),
+            "radicals": self.radicals,
         }
 
     @classmethod
@@ -85,7 +102,13 @@ class Survey:
         for length in (*loneliest.values(), *unlike.values()):
             if not isinstance(length, float) or not 0 <= length < math.inf:
                 raise InputError("its survey of distances is damaged")
-        return cls(loneliest, of_named_pairs(stored["contacts"]), unlike)
+        partners, radicals = stored.get("partners"), stored.get("radicals")
+        if partners is not None:
+            partners = frozenset(partners)
+            coded(partners)  # for the error of one that is damaged
+        if radicals not in (None, False, True):
+            raise InputError("its survey of distances is damaged")
+        return cls(loneliest, of_named_pairs(stored["contacts"]), unlike, partners, radicals)
 
 
 def distances_of(structures: Iterable[Atoms]) -> tuple[Closest, Survey]:
@@ -101,7 +124,8 @@ def distances_of(structures: Iterable[Atoms]) -> tuple[Closest, Survey]:
         batch = Batch.from_atoms(group, dtype=torch.float64, device="cpu")
         near = Lengths.of(batch, FARTHEST)
         closest = shortest(closest, closest_of(batch, near))
-        survey = survey.joined(_survey_of(batch, near))
+        found = _survey_of(batch, near)
+        survey = survey.joined(replace(found, radicals=any(map(has_odd_electrons, group))))
     return closest, survey
 
 
@@ -124,7 +148,8 @@ def _survey_of(batch: Batch, near: Lengths) -> Survey:
     center, neighbor = near.pairs.center, near.pairs.neighbor
     between = near.keep((labels[center] != labels[neighbor]) & (near.lengths <= CONTACT))
     contacts = closest_of(batch, between)
-    return Survey(loneliest, {pair: round(length, 3) for pair, length in contacts.items()})
+    rounded = {pair: round(length, 3) for pair, length in contacts.items()}
+    return Survey(loneliest, rounded, partners=frozenset(partners_of(batch, near)))
 
 
 def _groups(structures: Iterable[Atoms]) -> Iterator[list[Atoms]]:

@@ -1,0 +1,102 @@
+"""Partners of an atom: what it is bonded to, such as three H and a C of four bonds.
+
+A radical, a carbene or an odd valence has partners that no closed-shell molecule shows. How many
+bonds a hydrogen has is not counted, since hydrogen bonds come close to being one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers, chemical_symbols
+
+from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.bonds import BONDED, Lengths
+
+#: Symbol of an atom, and its partners' symbols and numbers of bonds, such as "C C4 H H H".
+Partners = str
+#: Distances over the sum of covalent radii at each of which bonds are counted: an atom has several
+#: sets of partners where a bond is a little longer or shorter than usual.
+COUNTED = (1.15, 1.2, BONDED)
+#: Bonds of a partner that are told from more, at most.
+MOST_BONDS = 9
+
+
+def partners_of(batch: Batch, near: Lengths) -> set[Partners]:
+    """Return the partners of all atoms of a batch's molecules; crystals and slabs are left out."""
+    found: set[Partners] = set()
+    for row, bonded in zip(codes_of(batch, near), COUNTED, strict=True):
+        _, first = np.unique(row.cpu().numpy(), return_index=True)
+        atoms = first[molecular(batch).cpu().numpy()[first]]
+        found.update(partners_of_atom(batch, near, atom, bonded) for atom in atoms.tolist())
+    return found
+
+
+def partners_of_atom(batch: Batch, near: Lengths, atom: int, bonded: float = BONDED) -> Partners:
+    """Return the partners of an atom, by bonds of at most ``bonded`` times the covalent radii."""
+    pairs = near.pairs.keep(near.relative <= bonded)
+    own = pairs.neighbor[pairs.center == atom].tolist()
+    words = [_word(int(batch.numbers[k]), int((pairs.center == k).sum())) for k in own]
+    return " ".join([chemical_symbols[int(batch.numbers[atom])], *sorted(words)])
+
+
+def molecular(batch: Batch) -> torch.Tensor:
+    """Return the mask (N,) of the atoms of structures that are not periodic."""
+    return ~batch.pbc.any(1)[batch.system_idx]
+
+
+def codes_of(batch: Batch, near: Lengths) -> torch.Tensor:
+    """Return a number for the partners of each atom, shape (len(COUNTED), N), int64.
+
+    Equal partners have equal numbers; those of periodic structures differ from all others'.
+
+    Args:
+        batch: Structures.
+        near: Pairs of theirs, all bonds among them.
+    """
+    numbers = batch.numbers.long()
+    words = _words().to(numbers.device)
+    codes = (words[numbers, 0] + ~molecular(batch)).repeat(len(COUNTED), 1)
+    for row, bonded in zip(codes, COUNTED, strict=True):
+        pairs = near.pairs.keep(near.relative <= bonded)
+        counts = torch.bincount(pairs.center, minlength=len(numbers)).clamp(max=MOST_BONDS)
+        counts[numbers == 1] = 1
+        row.index_add_(0, pairs.center, words[numbers, counts][pairs.neighbor])
+    return codes
+
+
+def coded(partners: Iterable[Partners]) -> torch.Tensor:
+    """Return the numbers that ``codes_of`` gives to atoms with these partners, ascending.
+
+    Raises:
+        LookupError: If an element is none, or a number of bonds too large.
+    """
+    words = _words().numpy()
+    codes = []
+    for center, *own in map(str.split, partners):
+        drawn = [words[_unword(each)] for each in own]
+        codes.append(np.sum([words[atomic_numbers[center], 0], *drawn]))
+    return torch.as_tensor(np.sort(np.array(codes, dtype=np.int64)))
+
+
+def _word(number: int, count: int) -> str:
+    return "H" if number == 1 else f"{chemical_symbols[number]}{min(count, MOST_BONDS)}"
+
+
+def _unword(word: str) -> tuple[int, int]:
+    symbol = word.rstrip("0123456789")
+    return atomic_numbers[symbol], int(word[len(symbol) :] or 1)
+
+
+@cache
+def _words() -> torch.Tensor:
+    """Return random numbers for each element: as an atom, and as a partner of 1 bond and more.
+
+    Sums of a few of them differ unless they are sums of the same.
+    """
+    limits = np.iinfo(np.int64)
+    size = (len(chemical_symbols), 1 + MOST_BONDS)
+    return torch.as_tensor(np.random.default_rng(0).integers(limits.min, limits.max, size=size))

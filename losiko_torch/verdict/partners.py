@@ -1,0 +1,37 @@
+"""Doubts about atoms bonded as none of the database is: radicals, carbenes, odd valences."""
+
+from __future__ import annotations
+
+import torch
+
+from losiko_torch.database.record import DatabaseRecord
+from losiko_torch.systems.partners import coded, codes_of, molecular, partners_of_atom
+from losiko_torch.verdict.change import Change
+from losiko_torch.verdict.doubts import Doubts
+
+
+def doubt_partners(doubts: Doubts, change: Change, database: DatabaseRecord) -> None:
+    """Add doubts about atoms of molecules, by the partners that a database holds."""
+    after, end = change.after, change.end
+    if database.survey is None or not database.survey.partners:
+        return
+    known = coded(database.survey.partners).to(after.numbers.device)
+    odd = ~torch.isin(codes_of(after, end), known).any(0) & molecular(after) & change.moving
+
+    def sentence(atom: int) -> str:
+        _, *own = partners_of_atom(after, end, atom).split()
+        partners = ", ".join(map(_in_words, own)) or "nothing"
+        return (
+            f"{doubts.name(atoms[atom])} is bonded to {partners}, as no such atom of the database "
+            "is: add structures of this kind to the database"
+        )
+
+    atoms = torch.arange(after.n_atoms, device=odd.device)
+    doubts.add_where(odd, atoms, sentence)
+
+
+def _in_words(partner: str) -> str:
+    """Return a partner such as "C4" as "C (of 4 bonds)"."""
+    symbol = partner.rstrip("0123456789")
+    count = partner[len(symbol) :]
+    return symbol if not count else f"{symbol} (of {count} bond{'s' if count != '1' else ''})"

@@ -96,7 +96,8 @@ def builtin_name(database: Path | str | None) -> str | None:
 def builtin_structures(path: Path | None = None, name: str = DEFAULT) -> Iterator[Atoms]:
     """Yield built-in structures, most important first: any first part is a good database.
 
-    ``info`` holds their SMILES, and the charge of those that have one.
+    ``info`` holds their SMILES, else the number that their source gave them, and the charge of
+    those that have one.
 
     Args:
         path: Archive to read. None means the one that the package ships.
@@ -104,15 +105,18 @@ def builtin_structures(path: Path | None = None, name: str = DEFAULT) -> Iterato
     """
     with np.load(path or _archive(name), allow_pickle=False) as archive:
         numbers, positions, offsets = archive["Z"], archive["R"].astype(float), archive["offsets"]
-        smiles = archive["smiles"].tobytes().decode().split("\n")
-        charges = archive["charge"] if "charge" in archive else np.zeros(len(smiles), dtype=int)
+        infos: list[dict[str, Any]]
+        if "smiles" in archive:
+            infos = [{"smiles": each} for each in archive["smiles"].tobytes().decode().split("\n")]
+        else:
+            infos = [{"id": each} for each in archive["id"].tolist()]
+        charges = archive.get("charge", np.zeros(len(infos), dtype=int)).tolist()
         if "R_unit" in archive:  # integers, which compress better
             positions *= archive["R_unit"]
-    for k in range(len(offsets) - 1):
+    for k, (info, charge) in enumerate(zip(infos, charges, strict=True)):
         atoms = slice(offsets[k], offsets[k + 1])
-        info: dict[str, Any] = {"smiles": smiles[k]}
-        if charges[k]:
-            info["charge"] = int(charges[k])
+        if charge:
+            info["charge"] = charge
         yield Atoms(numbers[atoms], positions[atoms], info=info)
 
 

@@ -2,11 +2,10 @@
 
     OMP_NUM_THREADS=1 python scripts/builtin_database/qm9.py --work WORK_FOLDER
 
-QM9's molecules of H, C, N and O come from ``LOSIKO_DATA``, else from their public place, as in the
-notebooks. The molecules on which the benchmarks and notebooks choose settings or report results are
-set apart: they are in no fit and no reference, and the file names them. References are those that
-cover the surroundings of all others best (``choose.py``). The same command goes on after an
-interruption.
+QM9's molecules of H, C, N and O come from ``LOSIKO_DATA``, else from their public place. The
+molecules on which the benchmarks and notebooks choose settings or report results are set apart:
+they are in no fit and no reference, and the file names them. References are those that cover the
+surroundings of all others best (``choose.py``). The same command goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -35,6 +34,8 @@ REPORTED = (20, 50, 60, 73, 100, 150, 160, 200, 220, 250, 300, 360, 400, 500, 10
 CHOSEN_ON = 1000
 #: SOAP of the networks, before its channels are mixed (lengths in Angstrom), and their width.
 NETWORKS, WIDTH = {"r_cut": 3.0, "n_max": 6, "l_max": 4, "sigma": 0.3, "smooth_width": 0.5}, 256
+#: Molecules that are surely no stand-ins.
+ALL = 100_000
 #: References, atoms drawn to judge the coverage by, seed of the choice.
 COUNT, SAMPLE, SEED = 3500, 2000, 7
 UNIT = 1e-4  # angstrom
@@ -83,6 +84,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     qm9 = QM9()
+    if len(qm9.ids) < ALL:
+        parser.error("QM9 itself is needed: set LOSIKO_DATA, or run where it can be fetched")
     apart = set_apart(qm9)
     pool = np.flatnonzero(~np.isin(qm9.ids, apart))
     molecules = [qm9.molecule(k) for k in pool]

@@ -1,0 +1,64 @@
+"""Preparing structures by the thousand: plain molecules together, all others one by one.
+
+Molecules of elements and positions alone are cleared together (``systems.sound``). Whatever is not
+cleared goes through ``batching.prepare.prepare``, so that a bad structure gets the same sentence
+among thousands as alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from ase import Atoms
+
+from losiko_torch.batching.prepare import Prepared
+from losiko_torch.systems.pymatgen import AnyStructure
+from losiko_torch.systems.sound import plain, sound
+
+
+def prepare_many(
+    structures: Sequence[AnyStructure],
+    first: int,
+    one_by_one: Callable[[AnyStructure, int], Prepared],
+    knows: Callable[[int], bool],
+    together: Callable[[int], bool],
+    moves: bool,
+) -> list[Prepared]:
+    """Prepare structures, numbered from ``first``.
+
+    Args:
+        structures: Structures.
+        first: Number of the first of them among all.
+        one_by_one: Function from a structure and its number to that, prepared.
+        knows: Function that tells whether an element can be worked on.
+        together: Function that tells whether structure ``number`` may be prepared with others.
+        moves: Whether all atoms of those move, or none.
+    """
+    made: list[Prepared | None] = [None] * len(structures)
+    places = [k for k, each in enumerate(structures) if plain(each) and together(first + k)]
+    cleared = _cleared([structures[k] for k in places], knows)
+    some = [k for k, good in zip(places, cleared.tolist(), strict=True) if good]
+    ends = np.cumsum([len(structures[k]) for k in some]).tolist()
+    movable = np.full((ends[-1] if ends else 0, 3), moves)
+    for k, begin, end in zip(some, [0, *ends], ends, strict=False):
+        atoms = structures[k]
+        assert isinstance(atoms, Atoms)
+        made[k] = Prepared(atoms, movable[begin:end], number=first + k)
+    return [
+        one_by_one(each, first + k) if done is None else done
+        for k, (each, done) in enumerate(zip(structures, made, strict=True))
+    ]
+
+
+def _cleared(molecules: Sequence[Atoms], knows: Callable[[int], bool]) -> np.ndarray:
+    """Return the mask of molecules that are sound, of elements that are known."""
+    cleared = sound(molecules)
+    if not len(cleared):
+        return cleared
+    numbers = np.concatenate([atoms.arrays["numbers"] for atoms in molecules])
+    unknown = [each for each in np.unique(numbers).tolist() if not knows(each)]
+    if unknown:
+        counts = [len(atoms) for atoms in molecules]
+        cleared[np.repeat(np.arange(len(counts)), counts)[np.isin(numbers, unknown)]] = False
+    return cleared

@@ -14,7 +14,7 @@ from ase import Atoms
 
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.systems.pymatgen import AnyStructure
-from losiko_torch.systems.sound import plain, sound
+from losiko_torch.systems.sound import small_molecule, sound
 
 
 def prepare_many(
@@ -36,7 +36,7 @@ def prepare_many(
         moves: Whether all atoms of those move, or none.
     """
     made: list[Prepared | None] = [None] * len(structures)
-    places = [k for k, each in enumerate(structures) if plain(each) and together(first + k)]
+    places = [k for k, each in enumerate(structures) if small_molecule(each) and together(first + k)]
     cleared = _cleared([structures[k] for k in places], knows)
     some = [k for k, good in zip(places, cleared.tolist(), strict=True) if good]
     ends = np.cumsum([len(structures[k]) for k in some]).tolist()

@@ -37,9 +37,19 @@ def molecule(numbers: np.ndarray, positions: np.ndarray, info: dict[str, Any]) -
     return made
 
 
+def is_plain(atoms: Any) -> bool:
+    """Return whether a structure is a molecule that has elements, positions and ``info`` alone."""
+    return (
+        type(atoms) is Atoms
+        and len(atoms.arrays) == 2
+        and not atoms.constraints
+        and not _has_cell(atoms)
+    )
+
+
 def copy_of(atoms: Atoms, positions: np.ndarray | None = None) -> Atoms:
     """Return a copy as ``Atoms.copy`` makes it, with these very positions if they are given."""
-    if type(atoms) is not Atoms or atoms.constraints or len(atoms.arrays) > 2 or has_cell(atoms):
+    if not is_plain(atoms):
         copied = atoms.copy()
         if positions is not None:
             copied.set_positions(positions, apply_constraint=False)
@@ -49,7 +59,7 @@ def copy_of(atoms: Atoms, positions: np.ndarray | None = None) -> Atoms:
     return molecule(atoms.arrays["numbers"].copy(), positions, dict(atoms.info))
 
 
-def has_cell(atoms: Atoms) -> bool:
+def _has_cell(atoms: Atoms) -> bool:
     """Return whether a structure has a cell, or was told where that begins."""
     cell, pbc = atoms.cell.array, atoms.pbc
     # Bytes are compared at a fraction of the cost of numbers. Minus zero counts as a cell.

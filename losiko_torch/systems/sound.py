@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from losiko_torch.systems.molecules import has_cell
+from losiko_torch.systems.molecules import is_plain
 from losiko_torch.systems.names import UNREADABLE
 from losiko_torch.systems.validity import COINCIDENCE, FARTHEST
 
@@ -27,21 +27,18 @@ ALONG = np.array([0.5257311, 0.6180340, 0.5844171])
 MOST_NEAR = 64
 
 
-def plain(given: Any) -> bool:
-    """Return whether a structure is a molecule of elements and positions alone, and not large."""
+def small_molecule(given: Any) -> bool:
+    """Return whether a structure is a plain molecule, neither empty nor large, with no remark."""
     return (
-        type(given) is Atoms
+        is_plain(given)
         and 0 < len(given) <= MOST_ATOMS
-        and len(given.arrays) == 2
-        and not given.constraints
         and UNREADABLE not in given.info
         and "occupancy" not in given.info
-        and not has_cell(given)
     )
 
 
 def sound(structures: Sequence[Atoms]) -> np.ndarray:
-    """Return the mask (B,) of ``plain`` molecules that ``check_structure`` passes for certain."""
+    """Return the mask (B,) of ``small_molecule`` ones that ``check_structure`` passes for certain."""
     if not structures:
         return np.zeros(0, dtype=bool)
     counts = np.array([len(atoms) for atoms in structures])

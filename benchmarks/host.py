@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import cProfile
 import functools
+import gc
 import importlib
 import pstats
 import resource
@@ -28,6 +29,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,20 +40,23 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from losiko_torch.io import stream
+from losiko_torch.io.table import table_of
 from losiko_torch.loss.judge import Judged
 from losiko_torch.loss.matching import Matching
 from losiko_torch.loss.objective import Objective
 from losiko_torch.relaxation import outcome, stages
-from losiko_torch.relaxation.execute import Workers
+from losiko_torch.relaxation.execute import Workers, execute
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.runs.resume import folder_of, go_on
 
+#: Molecules of a first call.
+WARM_UP = 50
 #: The same noise on the atoms of every molecule, so that a stand-in can take it away.
 NOISE = np.random.default_rng(common.REPORTING_SEED).normal(0, 0.1, (100, 3))
 #: Atoms of a batch on a GPU of 80 GB.
 BATCH_ATOMS = 290_000
-TENSORS, REST = "tensor operations", "rest"
+TENSORS, GARBAGE, REST = "tensor operations", "garbage collection", "rest"
 #: Part, module, and names in it, one of which the package has.
 TIMED = (
     ("read", "losiko_torch.io.read", "frames_of"),
@@ -131,9 +136,24 @@ def each_timed(name: str, items: Iterator[Any]) -> Iterator[Any]:
         yield item
 
 
+def collecting() -> Callable[[str, dict], None]:
+    """Return a callback of the garbage collector that counts its time apart."""
+    inside: list[Any] = []
+
+    def told(phase: str, info: dict) -> None:
+        if phase == "start":
+            inside.append(clock.part(GARBAGE))
+            inside[-1].__enter__()
+        elif inside:
+            inside.pop().__exit__(None, None, None)
+
+    return told
+
+
 def watch() -> list[str]:
     """Wrap the functions of ``TIMED``; return those that the package lacks."""
     lacking = []
+    gc.callbacks.append(collecting())
     for part, module, dotted in TIMED:
         owner: Any = importlib.import_module(module)
         *path, name = dotted.split(".")
@@ -252,6 +272,10 @@ def main() -> None:
         molecules, atoms = noisy(asked.molecules, archive)
         sources = [str(archive)]
         path = asked.keep or Path(name) / "run"
+        # Modules are loaded, and what elements need is made, before the clock starts.
+        with Tensors():
+            for each in execute(relaxer, islice(stream.streamed(sources), WARM_UP)):
+                table_of(each.results)
         asks = {"losiko_torch": "any"}
         folder = folder_of(path, [], sources, None, asks)
         profile = cProfile.Profile() if asked.profile else None
@@ -259,7 +283,7 @@ def main() -> None:
         began, wall = time.process_time(), time.perf_counter()
         if profile is not None:
             profile.enable()
-        with contextlib.nullcontext() if asked.profile else Tensors():
+        with Tensors():
             ended = go_on(
                 folder, lambda: stream.streamed(sources), lambda _: relaxer, Workers(), no_progress
             )

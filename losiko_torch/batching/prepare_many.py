@@ -57,8 +57,9 @@ def _cleared(molecules: Sequence[Atoms], knows: Callable[[int], bool]) -> np.nda
     if not len(cleared):
         return cleared
     numbers = np.concatenate([atoms.arrays["numbers"] for atoms in molecules])
-    unknown = [each for each in np.unique(numbers).tolist() if not knows(each)]
-    if unknown:
-        counts = [len(atoms) for atoms in molecules]
-        cleared[np.repeat(np.arange(len(counts)), counts)[np.isin(numbers, unknown)]] = False
+    system = np.repeat(np.arange(len(molecules)), [len(atoms) for atoms in molecules])
+    # What is no element at all belongs to nobody who is cleared.
+    elements = np.unique(numbers[cleared[system]]).tolist()
+    unknown = [each for each in elements if not knows(each)]
+    cleared[system[np.isin(numbers, unknown)]] = False
     return cleared

@@ -140,11 +140,12 @@ def _entry(key: Any, value: Any) -> str | None:
     """Return an entry of ``info`` as it is written; None where it may take another form."""
     if type(key) is not str or key in TAKEN or not key.isidentifier() or not key.isascii():
         return None
-    if type(value) is bool:
+    kind = type(value)
+    if kind is bool or kind is np.bool_:
         return f"{key}={'T' if value else 'F'}"
-    if type(value) is int or type(value) is float:
+    if kind in (int, float, np.int64, np.float64):
         return f"{key}={value}"
-    if type(value) is not str:
+    if kind is not str:
         return None
     if key == SOURCE and SIMPLE.fullmatch(value):
         return f"{key}={value}"

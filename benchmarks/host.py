@@ -2,15 +2,15 @@
 
     python benchmarks/host.py [--molecules N] [--batch-atoms N] [--profile]
 
-Writes the 127,744 molecules of $LOSIKO_DATA/qm9/qm9.npz (--molecules: as many of them, at random) with
-N(0, 0.1 A) on the coordinates into an archive, and relaxes that as `losiko relax --run` does: from
-the archive into a run's folder, extended xyz and Parquet, with the built-in database and its learned
-targets. Judging, the steps of a batch and the errors to expect are stand-ins that return at once: a
-structure leaves after 8 to 20 steps, mostly 8 or 9, without the noise.
+Writes the 127,744 molecules of $LOSIKO_DATA/qm9/qm9.npz (--molecules: as many of them, at random)
+with N(0, 0.1 A) on the coordinates into an archive, and relaxes that as `losiko relax --run` does:
+from the archive into a run's folder, extended xyz and Parquet, with the built-in database and its
+learned targets. Judging, the steps of a batch and the errors to expect are stand-ins that return at
+once: a structure leaves after 8 to 20 steps, mostly 8 or 9, without the noise.
 
 Printed are seconds of process time on one core by part, each without those inside of it. Tensor
-operations that are left (verdict, choosing who stays in a batch) are a part of their own: a GPU does
-them. What the processor does while a GPU works costs nothing as long as it is less.
+operations that are left (verdict, choosing who stays in a batch) are a part of their own: a GPU
+does them. What the processor does while a GPU works costs nothing as long as it is less.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import common
 import numpy as np
@@ -59,7 +59,6 @@ BATCH_ATOMS = 290_000
 TENSORS, GARBAGE, REST = "tensor operations", "garbage collection", "rest"
 #: Part, module, and names in it, one of which the package has.
 TIMED = (
-    ("read", "losiko_torch.io.read", "frames_of"),
     ("read", "losiko_torch.io.stream", "frames_of"),
     ("check", "losiko_torch.relaxation.relaxer", "Relaxer._copies"),
     ("batch", "losiko_torch.relaxation.relaxer", "queues"),
@@ -84,8 +83,9 @@ TIMED = (
 class Clock(threading.local):
     """Seconds of a thread's process time that its parts take, without the parts inside."""
 
-    seconds: dict[str, float] = defaultdict(float)  # of all threads
-    calls: Counter[str] = Counter()
+    # Of all threads.
+    seconds: ClassVar[dict[str, float]] = defaultdict(float)
+    calls: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         self.inside = [0.0]

@@ -185,6 +185,10 @@ def test_expected_rmsds_are_those_of_each(results):
 def test_crystals_are_written_one_by_one_among_molecules():
     salt = bulk("NaCl", "rocksalt", 5.64)
     rng = np.random.default_rng(1)
-    some = [result(rng, 0), Result(salt, 0.1, 0.2, True, 3, "converged", np.ones(2), None), result(rng, 2)]
+    some = [
+        result(rng, 0),
+        Result(salt, 0.1, 0.2, True, 3, "converged", np.ones(2), None),
+        result(rng, 2),
+    ]
     tell = lambda lost: None  # noqa: E731
     assert list(frames_of(some, tell)) == [frame_of(each, tell) for each in some]

@@ -75,15 +75,20 @@ def structures():
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"movable": "mask"}, {"weights": {"H": 0.5}}, {"movable": lambda atoms: atoms.numbers > 1}],
+    [
+        {},
+        {"movable": "mask"},
+        {"weights": {"H": 0.5}},
+        {"movable": lambda atoms: atoms.numbers > 1},
+    ],
 )
 def test_prepared_together_as_one_by_one(structures, options):
     """Bad inputs get the same sentence, and the same atoms move."""
     made = Relaxer.make(structures, database(), Settings(targets="nearest", **options))
     many = made.evaluator.prepare_many(structures, 5, made.select)
-    for number, (given, item) in enumerate(zip(structures, many, strict=True), 5):
-        alone = made.evaluator.prepare(given, number, made.select(number))
-        assert item.atoms is alone.atoms is given
+    for number, (atoms, item) in enumerate(zip(structures, many, strict=True), 5):
+        alone = made.evaluator.prepare(atoms, number, made.select(number))
+        assert item.atoms is alone.atoms is atoms
         assert (item.problem, item.number, item.copy) == (alone.problem, number, alone.copy)
         np.testing.assert_array_equal(item.movable, alone.movable)
         np.testing.assert_array_equal(item.weights, alone.weights)
@@ -95,7 +100,9 @@ def test_nothing_moves_of_what_is_only_judged(structures):
     evaluator = Evaluator.make(database(), LossSettings(targets="nearest"))
     many = evaluator.prepare_many(structures)
     assert not any(item.movable.any() for item in many)
-    assert [item.problem for item in many] == [evaluator.prepare(each).problem for each in structures]
+    assert [item.problem for item in many] == [
+        evaluator.prepare(each).problem for each in structures
+    ]
     assert [each.problem for each in score(structures, database(), targets="nearest")] == [
         item.problem for item in many
     ]

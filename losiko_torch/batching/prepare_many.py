@@ -36,14 +36,14 @@ def prepare_many(
         moves: Whether all atoms of those move, or none.
     """
     made: list[Prepared | None] = [None] * len(structures)
-    places = [k for k, each in enumerate(structures) if small_molecule(each) and together(first + k)]
-    cleared = _cleared([structures[k] for k in places], knows)
-    some = [k for k, good in zip(places, cleared.tolist(), strict=True) if good]
-    ends = np.cumsum([len(structures[k]) for k in some]).tolist()
+    plain = {
+        k: each for k, each in enumerate(structures) if small_molecule(each) and together(first + k)
+    }
+    cleared = _cleared(list(plain.values()), knows)
+    some = [pair for pair, good in zip(plain.items(), cleared.tolist(), strict=True) if good]
+    ends = np.cumsum([len(atoms) for _, atoms in some]).tolist()
     movable = np.full((ends[-1] if ends else 0, 3), moves)
-    for k, begin, end in zip(some, [0, *ends], ends, strict=False):
-        atoms = structures[k]
-        assert isinstance(atoms, Atoms)
+    for (k, atoms), begin, end in zip(some, [0, *ends], ends, strict=False):
         made[k] = Prepared(atoms, movable[begin:end], number=first + k)
     return [
         one_by_one(each, first + k) if done is None else done

@@ -103,9 +103,7 @@ def _is_judged(result: Result) -> bool:
 
 def _worst(results: Sequence[Result]) -> dict[str, list]:
     """Return the columns of the atom that adds most to the loss."""
-    worst = [
-        int(result.distances.argmax()) if _is_judged(result) else None for result in results
-    ]
+    worst = [int(result.distances.argmax()) if _is_judged(result) else None for result in results]
     pairs = list(zip(results, worst, strict=True))
     return {
         "largest_distance": [None if k is None else float(each.distances[k]) for each, k in pairs],

@@ -8,7 +8,7 @@ cleared that is not sound.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from ase import Atoms
@@ -27,7 +27,7 @@ ALONG = np.array([0.5257311, 0.6180340, 0.5844171])
 MOST_NEAR = 64
 
 
-def small_molecule(given: Any) -> bool:
+def small_molecule(given: Any) -> TypeGuard[Atoms]:
     """Return whether a structure is a plain molecule, neither empty nor large, with no remark."""
     return (
         is_plain(given)
@@ -38,7 +38,7 @@ def small_molecule(given: Any) -> bool:
 
 
 def sound(structures: Sequence[Atoms]) -> np.ndarray:
-    """Return the mask (B,) of ``small_molecule`` ones that ``check_structure`` passes for certain."""
+    """Return the mask (B,) of ``small_molecule`` ones that pass ``check_structure`` for certain."""
     if not structures:
         return np.zeros(0, dtype=bool)
     counts = np.array([len(atoms) for atoms in structures])

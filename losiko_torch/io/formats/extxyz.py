@@ -105,7 +105,7 @@ def _into(extras: dict[str, Any], key: Any, value: Any, name: str, lost: list[st
 
 
 def readable_entry(key: Any, value: Any) -> Any:
-    """Return a value in a form that survives writing and reading: unchanged, escaped, or as JSON."""
+    """Return a value in a form that survives: unchanged, escaped, or as JSON."""
     if not isinstance(key, str) or not key.strip() or key in TAKEN:
         raise ValueError(f"{key} cannot be a key")
     if type(value) in (bool, int, float) and key.isidentifier():

@@ -11,7 +11,8 @@ of an empty one that ASE has made.
 
 from __future__ import annotations
 
-from functools import cache
+from copy import deepcopy
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -99,4 +100,6 @@ def _maker(value: Any) -> Any:
     if isinstance(value, Cell):
         array = value.array
         return lambda: Cell(array.copy())
-    return value.copy  # of arrays, lists and dictionaries, which are empty or zero
+    if isinstance(value, (np.ndarray, list, dict)):
+        return value.copy
+    return partial(deepcopy, value)

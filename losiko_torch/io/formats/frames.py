@@ -72,6 +72,7 @@ def _is_simple(result: Result) -> bool:
         count > 0
         and not result.failed
         and is_plain(result.atoms)
+        and result.atoms.positions.dtype == float
         and result.distances.shape == (count,)
         and (error is None or error.shape == (count,))
         and OWN.isdisjoint(result.atoms.info)

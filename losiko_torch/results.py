@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -150,3 +150,21 @@ class Result:
     def failed(self) -> bool:
         """Return whether the structure could not be relaxed."""
         return self.reason.startswith(FAILED)
+
+
+def expected_rmsds(results: Sequence[Result]) -> list[float | None]:
+    """Return the ``expected_rmsd`` of each result, the same numbers to the last bit."""
+    found: list[float | None] = [None] * len(results)
+    alike: dict[tuple, list[int]] = {}
+    for place, result in enumerate(results):
+        errors = result.expected_error
+        if errors is None or errors.ndim != 1:
+            found[place] = result.expected_rmsd
+        elif len(errors):
+            alike.setdefault((len(errors), errors.dtype), []).append(place)
+    for places in alike.values():
+        errors = np.array([results[place].expected_error for place in places])
+        values = np.sqrt(np.mean(np.square(errors), axis=1))
+        for place, value in zip(places, values.tolist(), strict=True):
+            found[place] = value
+    return found

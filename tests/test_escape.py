@@ -9,8 +9,8 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 
 from losiko_torch import SOAP, EnvironmentDatabase, relax
-from losiko_torch.relaxation.escape import is_symmetric
 from losiko_torch.relaxation.settings import Settings
+from losiko_torch.systems.equivalent import is_symmetric
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,42 @@ def test_no_more_are_inside_than_there_is_room_for(structures, atoms):
     assert company.inside == []
 
 
+class Counted(list):
+    """Sizes that count how often they are looked at."""
+
+    looks = 0
+
+    def __getitem__(self, place):
+        self.looks += 1
+        return super().__getitem__(place)
+
+
+class Leaving(InFlight):
+    """Batch whose structures leave in their order, in time linear in those that leave."""
+
+    def __init__(self, sizes):
+        self.sizes, self.inside = sizes, []
+
+    def go_on(self, newcomers, enough):
+        self.inside += newcomers
+        gone = count = 0
+        while gone < enough:
+            gone += self.sizes[self.inside[count]]
+            count += 1
+        self.inside = self.inside[count:]
+        return self.inside
+
+
+def test_work_is_linear_in_the_number_of_structures():
+    looks = []
+    for count in (1000, 4000):
+        sizes = Counted([1 + place % 3 for place in range(count)])
+        assert flow(range(count), sizes, Capacity(40), Leaving(list(sizes))) == []
+        looks.append(sizes.looks / count)
+    assert looks[1] == pytest.approx(looks[0], rel=0.05)
+    assert looks[0] < 12
+
+
 # As if alone
 
 

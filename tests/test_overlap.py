@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 
-from losiko_torch.io.overlap import Behind, ahead
+from losiko_torch.io.overlap import Behind, ahead, in_blocks
 
 
 def running(name):
@@ -68,6 +68,24 @@ def test_ahead_that_nobody_ends_lets_the_process_end_silently():
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 8, 9])
+def test_blocks_hold_all_in_order(count):
+    blocks = list(in_blocks(range(count), 4))
+    assert [item for block in blocks for item in block] == list(range(count))
+    assert max(map(len, blocks)) <= 4
+
+
+def test_what_was_read_before_an_error_comes_in_a_block_before_it():
+    def items():
+        yield from range(6)
+        raise ValueError("broken")
+
+    read, blocks = in_blocks(items(), 4), []
+    with pytest.raises(ValueError, match="broken"):
+        blocks.extend(read)
+    assert blocks == [[0, 1, 2, 3], [4, 5]]
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])

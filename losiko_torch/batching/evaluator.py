@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,9 +13,11 @@ import torch
 
 from losiko_torch.batching.memory import atoms_that_fit, check_neighbors
 from losiko_torch.batching.prepare import Prepared, prepare
+from losiko_torch.batching.prepare_many import prepare_many
 from losiko_torch.batching.shards import shards
 from losiko_torch.database.builtin import builtin_database, default_database
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.descriptors.interface import species_of
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import LossSettings
@@ -24,7 +26,8 @@ from losiko_torch.loss.terms.interface import for_database
 from losiko_torch.systems.atom_weights import filled
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.pymatgen import AnyStructure
-from losiko_torch.systems.selection import Selection
+from losiko_torch.systems.selection import Selection, every_atom
+from losiko_torch.systems.species import check_known
 
 
 @dataclass(frozen=True)
@@ -103,11 +106,45 @@ class Evaluator:
                 return replace(found, problem=str(error))
         return found
 
+    def prepare_many(
+        self,
+        structures: Sequence[AnyStructure],
+        first: int = 0,
+        select: Callable[[int], Selection] | None = None,
+    ) -> list[Prepared]:
+        """Return structures, numbered from ``first``, prepared as ``prepare`` does each.
+
+        ``select`` is the function from a structure's number to its selection. None is for
+        structures that stay as they are.
+        """
+        simple = not self.objective.terms and not self.factors
+        return prepare_many(
+            structures,
+            first,
+            lambda given, number: self.prepare(given, number, select and select(number)),
+            self._knows,
+            lambda number: simple and (select is None or select(number) is every_atom),
+            select is not None,
+        )
+
+    def _knows(self, number: int) -> bool:
+        """Return whether the descriptor, the references and the learned model know an element."""
+        objective = self.objective
+        species = species_of(objective.database.descriptor)
+        try:
+            if species is not None:
+                check_known(np.array([number]), species)
+            objective.database.references_of(number)
+            if self.learned:
+                objective.model.check([number])
+        except StructureError:
+            return False
+        return True
+
     def groups(self, structures: AnyStructure | Iterable[AnyStructure]) -> Iterator[list[Prepared]]:
         """Yield structures that stay as they are in input order, as many as fit into a batch."""
         for shard in shards(structures, self.batch_atoms):
-            numbered = enumerate(shard.structures, shard.first)
-            yield self.with_terms_checked([self.prepare(each, k) for k, each in numbered])
+            yield self.with_terms_checked(self.prepare_many(shard.structures, shard.first))
 
     def with_terms_checked(self, items: list[Prepared]) -> list[Prepared]:
         """Return prepared structures, with a problem where a term fails or is not finite.

@@ -71,14 +71,18 @@ def flow(
         Numbers of the structures that do not fit into memory, not even alone.
     """
     waiting, inside, too_large = deque(places), list[int](), list[int]()
+    # Counted once: to count anew what waits, each time that others join, would be quadratic.
+    left = sum(sizes[place] for place in waiting)
     while waiting or inside:
         held = sum(sizes[place] for place in inside)
         newcomers: list[int] = []
         while waiting and (held == 0 or held + sizes[waiting[0]] <= capacity.atoms):
             held += sizes[waiting[0]]
+            left -= sizes[waiting[0]]
             newcomers.append(waiting.popleft())
         inside = [*inside, *newcomers]
-        enough = _enough([sizes[place] for place in waiting], held, capacity.atoms)
+        following = sizes[waiting[0]] if waiting else 0
+        enough = _enough(following, left, held, capacity.atoms)
         try:
             inside = in_flight.go_on(newcomers, enough)
             continue
@@ -92,16 +96,20 @@ def flow(
             too_large += inside
         else:
             capacity.shrink(held)
+            left += held
             waiting.extendleft(reversed(inside))
         inside = []
     return too_large
 
 
-def _enough(waiting: Sequence[int], held: int, capacity: int) -> int:
-    """Return how many of the atoms ``held`` leave a batch before others (their sizes) join."""
-    if not waiting:
+def _enough(following: int, left: int, held: int, capacity: int) -> int:
+    """Return how many of the atoms ``held`` leave a batch before others join.
+
+    ``following`` are the atoms of the next of these, ``left`` those of all of them.
+    """
+    if not left:
         return held
-    portion = max(waiting[0], min(math.ceil(REFILL * capacity), sum(waiting)))
+    portion = max(following, min(math.ceil(REFILL * capacity), left))
     return min(held, held + portion - capacity)
 
 

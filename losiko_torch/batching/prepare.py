@@ -32,6 +32,7 @@ class Prepared:
         problem: Reason why it cannot be worked on; None if it can.
         copy: Number among the copies of an input; 0 for the input itself.
         arrays: Per-atom arrays that terms of the loss keep of it, by name, shape (n, ...).
+        number: Number of the input among all.
     """
 
     atoms: Atoms
@@ -40,6 +41,7 @@ class Prepared:
     problem: str | None = None
     copy: int = 0
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    number: int = 0
 
     def shaken(self, copy: int, sigma: float, seed: int) -> Prepared:
         """Return a copy with N(0, sigma) Angstrom added to every movable coordinate."""
@@ -85,9 +87,9 @@ def prepare(
         movable = _nothing(atoms)
         if select is not None:
             movable = movable_coordinates(atoms) & selected_coordinates(atoms, select)
-        return Prepared(atoms, movable, weights, arrays=arrays)
+        return Prepared(atoms, movable, weights, arrays=arrays, number=number)
     except StructureError as error:
-        return Prepared(atoms, _nothing(atoms), problem=str(error))
+        return Prepared(atoms, _nothing(atoms), problem=str(error), number=number)
 
 
 def movable_coordinates(atoms: Atoms) -> np.ndarray:

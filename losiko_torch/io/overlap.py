@@ -42,6 +42,24 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
         _settle(waiting)
 
 
+def in_blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield items ``size`` at a time: to hand a list over costs as much as to hand over one item.
+
+    What was read before an error comes before it.
+    """
+    block: list[T] = []
+    try:
+        for item in items:
+            block.append(item)
+            if len(block) == size:
+                yield block
+                block = []
+    except Exception:
+        yield block
+        raise
+    yield block
+
+
 class Behind(Generic[T]):
     """Calls a function in another thread for one item after the other, in order.
 

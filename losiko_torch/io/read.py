@@ -116,9 +116,11 @@ def _printable(name: str) -> str:
 
 def _known_elements(atoms: Atoms) -> Atoms | InputError:
     """Return a structure, or what is wrong where an atomic number has no symbol."""
-    unknown = np.flatnonzero((atoms.numbers < 0) | (atoms.numbers >= len(chemical_symbols)))
-    if not len(unknown):
+    numbers = atoms.numbers
+    # Of thousands of molecules each costs what the calls cost.
+    if not len(numbers) or (numbers.min() >= 0 and numbers.max() < len(chemical_symbols)):
         return atoms
+    unknown = np.flatnonzero((numbers < 0) | (numbers >= len(chemical_symbols)))
     number = atoms.numbers[unknown[0]]
     return InputError(f"atom {unknown[0]} (atomic number {number}) is not a chemical element")
 

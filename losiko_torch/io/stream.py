@@ -7,13 +7,14 @@ has an unreadable one, see ``losiko_torch.io.read.unreadable``, so that no other
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ase import Atoms
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.overlap import ahead
+from losiko_torch.io.overlap import ahead, in_blocks
 from losiko_torch.io.read import frames_of, labels_of, split_source
 from losiko_torch.io.readers.registry import count_frames
 from losiko_torch.systems.names import UNREADABLE
@@ -24,6 +25,8 @@ Files: TypeAlias = "str | Path | Sequence[str | Path]"
 
 #: Number of structures read before they are needed, more than those of a batch.
 AHEAD = 512
+#: Structures that go from one thread to the other at a time.
+BLOCK = 64
 
 
 def structures_of(given: Any) -> Any:
@@ -42,7 +45,8 @@ def structures_of(given: Any) -> Any:
 
 def streamed(sources: Sequence[str | Path], no_pbc: bool = False) -> Iterator[Atoms]:
     """Read the structures of files in another thread; ``no_pbc`` makes all of them molecules."""
-    return ahead(one_after_the_other(sources, no_pbc), AHEAD)
+    blocks = in_blocks(one_after_the_other(sources, no_pbc), BLOCK)
+    return chain.from_iterable(ahead(blocks, AHEAD // BLOCK))
 
 
 def check_sources(sources: Iterable[str | Path]) -> None:

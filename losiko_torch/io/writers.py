@@ -15,7 +15,7 @@ from pathlib import Path
 
 from losiko_torch.errors import InputError, first_line
 from losiko_torch.io.atomic import Kept, mode_of_new, own_name, replacement
-from losiko_torch.io.formats.extxyz import frame_of
+from losiko_torch.io.formats.frames import frames_of
 from losiko_torch.io.formats.interface import Add
 from losiko_torch.io.formats.registry import format_of
 from losiko_torch.io.labels import results_of
@@ -107,7 +107,7 @@ def _spool(path: Path) -> Iterator[tuple[Add, Callable[[], Path | None]]]:
     name = Path(file.name)
 
     def add(results: Sequence[Result]) -> None:
-        file.writelines([frame_of(each, lambda lost: None) for each in results])
+        file.writelines(frames_of(results, lambda lost: None))
 
     def keep() -> Path | None:
         with suppress(OSError):  # of a disk that is full

@@ -90,10 +90,14 @@ def judgements(objective: Objective, judged: Judged) -> list[Judgement]:
         indices = matching.indices[rows, :count]
         structure[rows, :count] = references.structure[indices]
         atom[rows, :count] = references.atom[indices]
-    ends = np.cumsum(batch.counts.tolist())[:-1]
+    ends = np.cumsum(batch.counts.tolist()).tolist()
+    parts = list(zip([0, *ends], ends, strict=False))
     columns = [
-        np.split(values.cpu().numpy(), ends)
-        for values in (judged.distances, structure, atom, judged.weights, judged.apart)
+        [values[first:end] for first, end in parts]
+        for values in (
+            each.cpu().numpy()
+            for each in (judged.distances, structure, atom, judged.weights, judged.apart)
+        )
     ]
     names = [term.name for term in objective.terms]
     return [

@@ -14,21 +14,16 @@ from dataclasses import replace
 import numpy as np
 import torch
 from ase import Atoms
-from scipy.spatial import cKDTree
-from scipy.spatial.distance import cdist
 
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.results import Result
 from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.equivalent import are_symmetric
 from losiko_torch.systems.geometry import superposed
 from losiko_torch.verdict.verdict import Signs, doubts_of
 
-#: Deviation in Angstrom up to which a molecule counts as flat, and atoms as equivalent.
-SAME = 1e-3
-#: Atoms of a molecule up to which symmetry is looked for.
-MOST_ATOMS = 1000
 #: Noise of the shaken copy, and distance of an atom that makes another structure, in Angstrom.
 NOISE, ELSEWHERE = 0.1, 0.2
 #: Loss won for the square of the way, relative to what the shaking cost for its own: along a
@@ -41,31 +36,6 @@ SADDLE = (
     "it is a saddle, kept by the symmetry of its start: shake it and relax it again, or let it "
     "escape"
 )
-
-
-def is_symmetric(atoms: Atoms) -> bool:
-    """Return whether a molecule is flat, or linear, or has two equivalent atoms of one element.
-
-    Of molecules of many atoms the answer is no.
-    """
-    if not 3 <= len(atoms) <= MOST_ATOMS or atoms.pbc.any():
-        return False
-    centered = atoms.positions - atoms.positions.mean(0)
-    # Three atoms are always in a plane.
-    thinnest = np.linalg.svd(centered, compute_uv=False)[1 if len(atoms) == 3 else 2]
-    if thinnest < SAME * len(atoms) ** 0.5:
-        return True
-    # Equivalent atoms have the same distances to all others: the same sum, which most have not.
-    apart = cdist(centered, centered)
-    sums = apart.sum(axis=1)
-    order = np.lexsort((sums, atoms.numbers))
-    numbers, gaps = atoms.numbers[order], np.diff(sums[order])
-    likely = (numbers[1:] == numbers[:-1]) & (gaps <= SAME * len(atoms))
-    if not likely.any():
-        return False
-    apart = np.sort(apart, axis=1)
-    trees = (cKDTree(apart[atoms.numbers == each]) for each in np.unique(numbers[1:][likely]))
-    return any(tree.query_pairs(SAME, p=np.inf) for tree in trees)
 
 
 def escaped(
@@ -84,10 +54,12 @@ def escaped(
         relax: Function that relaxes prepared structures.
         settings: Options of the relaxation.
     """
+    ended = [k for k, result in enumerate(results) if result.converged and items[k].movable.all()]
+    symmetric = are_symmetric([items[k].atoms for k in ended])
     shaken = {
-        k: replace(item, atoms=result.atoms).shaken(COPY, NOISE, settings.seed)
-        for k, (item, result) in enumerate(zip(items, results, strict=True))
-        if result.converged and item.movable.all() and is_symmetric(item.atoms)
+        k: replace(items[k], atoms=results[k].atoms).shaken(COPY, NOISE, settings.seed)
+        for k, may_be_held in zip(ended, symmetric, strict=True)
+        if may_be_held
     }
     shaken = {k: item for k, item in shaken.items() if item.problem is None}
     others = relax(list(shaken.values())) if shaken else []

@@ -18,6 +18,7 @@ from losiko_torch.relaxation.strain import ANY_STRAIN
 from losiko_torch.relaxation.symmetry import symmetrized
 from losiko_torch.results import FAILED, STOPPED, Result
 from losiko_torch.systems.batch import Batch, max_by_system
+from losiko_torch.systems.molecules import copy_of
 from losiko_torch.verdict.electrons import doubt_electrons
 from losiko_torch.verdict.verdict import Signs, doubts_of
 
@@ -53,16 +54,18 @@ def results_of(
         after = _symmetric(objective, items, before, relaxed, settings.symprec)
     judged, start_losses = judgements(objective, after), before.losses.tolist()
     expected = objective.expected_errors(after.batch)
-    moving = torch.as_tensor(np.concatenate([item.movable.any(1) for item in items]))
+    moving = torch.as_tensor(np.concatenate([item.movable for item in items]).any(1))
     moving = moving.to(before.batch.positions.device)
     searched = not objective.by_model and after.apart.shape[1] > 0
     nearest = after.apart[:, 0] if searched else None
     signs = Signs(nearest, expected, settings.max_error)
     doubts = doubts_of(before.batch, after.batch, moving, objective.database, signs)
     counts = after.batch.counts.tolist()
-    errors = None if expected is None else expected.cpu().split(counts)
-    positions = after.batch.positions.double().cpu().split(counts)
+    limits = np.cumsum([0, *counts]).tolist()
+    errors = None if expected is None else expected.cpu().numpy()
+    positions = after.batch.positions.double().cpu().numpy()
     start_cells, cells = (each.batch.cells.double().cpu().numpy() for each in (before, after))
+    deformed = (np.abs(cells - start_cells) > 0).any((1, 2)).tolist()
     ends = (
         *(finished.broken, finished.collapsed, settled, finished.converged),
         *(finished.n_steps, finished.bad_term),
@@ -75,12 +78,14 @@ def results_of(
     ):
         if broken or collapsed:
             problem = COLLAPSED if collapsed else _not_finite(objective, bad_term)
-            results.append(failure(item.atoms, problem, start_losses[k]))
+            results.append(failure(item.atoms, problem, start_losses[k], item.number))
             continue
         reason, unfinished = _ending(converged, small)
+        own = slice(limits[k], limits[k + 1])
+        cell = (start_cells[k], cells[k]) if deformed[k] else None
         results.append(
             Result(
-                atoms=_moved(item, positions[k].numpy(), start_cells[k], cells[k]),
+                atoms=_moved(item, positions[own], cell),
                 loss=judged[k].loss,
                 start_loss=start_losses[k],
                 converged=converged,
@@ -88,8 +93,9 @@ def results_of(
                 reason=reason,
                 distances=judged[k].distances,
                 matches=judged[k].matches,
+                number=item.number,
                 terms=judged[k].terms,
-                expected_error=None if errors is None else errors[k].numpy(),
+                expected_error=None if errors is None else errors[own],
                 doubt=doubts[k] or unfinished or doubt_electrons(item.atoms, objective.database),
             )
         )
@@ -115,7 +121,7 @@ def _not_finite(objective: Objective, bad_term: int) -> str:
     return f"the term '{objective.terms[bad_term].name}' ceased to be a finite number"
 
 
-def failure(atoms: Atoms, problem: str, start_loss: float = np.nan) -> Result:
+def failure(atoms: Atoms, problem: str, start_loss: float = np.nan, number: int = 0) -> Result:
     """Return the result of a structure that could not be relaxed."""
     return Result(
         atoms=atoms.copy(),
@@ -126,6 +132,7 @@ def failure(atoms: Atoms, problem: str, start_loss: float = np.nan) -> Result:
         reason=f"{FAILED}{problem}",
         distances=np.full(len(atoms), np.nan),
         matches=None,
+        number=number,
         doubt=problem,
     )
 
@@ -210,18 +217,22 @@ def _differs(batch: Batch, other: Batch) -> torch.Tensor:
 
 
 def _moved(
-    item: Prepared, positions: np.ndarray, start_cell: np.ndarray, cell: np.ndarray
+    item: Prepared, positions: np.ndarray, cells: tuple[np.ndarray, np.ndarray] | None
 ) -> Atoms:
     """Return a copy with new positions and cell; fixed coordinates stay the same to the last bit.
 
-    Where the cell moves, fixed atoms keep their place in it. ``start_cell`` is the cell as it was
-    calculated with: missing vectors, completed there, stay missing.
+    Where the cell moves, fixed atoms keep their place in it. ``cells`` are the cell as it was
+    calculated with, missing vectors completed, and as it ended: vectors that are missing stay
+    missing. None stands for a cell that did not move.
     """
+    fixed = item.atoms.positions
+    if cells is None:
+        return copy_of(item.atoms, np.where(item.movable, positions, fixed))
     atoms = item.atoms.copy()
     before: np.ndarray = atoms.cell.array
+    start_cell, cell = cells
     changed: np.ndarray = (np.abs(cell - start_cell) > 0).any(axis=1)
     changed &= np.abs(start_cell - before).max(axis=1) < 1e-3
-    fixed = atoms.positions
     if changed.any():
         atoms.set_cell(np.where(np.reshape(changed, (3, 1)), cell, before))
         fixed = fixed @ np.linalg.solve(start_cell, cell)

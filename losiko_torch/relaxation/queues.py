@@ -6,7 +6,7 @@ structure lacks are zero, and work on them is wasted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -26,9 +26,9 @@ def queues(numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
         numbers: Atomic numbers of each structure.
         batch_atoms: Most atoms of a batch, unless a single structure has more.
     """
-    alike: dict[frozenset[int], list[int]] = {}
-    for place, own in enumerate(numbers):
-        alike.setdefault(frozenset(np.unique(own).tolist()), []).append(place)
+    alike: dict[Hashable, list[int]] = {}
+    for place, elements in enumerate(_elements(numbers)):
+        alike.setdefault(elements, []).append(place)
     mixed: list[int] = []
     made: list[list[int]] = []
     for places in alike.values():
@@ -37,6 +37,22 @@ def queues(numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
         else:
             made.append(places)
     return made + _cut(sorted(mixed), numbers, batch_atoms)
+
+
+def _elements(numbers: Sequence[np.ndarray]) -> Iterable[Hashable]:
+    """Return a key for the elements of each structure, equal where these are."""
+    counts = np.array([len(own) for own in numbers], dtype=int)
+    every = np.concatenate([np.empty(0, int), *numbers])
+    found, which = np.unique(every, return_inverse=True)
+    # A bit for each element, 62 of them in a number.
+    full = np.flatnonzero(counts)
+    begins = (np.cumsum(counts) - counts)[full]
+    keys = np.zeros((len(counts), len(found) // 62 + 1), dtype=int)
+    for word in range(keys.shape[1]):
+        bits = np.where(which // 62 == word, 1 << (which % 62), 0)
+        if len(full):
+            keys[full, word] = np.bitwise_or.reduceat(bits, begins)
+    return map(tuple, keys.tolist())
 
 
 def _cut(places: list[int], numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:

@@ -131,7 +131,7 @@ def _first(given: Mapping[Any, tuple[Any, Shard]]) -> int:
 def _given_up(shard: Shard, relaxer: Relaxer) -> RelaxedShard:
     problem = f"the worker it was with was lost {AGAIN + 1} times (killed, out of memory, crashed)"
     results = [
-        replace(failure(outline(given), problem), number=number)
+        failure(outline(given), problem, number=number)
         for number, given in enumerate(shard.structures, shard.first)
     ]
     return RelaxedShard(shard.number, shard.first, results, relaxer.batch_atoms)

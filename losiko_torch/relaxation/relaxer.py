@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,7 +70,7 @@ class Relaxer:
         n_starts, capacity = self.settings.n_starts, Capacity(self.batch_atoms)
         copies = self._copies(shard)
         results = {
-            place: failure(item.atoms, item.problem)
+            place: failure(item.atoms, item.problem, number=item.number)
             for place, item in enumerate(copies)
             if item.problem is not None
         }
@@ -90,11 +90,10 @@ class Relaxer:
             once(len(items))
             results.update(zip(places, relaxed, strict=True))
         starts = [results[place] for place in range(len(copies))]
-        found = [
-            _numbered(starts[k * n_starts : (k + 1) * n_starts], shard.first + k)
-            for k in range(len(shard.structures))
-        ]
-        return RelaxedShard(shard.number, shard.first, found, capacity.atoms)
+        if n_starts > 1:
+            copied = range(0, len(starts), n_starts)
+            starts = [best_of(starts[first : first + n_starts]) for first in copied]
+        return RelaxedShard(shard.number, shard.first, starts, capacity.atoms)
 
     def _escaped(
         self,
@@ -113,21 +112,15 @@ class Relaxer:
     def _copies(self, shard: Shard) -> list[Prepared]:
         """Return the structures of a shard, prepared, each with its noisy copies behind it."""
         settings = self.settings
-        group = [
-            self.evaluator.prepare(given, number, self.select(number))
-            for number, given in enumerate(shard.structures, shard.first)
-        ]
+        group = self.evaluator.prepare_many(shard.structures, shard.first, self.select)
+        if settings.n_starts == 1:
+            return self.evaluator.with_terms_checked(group)
         copies = [
             item if copy == 0 else item.shaken(copy, settings.start_noise, settings.seed)
             for item in group
             for copy in range(settings.n_starts)
         ]
         return self.evaluator.with_terms_checked(copies)
-
-
-def _numbered(copies: Sequence[Result], number: int) -> Result:
-    """Return the best of the copies of structure ``number`` of all."""
-    return replace(copies[0] if len(copies) == 1 else best_of(copies), number=number)
 
 
 @dataclass

@@ -142,7 +142,7 @@ class _LastStageInFlight(_StageInFlight):
     """Last stage, which judges each structure as it was given and as it ended.
 
     Attributes:
-        results: Results of all structures; those that did not get through are too large.
+        found: Results of all structures that have left.
         before: Structures in the batch, judged as they were given.
     """
 
@@ -160,9 +160,17 @@ class _LastStageInFlight(_StageInFlight):
     ):
         super().__init__(evaluator, settings, number, everyone, copies, progress)
         self.items, self.given, self.so_far = items, given, so_far
-        self.results = [failure(item.atoms, TOO_LARGE) for item in items]
+        self.found: list[Result | None] = [None] * len(items)
         self.inside: list[int] = []
         self.before: Judged | None = None
+
+    @property
+    def results(self) -> list[Result]:
+        """Results of all structures; those that did not get through are too large."""
+        return [
+            failure(item.atoms, TOO_LARGE, number=item.number) if result is None else result
+            for item, result in zip(self.items, self.found, strict=True)
+        ]
 
     def drop(self) -> None:
         super().drop()
@@ -181,13 +189,14 @@ class _LastStageInFlight(_StageInFlight):
         stays = set(staying)
         gone = [place for place in self.inside if place not in stays]
         assert self.before is not None
-        goes = torch.isin(torch.tensor(self.inside), torch.tensor(gone)).to(self.evaluator.device)
+        goes = torch.tensor([place not in stays for place in self.inside])
+        goes = goes.to(self.evaluator.device)
         ended = self.finished.after(self.so_far).keep(self.given.mask(gone))
         items = [self.items[place] for place in gone]
         before = self.before.keep(goes)
         found = results_of(items, self.evaluator.objective, before, ended, self.settings)
         for place, result in zip(gone, found, strict=True):
-            self.results[place] = result
+            self.found[place] = result
         self.inside, self.before = staying, self.before.keep(~goes) if staying else None
 
 

@@ -30,7 +30,8 @@ from filelock import FileLock, Timeout
 from losiko_torch.batching.shards import RelaxedShard
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacement, replacing
-from losiko_torch.io.formats.extxyz import NAME, frame_of
+from losiko_torch.io.formats.extxyz import NAME
+from losiko_torch.io.formats.frames import frames_of
 from losiko_torch.io.formats.left_out import left_out
 from losiko_torch.io.table import SCHEMA, table_of
 
@@ -124,9 +125,9 @@ class RunFolder:
             replacement(structures, overwrite=True) as temporary,
             temporary.open("wb") as file,
         ):
-            for result in shard.results:
+            for frame in frames_of(shard.results, tell):
                 offsets.append(place)
-                place += file.write(frame_of(result, tell).encode("utf-8", "backslashreplace"))
+                place += file.write(frame.encode("utf-8", "backslashreplace"))
         with replacement(self._shard(shard.number, ".parquet"), overwrite=True) as temporary:
             pq.write_table(table_of(shard.results, offsets), temporary)
 

@@ -51,10 +51,10 @@ class Batch(Record):
         if isinstance(structures, Atoms):
             structures = [structures]
         counts = [len(atoms) for atoms in structures]
-        positions = [atoms.get_positions() for atoms in structures]
-        numbers = [atoms.get_atomic_numbers() for atoms in structures]
-        cells = [regular_cell(atoms) for atoms in structures]
-        pbc = [atoms.get_pbc() for atoms in structures]
+        positions = [atoms.arrays["positions"] for atoms in structures]
+        numbers = [atoms.arrays["numbers"] for atoms in structures]
+        cells = regular_cells(structures)
+        pbc = [atoms.pbc for atoms in structures]
         return cls(
             positions=torch.as_tensor(
                 np.concatenate([np.empty((0, 3)), *positions]), dtype=dtype, device=device
@@ -62,8 +62,12 @@ class Batch(Record):
             numbers=torch.as_tensor(
                 np.concatenate([np.empty(0, int), *numbers]), dtype=torch.long, device=device
             ),
-            cells=torch.as_tensor(np.array(cells).reshape(-1, 3, 3), dtype=dtype, device=device),
-            pbc=torch.as_tensor(np.array(pbc).reshape(-1, 3), dtype=torch.bool, device=device),
+            cells=torch.as_tensor(cells, dtype=dtype, device=device),
+            pbc=torch.as_tensor(
+                np.concatenate([np.empty(0, bool), *pbc]).reshape(-1, 3),
+                dtype=torch.bool,
+                device=device,
+            ),
             system_idx=torch.repeat_interleave(
                 torch.arange(len(counts), device=device), torch.tensor(counts, device=device).long()
             ),
@@ -116,6 +120,17 @@ class Batch(Record):
         mask = torch.zeros(self.n_systems, dtype=torch.bool)
         mask[list(systems)] = True
         return mask.to(self.positions.device)
+
+
+def regular_cells(structures: Sequence[Atoms]) -> np.ndarray:
+    """Return the ``regular_cell`` of each structure, shape (B, 3, 3)."""
+    cells = np.concatenate([np.empty((0, 3)), *(atoms.cell.array for atoms in structures)])
+    cells = cells.reshape(-1, 3, 3)
+    given = cells.any((1, 2))
+    cells[~given] = complete_cell(np.zeros((3, 3)))
+    for k in np.flatnonzero(given).tolist():
+        cells[k] = regular_cell(structures[k])
+    return cells
 
 
 def regular_cell(atoms: Atoms) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from ase.data import chemical_symbols
@@ -51,10 +52,16 @@ class Doubts:
             if system not in self.sentences:
                 self.sentences[system] = sentence_of(row)
 
+    @cached_property
+    def _first(self) -> list[int]:
+        """First atom of each structure."""
+        counts = self.batch.counts
+        return (torch.cumsum(counts, 0) - counts).tolist()
+
     def name(self, atom: torch.Tensor) -> str:
         """Return an atom's index in its structure and its symbol, such as "atom 3 (C)"."""
         system = int(self.batch.system_idx[atom])
-        first = int(self.batch.counts[:system].sum())
+        first = self._first[system]
         return f"atom {int(atom) - first} ({chemical_symbols[int(self.batch.numbers[atom])]})"
 
     def all(self) -> list[str]:

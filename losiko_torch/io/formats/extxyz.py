@@ -21,9 +21,7 @@ from ase.data import chemical_symbols
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
 
 from losiko_torch.io.extras import EXTRAS, plain, printable
-from losiko_torch.io.formats.interface import Format
 from losiko_torch.io.formats.left_out import Tell
-from losiko_torch.io.formats.texts import file_of_texts
 from losiko_torch.io.labels import LABELS, labelled
 from losiko_torch.results import Result
 from losiko_torch.systems.names import SOURCE
@@ -66,7 +64,7 @@ def _bare(atoms: Atoms) -> Atoms:
     known = (atoms.numbers >= 0) & (atoms.numbers < len(chemical_symbols))
     bare = Atoms(np.where(known, atoms.numbers, 0), atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     own = {key: atoms.info[key] for key in (SOURCE, *LABELS) if key in atoms.info}
-    bare.info = {key: _readable_entry(key, value) for key, value in own.items()}
+    bare.info = {key: readable_entry(key, value) for key, value in own.items()}
     return bare
 
 
@@ -79,7 +77,7 @@ def writable(atoms: Atoms) -> tuple[Atoms, list[str]]:
     for key, value in atoms.info.items():
         value = printable(value) if isinstance(value, str) else value
         try:
-            copy.info[key] = _readable_entry(key, value)
+            copy.info[key] = readable_entry(key, value)
         except (TypeError, ValueError, LookupError):  # the last one of ASE's parser
             _into(extras["info"], key, value, f"info {key!r}", lost)
     for key, values in atoms.arrays.items():
@@ -89,7 +87,7 @@ def writable(atoms: Atoms) -> tuple[Atoms, list[str]]:
         elif values.dtype.kind == "u":
             copy.arrays[key] = values.astype(int)
     if any(extras.values()):
-        copy.info[EXTRAS] = _readable_entry(EXTRAS, extras)
+        copy.info[EXTRAS] = readable_entry(EXTRAS, extras)
     constraints = in_cartesian(atoms)
     copy.set_constraint([each for each in constraints if isinstance(each, HELD)])
     lost += [
@@ -106,8 +104,8 @@ def _into(extras: dict[str, Any], key: Any, value: Any, name: str, lost: list[st
         lost.append(name)
 
 
-def _readable_entry(key: Any, value: Any) -> Any:
-    """The value in a form that survives writing and reading: unchanged, escaped, or as JSON."""
+def readable_entry(key: Any, value: Any) -> Any:
+    """Return a value in a form that survives: unchanged, escaped, or as JSON."""
     if not isinstance(key, str) or not key.strip() or key in TAKEN:
         raise ValueError(f"{key} cannot be a key")
     if type(value) in (bool, int, float) and key.isidentifier():
@@ -144,11 +142,3 @@ def _fits_columns(key: str, values: np.ndarray) -> bool:
     if values.dtype.kind == "U":
         return all(text and not any(map(str.isspace, text)) for text in values.flat)
     return values.dtype.kind in "fiub"
-
-
-FORMAT = Format(
-    "extxyz",
-    (".extxyz", ".xyz"),
-    file_of_texts(NAME, frame_of, keep_part=True),
-    already="structures",
-)

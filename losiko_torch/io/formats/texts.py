@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -23,12 +23,23 @@ def file_of_texts(
         keep_part: Whether to keep what was written where the disk fails.
     """
 
+    def texts_of(results: Sequence[Result], tell: Tell) -> Iterable[str]:
+        return [text_of(each, tell) for each in results]
+
+    return file_of_many(name, texts_of, keep_part)
+
+
+def file_of_many(
+    name: str, texts_of: Callable[[Sequence[Result], Tell], Iterable[str]], keep_part: bool = False
+) -> Callable[..., AbstractContextManager[Add]]:
+    """Return what ``file_of_texts`` does, with a function from results to the text of each."""
+
     @contextmanager
     def opened(path: Path, overwrite: bool = False) -> Iterator[Add]:
         with left_out(name) as tell, replacing(path, overwrite, keep_part=keep_part) as file:
 
             def add(results: Sequence[Result]) -> None:
-                file.writelines([text_of(each, tell) for each in results])
+                file.writelines(texts_of(results, tell))
 
             yield add
 

@@ -16,6 +16,7 @@ import numpy as np
 from ase import Atoms
 
 from losiko_torch.errors import InputError
+from losiko_torch.systems.molecules import molecule
 from losiko_torch.systems.names import METADATA
 
 
@@ -48,14 +49,16 @@ def read_npz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
     )
     if not fitting:
         raise InputError("its Z, R and offsets do not fit together")
+    numbers, positions = numbers.astype(int), positions.astype(float)
+    limits = offsets.tolist()
     for k in range(count)[frames]:
-        atoms = slice(offsets[k], offsets[k + 1])
-        molecule = Atoms(numbers[atoms], positions[atoms].astype(float))
+        info: dict[str, Any] = {}
         if identifiers is not None:
-            molecule.info["id"] = int(identifiers[k])
+            info["id"] = int(identifiers[k])
         if metadata:
-            molecule.info[METADATA] = metadata
-        yield k, molecule
+            info[METADATA] = metadata
+        atoms = slice(limits[k], limits[k + 1])
+        yield k, molecule(numbers[atoms].copy(), positions[atoms].copy(), info)
 
 
 def _metadata(archive: Any) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""Frames of extended xyz of many results: those of plain molecules together, others one by one.
+
+Rows of atoms have one width, so that those of thousands of molecules are one array of bytes. The
+frames are what ``formats.extxyz.frame_of`` returns, byte for byte: whatever it may write otherwise
+goes through it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from ase.io.extxyz import key_val_dict_to_str
+
+from losiko_torch.io.extras import EXTRAS, printable
+from losiko_torch.io.formats.extxyz import NAME, TAKEN, frame_of, readable_entry
+from losiko_torch.io.formats.fixed import MOST, WIDTH, as_text
+from losiko_torch.io.formats.interface import Format
+from losiko_torch.io.formats.left_out import Tell
+from losiko_torch.io.formats.texts import file_of_many
+from losiko_torch.io.labels import DISTANCE, EXPECTED_ERROR, LABELS, TERM
+from losiko_torch.results import Result, expected_rmsds
+from losiko_torch.systems.molecules import is_plain
+from losiko_torch.systems.names import METADATA, SOURCE, UNREADABLE
+
+#: Results whose frames are made together.
+TOGETHER = 4096
+#: Origins that are written as they are: no spaces or quotes, and never a number.
+SIMPLE = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*@[0-9]+")
+#: Keys of ``info`` that results write themselves, or that are not written.
+OWN = frozenset((*LABELS, EXTRAS, UNREADABLE))
+
+
+def frames_of(results: Sequence[Result], tell: Tell) -> Iterator[str]:
+    """Yield results as frames of extended xyz.
+
+    Args:
+        results: Results.
+        tell: Function that takes the names of what is left out.
+    """
+    for first in range(0, len(results), TOGETHER):
+        yield from _some(results[first : first + TOGETHER], tell)
+
+
+def _some(results: Sequence[Result], tell: Tell) -> list[str]:
+    frames: list[str | None] = [None] * len(results)
+    alike: dict[bool, list[int]] = {False: [], True: []}
+    for place, (result, rmsd) in enumerate(zip(results, expected_rmsds(results), strict=True)):
+        if _is_simple(result):
+            frames[place] = _comment(result, rmsd)
+            if frames[place] is not None:
+                alike[result.expected_error is not None].append(place)
+    for expects, places in alike.items():
+        rows = _rows([results[place] for place in places], expects)
+        for place, body in zip(places, rows, strict=True):
+            begin = frames[place]
+            frames[place] = None if body is None or begin is None else begin + body
+    return [
+        frame_of(result, tell) if frame is None else frame
+        for result, frame in zip(results, frames, strict=True)
+    ]
+
+
+def _is_simple(result: Result) -> bool:
+    count = len(result.atoms)
+    error = result.expected_error
+    return (
+        count > 0
+        and not result.failed
+        and is_plain(result.atoms)
+        and result.atoms.positions.dtype == float
+        and result.distances.shape == (count,)
+        and (error is None or error.shape == (count,))
+        and OWN.isdisjoint(result.atoms.info)
+    )
+
+
+def _rows(results: Sequence[Result], expects: bool) -> Iterator[str | None]:
+    """Yield the rows of each result's atoms; None where they do not have the common width."""
+    if not results:
+        return
+    positions = np.concatenate([each.atoms.arrays["positions"] for each in results])
+    numbers = np.concatenate([each.atoms.arrays["numbers"] for each in results])
+    columns = [*positions.T, np.concatenate([each.distances for each in results]).astype(float)]
+    if expects:
+        errors = [each.expected_error for each in results if each.expected_error is not None]
+        columns.append(np.concatenate(errors).astype(float))
+    fits = (numbers >= 0) & (numbers < len(chemical_symbols))
+    for column in columns:
+        fits &= np.abs(column) < MOST  # false for what is no number
+    text = np.full((len(numbers), 2 + (1 + WIDTH) * len(columns) + 1), ord(" "), dtype=np.uint8)
+    text[:, :2] = _SYMBOLS[np.where(fits, numbers, 0)]
+    for k, column in enumerate(columns):
+        begin = 3 + (1 + WIDTH) * k
+        text[:, begin : begin + WIDTH] = as_text(np.where(fits, column, 0.0))
+    text[:, -1] = ord("\n")
+    width, every, first = text.shape[1], text.tobytes().decode("ascii"), 0
+    odd = set(np.flatnonzero(~fits).tolist())
+    for each in results:
+        end = first + len(each.atoms)
+        plain = not odd or odd.isdisjoint(range(first, end))
+        yield every[width * first : width * end] if plain else None
+        first = end
+
+
+_SYMBOLS = np.frombuffer(
+    "".join(f"{symbol:<2}" for symbol in chemical_symbols).encode("ascii"), dtype=np.uint8
+).reshape(-1, 2)
+
+
+def _comment(result: Result, rmsd: float | None) -> str | None:
+    """Return the lines before the atoms; None where an entry may take another form."""
+    parts = []
+    for key, value in result.atoms.info.items():
+        if key != METADATA:
+            parts.append(_entry(key, value))
+    parts.append(
+        f"losiko_loss={float(result.loss)} losiko_start_loss={float(result.start_loss)} "
+        f"losiko_converged={'T' if result.converged else 'F'} losiko_steps={int(result.n_steps)}"
+    )
+    parts.append(_entry("losiko_reason", result.reason))
+    parts.append(f"losiko_reliable={'T' if result.reliable else 'F'}")
+    if result.doubt:
+        parts.append(_entry("losiko_doubt", result.doubt))
+    parts += [_entry(f"{TERM}{name}", value) for name, value in result.terms.items()]
+    columns = f"species:S:1:pos:R:3:{DISTANCE}:R:1"
+    if result.expected_error is not None:
+        columns += f":{EXPECTED_ERROR}:R:1"
+        parts.append(f"losiko_expected_rmsd={rmsd}")
+    if None in parts:
+        return None
+    entries = " ".join(part for part in parts if part is not None)
+    return f'{len(result.atoms)}\nProperties={columns} {entries} pbc="F F F"\n'
+
+
+def _entry(key: Any, value: Any) -> str | None:
+    """Return an entry of ``info`` as it is written; None where it may take another form."""
+    if type(key) is not str or key in TAKEN or not key.isidentifier() or not key.isascii():
+        return None
+    kind = type(value)
+    if kind is bool or kind is np.bool_:
+        return f"{key}={'T' if value else 'F'}"
+    if kind in (int, float, np.int64, np.float64):
+        return f"{key}={value}"
+    if kind is not str:
+        return None
+    if key == SOURCE and SIMPLE.fullmatch(value):
+        return f"{key}={value}"
+    return _text(key, value)
+
+
+@lru_cache(maxsize=4096)
+def _text(key: str, value: str) -> str | None:
+    try:
+        return key_val_dict_to_str({key: readable_entry(key, printable(value))})
+    except (TypeError, ValueError, LookupError):
+        return None
+
+
+FORMAT = Format(
+    "extxyz",
+    (".extxyz", ".xyz"),
+    file_of_many(NAME, frames_of, keep_part=True),
+    already="structures",
+)

@@ -7,18 +7,24 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
 from small_database import database
 
 FOLDER = Path(__file__).parent
 with_numba = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
+COMPILING = "losiko: compiling kernels for this processor, "
 
+#: Kernels solve their small problem, for which some of them are compiled.
+SOLVE = """
+import torch
+from losiko_torch.accelerators import kernels_for
+print(kernels_for(torch.device("cpu")) is not None)
+"""
 RELAX = """
-import sys
 from small_database import rattled
 from losiko_torch import EnvironmentDatabase, relax
-database = EnvironmentDatabase.load(sys.argv[1])
-print(repr(relax(rattled("H2O"), database, max_steps=4, targets="nearest", dtype="float64")[0].loss))
+database = EnvironmentDatabase.load("db.losiko")
+(result,) = relax(rattled("H2O"), database, max_steps=4, targets="nearest", dtype="float64")
+print(result.loss)
 """
 #: Takes the place of numba: there is none, or one that cannot be imported.
 MISSING = """
@@ -33,74 +39,57 @@ class Broken:
             raise ImportError("libLLVM.so is broken")
 sys.meta_path.insert(0, Broken())
 """
-COMPILING = "losiko: compiling kernels for this processor, "
+#: No folder can be written to, those of the package included.
+REFUSED = """
+import tempfile
+def refuse(*arguments, **options):
+    raise PermissionError(13, "Permission denied")
+tempfile.TemporaryFile = refuse
+"""
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("first_use") / "db.losiko"
-    database().save(path)
-    return path
-
-
-def used(file, before="", **environment):
-    """Relax a molecule in a process of its own; return the loss and what stands on stderr."""
+def run(code, folder, **environment):
+    """Run code in a process of its own; return what it prints and what stands on stderr."""
     path = os.pathsep.join([str(FOLDER), *sys.path])
-    kept = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
     done = subprocess.run(
-        [sys.executable, "-W", "default", "-c", f"{before}\n{RELAX}", str(file)],
-        env={**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return float(done.stdout), done.stderr
+    return done.stdout.strip(), done.stderr
 
 
 @with_numba
-def test_kernels_are_compiled_aloud_and_once(file, tmp_path):
-    loss, said = used(file, NUMBA_CACHE_DIR=str(tmp_path / "kernels"))
-    lines = [line for line in said.splitlines() if line.startswith("losiko")]
-    (line,) = lines
-    assert line.startswith(f"{COMPILING}once: they are kept in {tmp_path / 'kernels'}")
-    assert list((tmp_path / "kernels").rglob("*.nbc"))
-    again, said = used(file, NUMBA_CACHE_DIR=str(tmp_path / "kernels"))
-    assert (again, COMPILING in said) == (loss, False)
+def test_kernels_are_compiled_aloud_and_once(tmp_path):
+    kernels = tmp_path / "kernels"
+    solved, said = run(SOLVE, tmp_path, NUMBA_CACHE_DIR=str(kernels))
+    assert solved == "True"
+    (line,) = said.splitlines()
+    assert line.startswith(f"{COMPILING}once: they are kept in {kernels}")
+    assert list(kernels.rglob("*.nbc"))
+    assert run(SOLVE, tmp_path, NUMBA_CACHE_DIR=str(kernels)) == ("True", "")
 
 
 @with_numba
-@pytest.mark.parametrize("place", ["below a file", "/proc/none"])
-def test_no_folder_for_kernels_is_no_failure(file, tmp_path, place):
-    # A path below a file cannot be made by anyone, the superuser included.
+def test_no_folder_for_kernels_is_no_failure(tmp_path):
+    solved, said = run(REFUSED + SOLVE, tmp_path)
+    assert solved == "True"
+    why = "as no folder can be written to (NUMBA_CACHE_DIR may name one)"
+    assert said == f"{COMPILING}anew in each process, {why}\n"
+
+
+@with_numba
+@pytest.mark.parametrize("place", ["file/kernels", "/proc/none", "gone/below"])
+def test_kernels_are_declared_wherever_the_folder_is(tmp_path, place):
+    # A path below a file, or in /proc, cannot be made by anyone, the superuser included.
     (tmp_path / "file").write_text("")
-    nowhere = str(tmp_path / "file" / "kernels") if place == "below a file" else place
-    # The package's own folder must not serve either.
-    unwritable = """
-import tempfile
-make = tempfile.TemporaryFile
-def refuse(*arguments, dir=None, **options):
-    if dir is not None:
-        raise PermissionError(13, "Permission denied", str(dir))
-    return make(*arguments, dir=dir, **options)
-tempfile.TemporaryFile = refuse
-"""
-    homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "LOSIKO_CACHE"), nowhere)
-    loss, said = used(file, unwritable, **homes)
-    lines = [line for line in said.splitlines() if line.startswith("losiko")]
-    assert lines == [f"{COMPILING}anew in each process, as no folder can be written to "
-                     "(NUMBA_CACHE_DIR may name one)"]
-    assert "cannot be used" not in said
-    kept, _ = used(file, NUMBA_CACHE_DIR=str(tmp_path / "kernels"))
-    assert loss == kept
-
-
-@with_numba
-def test_another_folder_serves_where_the_one_asked_for_cannot(file, tmp_path):
-    (tmp_path / "file").write_text("")
-    nowhere = str(tmp_path / "file" / "kernels")
-    _, said = used(file, NUMBA_CACHE_DIR=nowhere, HOME=nowhere)
-    assert "cannot be used" not in said
+    environment = dict.fromkeys(("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME"), place)
+    code = "import losiko_kernels.cpu as kernels; print(callable(kernels.distance))"
+    assert run(code, tmp_path, **environment) == ("True", "")
 
 
 @pytest.mark.parametrize(
@@ -110,9 +99,10 @@ def test_another_folder_serves_where_the_one_asked_for_cannot(file, tmp_path):
         (BROKEN, "ImportError: libLLVM.so is broken"),
     ],
 )
-def test_without_numba_plain_torch_serves_and_it_is_said_once(file, tmp_path, before, why):
-    loss, said = used(file, before)
-    (line,) = [line for line in said.splitlines() if "compiled kernels" in line and "Warn" in line]
-    assert f"the compiled kernels for cpu cannot be used ({why}): plain torch computes" in line
-    compiled, _ = used(file, NUMBA_CACHE_DIR=str(tmp_path / "kernels"))
-    assert loss == pytest.approx(compiled, rel=1e-9)
+def test_without_numba_plain_torch_serves_and_it_is_said_once(tmp_path, before, why):
+    database().save(tmp_path / "db.losiko")
+    loss, said = run(before + RELAX, tmp_path)
+    warned = f"UserWarning: the compiled kernels for cpu cannot be used ({why}): plain torch"
+    assert said.count("compiled kernels") == said.count(warned) == 1
+    compiled, _ = run(RELAX, tmp_path)
+    assert float(loss) == pytest.approx(float(compiled), rel=1e-9)

@@ -80,7 +80,9 @@ def test_completion_imports_nothing_that_takes_long(tmp_path):
 
 
 def test_completion_can_be_installed(tmp_path):
-    environment = {**os.environ, "HOME": str(tmp_path), "SHELL": "/bin/bash"}
+    # Else the shell is found among the processes above this one, where there may be none.
+    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    environment |= {"HOME": str(tmp_path), "SHELL": "/bin/bash"}
     code = "from losiko_torch.cli import main; main(['--install-completion', 'bash'])"
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]

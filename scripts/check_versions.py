@@ -5,8 +5,8 @@
     python scripts/check_versions.py newest /tmp/newest --python python3.13 --without torch
 
 makes an environment in a new folder, or goes on with the one that is there, installs the package
-into it as a wheel with the extras that the tests of the command line and of files need, and runs
-test files (without any, those of ``FILES``). Lowest are direct dependencies at their floor, and of
+into it with the extras that the tests of the command line and of files need, and runs test files
+(without any, those of ``FILES``). Lowest are direct dependencies at their floor, and of
 all else the newest that goes with them.
 
 torch alone stands outside of this: its lowest version would bring gigabytes of libraries for GPUs.
@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: Extras whose floors are tested too, and what runs the tests.
 EXTRAS = ("cpu", "runs", "map")
-TOOLS = ("pytest>=8", "hypothesis>=6")
+TOOLS = ("pytest>=8", "hypothesis>=6.100")
 #: Test files that touch the dependencies most.
 FILES = (
     *("test_first_answers", "test_cli", "test_cli_files", "test_formats", "test_files_written"),
@@ -118,16 +118,16 @@ def main() -> None:
             run(given.python, "-m", "venv", given.folder)
         else:
             venv.create(given.folder, with_pip=True)
-        install(python, given.kind, given.torch, given.without)
+    install(python, given.kind, given.torch, given.without)
     print(versions(python), flush=True)
     if "torch" in given.without:
         run(python, "-c", HELP)
         return
     files = given.files or [str(ROOT / "tests" / f"{name}.py") for name in FILES]
-    # The tests import the installed package, not the folder that they are run from.
-    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = (python, "-P", "-m", "pytest", "-x", "-q", "-o", "addopts=", *files)
-    run(*command, cwd=ROOT, env={**clean, "PYTHONSAFEPATH": "1"})
+    # The sources are tested, kernels included, with what is installed.
+    sources = os.pathsep.join(map(str, (ROOT, ROOT / "kernels")))
+    command = (python, "-m", "pytest", "-x", "-q", "-o", "addopts=", *files)
+    run(*command, cwd=ROOT, env={**os.environ, "PYTHONPATH": sources})
 
 
 if __name__ == "__main__":

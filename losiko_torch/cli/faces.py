@@ -45,10 +45,14 @@ OPEN = {
 #: File of the faces, in this package.
 FACES = "faces.json"
 
+
+def _name_of(kind: Any) -> str:
+    """Return the name of a type: "list[pathlib.Path] | None", in every Python."""
+    return inspect.formatannotation(kind).replace("pathlib._local.", "pathlib.")
+
+
 _KINDS: tuple[Any, ...] = (str, int, float, bool, Path, list[str], list[Path])
-_TYPES: dict[str, Any] = {
-    inspect.formatannotation(each): each for kind in _KINDS for each in (kind, kind | None)
-}
+_TYPES: dict[str, Any] = {_name_of(each): each for kind in _KINDS for each in (kind, kind | None)}
 _INFOS: dict[str, Callable[..., Any]] = {"option": typer.Option, "argument": typer.Argument}
 
 
@@ -106,7 +110,7 @@ def _entry(parameter: inspect.Parameter) -> dict[str, Any]:
         facts["callback"] = f"{facts['callback'].__module__}:{facts['callback'].__name__}"
     entry = {
         "name": parameter.name,
-        "type": inspect.formatannotation(kind),
+        "type": _name_of(kind),
         "is": "option" if isinstance(info, OptionInfo) else "argument",
         "names": names,
         "facts": facts,

@@ -1,7 +1,8 @@
 """Choice of the compiled kernels of ``losiko_kernels`` that serve a device, if any.
 
 Without kernels plain torch computes the same, slower. Kernels first solve a small problem of known
-solution; if they fail, a warning is given once and torch takes over.
+solution. If they fail, or if their compiler is missing, a warning is given once and torch takes
+over.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from types import ModuleType
 
 import torch
 from losiko_kernels.radial_table import LANES, TERMS, RadialTable
+
+from losiko_torch.compiling import tell_of_compiling
 
 #: Compiler of the kernels for each kind of device, and the package that holds them.
 COMPILERS = {"cpu": ("numba", "losiko_kernels.cpu"), "cuda": ("triton", "losiko_kernels.gpu")}
@@ -30,12 +33,18 @@ def kernels_for(device: torch.device) -> ModuleType | None:
 
 @lru_cache
 def _kernels(device: str) -> ModuleType | None:
-    compiler, name = COMPILERS.get(device, ("", ""))
-    if not compiler or find_spec(compiler) is None:
+    if device not in COMPILERS:
         return None
+    compiler, name = COMPILERS[device]
     try:
+        if find_spec(compiler) is None:
+            raise ModuleNotFoundError(f"{compiler} is not installed: pip install {compiler}")
         kernels = import_module(name)
+        if compiler == "numba":
+            tell_of_compiling()
         problem = None if _solve(kernels, device) else "they give wrong numbers"
+    except ModuleNotFoundError as error:
+        problem = str(error)
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         problem = f"{type(error).__name__}: {lines[-1]}"

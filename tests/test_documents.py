@@ -1,6 +1,7 @@
 """The Python of README and CONTRIBUTING is run as it stands there, each block on its own."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ def test_links_within_the_repository_lead_somewhere(name):
     links = re.findall(r"\]\(([^)#]+)", path.read_text())
     missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
     assert not missing
+
+
+def test_pictures_of_the_readme_show_wherever_it_is_read():
+    """A package index shows README alone: pictures have addresses, of files that are here."""
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    source = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
+    raw = source.replace("https://github.com/", "https://raw.githubusercontent.com/") + "/main/"
+    assert pictures
+    for address in pictures:
+        assert address.startswith(raw)
+        assert (ROOT / address.removeprefix(raw)).is_file()
 
 
 def test_the_glossary_explains_each_word_once():

@@ -255,13 +255,13 @@ def test_signals_while_writing_leave_nothing(tmp_path, number):
     ase.io.write("good.xyz", molecule("H2O"))
     # A shell starts what runs in its background with interrupts ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    table_of = command.table_of
+    rows_of = command.rows_of
     def interrupted(results):
         # Structures are written by now, to a file that is not there yet.
         os.kill(os.getpid(), {int(number)})
         time.sleep(0.5)
-        return table_of(results)
-    command.table_of = interrupted
+        return rows_of(results)
+    command.rows_of = interrupted
     try:
         cli.main("build good.xyz -o db.losiko --n-max 2 --l-max 1".split())
     except SystemExit as end:

@@ -6,34 +6,48 @@ nothing written; 74 what was found cannot be printed; 130 interrupted.
 
 from __future__ import annotations
 
-import inspect
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, Any, cast
 
 import typer
+from typer.core import TyperGroup
 
-from losiko_torch.cli.build import build
-from losiko_torch.cli.console import error, warning
-from losiko_torch.cli.curate import curate
-from losiko_torch.cli.fetch import fetch
-from losiko_torch.cli.fit import fit
-from losiko_torch.cli.info import info
-from losiko_torch.cli.map import map_
-from losiko_torch.cli.relax import relax
-from losiko_torch.cli.report import report
-from losiko_torch.cli.score import score
+from losiko_torch.cli.faces import (
+    COMMANDS,
+    command_of,
+    command_with,
+    face_of,
+    others_add_to,
+    read_faces,
+)
 from losiko_torch.errors import LosikoError
 
 #: EX_IOERR of sysexits.h.
 NOT_PRINTED = 74
 
+
+class _Commands(TyperGroup):
+    """The commands, each of them with its own options where other packages add to those."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        place = COMMANDS.get(name or "")
+        if place is not None and others_add_to(name or ""):
+            alone = typer.Typer(**_STYLE)
+            alone.command(name, help=face_of(command_of(place))["help"])(command_of(place))
+            command = typer.main.get_command(alone)
+        return name, command, rest
+
+
+_STYLE: dict[str, Any] = {"rich_markup_mode": "rich", "pretty_exceptions_enable": False}
 app = typer.Typer(
     name="losiko",
+    cls=_Commands,
     help=(
         "Relax molecules and crystals by their similarity to known good structures.\n\n"
         "STRUCTURES are files of any kind that ASE reads, or QM9-style npz archives; a slice "
@@ -44,19 +58,10 @@ app = typer.Typer(
         "Exit status: 0 all well; 1 some structures failed, the others are done; 2 unusable "
         "input, nothing written."
     ),
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    add_completion=False,
+    **_STYLE,
 )
-_COMMANDS: tuple[Callable[..., Any], ...] = (
-    *(relax, report, score, map_),
-    *(fetch, build, fit, curate, info),
-)
-for _command in _COMMANDS:
-    # Typer keeps the line ends of a docstring: a paragraph is made one line.
-    _paragraphs = inspect.cleandoc(_command.__doc__ or "").split("\n\n")
-    _help = "\n\n".join(" ".join(text.split()) for text in _paragraphs)
-    app.command(_command.__name__.rstrip("_"), help=_help)(_command)
+for _name, _face in read_faces().items():
+    app.command(_name, help=_face["help"])(command_with(_face, COMMANDS[_name]))
 
 # Typer carries Click within itself or depends on it, by version; this is its UsageError in both.
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)
@@ -82,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # Ending in order gives every half-written file the chance to be removed.
         signal.signal(signal.SIGTERM, _end)
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: warning(str(message))
+        warnings.showwarning = _warning
         sys.exit(_run(argv))
 
 
@@ -92,22 +97,34 @@ def _run(argv: Sequence[str] | None) -> int:
             args=None if argv is None else list(argv), prog_name="losiko", standalone_mode=False
         )
     except LosikoError as problem:
-        error(str(problem))
+        _error(str(problem))
         return 2
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     except OSError as problem:  # files tell by InputError: what is left is stdout
-        error(f"the output cannot be printed ({problem.strerror or problem})")
+        _error(f"the output cannot be printed ({problem.strerror or problem})")
         return NOT_PRINTED
     except _UsageError as problem:
         context = getattr(problem, "ctx", None)
-        error(problem.format_message())  # type: ignore[attr-defined]
+        _error(problem.format_message())  # type: ignore[attr-defined]
         if context is not None:
             typer.echo(f"Try '{context.command_path} --help'.", err=True)
         return 2
     if status == 130:
-        error("interrupted")
+        _error("interrupted")
     return status if isinstance(status, int) else 0
+
+
+def _warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    from losiko_torch.cli.console import warning  # takes longer to import than all else here
+
+    warning(str(message))
+
+
+def _error(text: str) -> None:
+    from losiko_torch.cli.console import error
+
+    error(text)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,34 +10,12 @@ import typer
 from ase import Atoms
 
 from losiko_torch.cli.console import progress
+from losiko_torch.cli.pipe import read_pipe
 from losiko_torch.database.builtin import builtin_database, builtin_name
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.io.read import split_source
 from losiko_torch.io.stream import check_sources, one_after_the_other
 from losiko_torch.options import HOW, WHAT
-
-#: Name of the file that what comes by a pipe is kept in, and how the name of its folder begins.
-PIPED, PIPE = "stdin", "losiko_pipe_"
-
-
-def read_pipe(context: typer.Context, sources: list[str] | None) -> list[str] | None:
-    """Replace "-" among the names of files by a file with what comes by a pipe.
-
-    It is read more than once, so that it is kept until the command ends.
-    """
-    names = [source.partition("@")[0] for source in sources or []]
-    if "-" not in names or context.resilient_parsing:
-        return sources
-    folder = Path(context.with_resource(tempfile.TemporaryDirectory(prefix=PIPE)))
-    raw = getattr(sys.stdin, "buffer", None)
-    contents = sys.stdin.read().encode() if raw is None else raw.read()
-    file = folder / (f"{PIPED}.gz" if contents.startswith(b"\x1f\x8b") else PIPED)
-    file.write_bytes(contents)
-    return [
-        f"{file}{source[1:]}" if name == "-" else source
-        for name, source in zip(names, sources or [], strict=True)
-    ]
-
 
 #: What the argument for structures says of itself.
 STRUCTURES_HELP = (

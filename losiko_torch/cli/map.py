@@ -19,8 +19,8 @@ from losiko_torch.cli.inputs import (
     name_of,
     open_database,
     read_inputs,
-    read_pipe,
 )
+from losiko_torch.cli.pipe import read_pipe
 from losiko_torch.cli.settings_options import takes
 from losiko_torch.cli.tables import print_failures
 from losiko_torch.io.atomic import check_output

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from losiko_torch.cli.inputs import (
-    PIPE,
     DatabaseFile,
     Force,
     NoPbc,
@@ -17,9 +16,11 @@ from losiko_torch.cli.inputs import (
     input_files,
     name_of,
 )
+from losiko_torch.cli.pipe import PIPE
 from losiko_torch.cli.relax_run import RelaxRequest, relax_into_file, relax_into_folder
 from losiko_torch.cli.settings_options import takes
 from losiko_torch.errors import InputError
+from losiko_torch.extras import needs
 from losiko_torch.io.atomic import check_output
 from losiko_torch.io.formats.registry import format_of, suffixes
 from losiko_torch.io.stream import check_sources
@@ -142,6 +143,8 @@ def relax(
     how, by = Settings(**settings), Workers(workers, ray_address)
     if output is None and run is None:
         raise InputError("where to? Name a file (-o OUT.extxyz) or the folder of a run (--run DIR)")
+    if run is not None:
+        needs("pyarrow", "a run")
     references = reference or []
     if run is not None and any(Path(each).parent.name.startswith(PIPE) for each in structures):
         raise InputError("--run goes on from files, and what comes by a pipe is none: name a file")

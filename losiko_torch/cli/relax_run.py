@@ -10,23 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from ase import Atoms
 
 from losiko_torch.batching.shards import WAITING, RelaxedShard, by_number
 from losiko_torch.cli.console import note, progress, stderr
 from losiko_torch.cli.inputs import open_database
-from losiko_torch.cli.tally import Tally
+from losiko_torch.cli.tally import READ, Tally
 from losiko_torch.io.overlap import Behind
+from losiko_torch.io.result_rows import rows_of
 from losiko_torch.io.stream import count_of, streamed
-from losiko_torch.io.table import table_of
 from losiko_torch.io.writers import convert, result_file
 from losiko_torch.relaxation.execute import Workers, execute
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.relaxation.settings import Settings
-from losiko_torch.runs.folder import RECORD, locked
-from losiko_torch.runs.identity import configuration
-from losiko_torch.runs.resume import folder_of, go_on
 from losiko_torch.systems.reference_geometry import with_references
 
 
@@ -69,6 +65,8 @@ class RelaxRequest:
 
     def identity(self) -> dict[str, Any]:
         """Return what makes a run the same, ready for JSON."""
+        from losiko_torch.runs.identity import configuration
+
         named = {"reference_weights": self.reference_weights, "no_pbc": self.no_pbc}
         options = named | self.settings.identity()
         return configuration(self.sources, self.references, self.database, options)
@@ -90,7 +88,7 @@ def relax_into_file(
             def write(shard: RelaxedShard) -> None:
                 nonlocal refused
                 refused += add(shard.results)
-                tally.add(table_of(shard.results))
+                tally.add(rows_of(shard.results))
 
             yield write
 
@@ -108,6 +106,12 @@ def relax_into_folder(
     request: RelaxRequest, path: Path, output: Path | None, force: bool, workers: Workers
 ) -> tuple[Tally, str, bool]:
     """Relax what the run has not done yet; return what ``relax_into_file`` does, of all."""
+    # Runs are kept by a package that is an extra; files are written without it.
+    import pyarrow.parquet as pq
+
+    from losiko_torch.runs.folder import RECORD, locked
+    from losiko_torch.runs.resume import folder_of, go_on
+
     with locked(path):
         there = (path / RECORD).exists()
         folder = folder_of(path, sys.argv, request.sources, request.database, request.identity())
@@ -119,7 +123,7 @@ def relax_into_folder(
             folder = go_on(folder, request.structures, request.relaxer, workers, done)
     tally = Tally()
     for group in pq.ParquetFile(folder.table_file).iter_batches():
-        tally.add(group)
+        tally.add(group.select([name for name in READ if name in group.schema.names]).to_pylist())
     record = folder.record
     written = [str(folder.structures_file), str(folder.table_file)]
     refused = 0

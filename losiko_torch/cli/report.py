@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import pyarrow as pa
 import typer
 from rich.text import Text
 
 from losiko_torch.cli import tables
-from losiko_torch.cli.console import stdout
+from losiko_torch.cli.console import note, stdout
 from losiko_torch.cli.inputs import Force
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
 from losiko_torch.options import WHAT
 from losiko_torch.report.names import references_of
-from losiko_torch.report.page import is_page, write_page
+from losiko_torch.report.page import charts_left_out, is_page, write_page
 from losiko_torch.report.summary import QUANTITIES, Summary, summarize
 from losiko_torch.report.usage import Usage, usage
 from losiko_torch.report.wording import as_number, plural
 from losiko_torch.runs.folder import RECORD, RELAXED, TABLE, RunFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Folder = Annotated[
     Path,
@@ -36,7 +38,7 @@ Page = Annotated[
         "-o",
         metavar="PAGE.html",
         show_default="DIR/report.html",
-        help="The page (needs plotly: pip install 'losiko-torch\\[map]').",
+        help="The page (its charts need plotly: pip install 'losiko-torch\\[map]').",
         rich_help_panel=WHAT,
     ),
 ]
@@ -77,6 +79,8 @@ def report(folder: Folder, output: Page = None, force: Force = False) -> int:
     tables.print_groups(summary.failures, "failed")
     _print_summary(summary, run.record["state"] == "finished", run.record["seconds"])
     write_page(run, table, summary, used, references, page, overwrite=force or again)
+    if why := charts_left_out():
+        note(f"left out of the page: {why}")
     stdout().print(Text(f"the page is {page}"))
     return 0
 

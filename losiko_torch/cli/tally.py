@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
 from rich.text import Text
 
 from losiko_torch.cli import tables
 from losiko_torch.cli.console import stdout
-from losiko_torch.io.table import SCHEMA
 from losiko_torch.report.failures import Failures
 from losiko_torch.report.summary import Counts, worst_first
 from losiko_torch.report.wording import plural
@@ -31,12 +29,12 @@ COLUMNS = {
 #: Column that stands behind these where any structure shown has such a number.
 EXPECTED = {"expected\nRMSD (A)": "right"}
 
-#: Columns of ``losiko_torch.io.table`` that the printed table needs.
-READ = [
+#: Columns of ``losiko_torch.io.table`` that what is printed needs.
+READ = (
     *("source", "formula", "reason", "converged", "n_steps", "start_loss", "loss"),
-    *("largest_distance", "worst_atom", "worst_element", "expected_rmsd"),
+    *("largest_distance", "worst_atom", "worst_element", "rmsd", "expected_rmsd"),
     *("reliable", "doubt"),
-]
+)
 
 
 #: Columns of lengths in Angstrom that the summary has a line for, if there are any.
@@ -48,16 +46,14 @@ class Tally:
 
     def __init__(self) -> None:
         self._counts = Counts(("n_steps", "rmsd", "expected_rmsd"))
-        self._shown = SCHEMA.empty_table().select(READ)
+        self._shown: list[dict[str, Any]] = []
 
-    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
-        """Add rows of ``losiko_torch.io.table``."""
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Add rows of ``losiko_torch.io.result_rows``, or those columns of them in ``READ``."""
         self._counts.add(rows)
-        if isinstance(rows, pa.RecordBatch):
-            rows = pa.Table.from_batches([rows])
-        self._shown = pa.concat_tables([self._shown, rows.select(READ)])
+        self._shown += [{name: row.get(name) for name in READ} for row in rows]
         if self._counts.total > tables.ROWS:
-            self._shown = self._shown.take(worst_first(self._shown)[: tables.ROWS])
+            self._shown = [self._shown[k] for k in worst_first(self._shown)[: tables.ROWS]]
 
     @property
     def failures(self) -> list[Failures]:
@@ -74,9 +70,9 @@ class Tally:
         """Print a row for each structure shown."""
         shown, total = len(self._shown), self._counts.total
         title = "" if shown == total else tables.worst_first(shown, total)
-        known = self._shown["expected_rmsd"].null_count < shown
+        known = any(row["expected_rmsd"] is not None for row in self._shown)
         table = tables.structure_table(title, COLUMNS | (EXPECTED if known else {}))
-        for row in self._shown.to_pylist():
+        for row in self._shown:
             table.add_row(
                 Text(row["source"]),
                 row["formula"],

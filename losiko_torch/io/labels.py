@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from ase import Atoms
 from ase.spacegroup import Spacegroup
 
@@ -98,6 +97,8 @@ def results_of(structures: Path, table: Path) -> Iterator[list[Result]]:
     Raises:
         InputError: If the files do not have the same number of structures.
     """
+    import pyarrow.parquet as pq
+
     frames = read_structures(structures)
     for batch in pq.ParquetFile(table).iter_batches(CHUNK):
         rows = batch.to_pylist()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from losiko_torch.errors import InputError
+from losiko_torch.extras import needs
 from losiko_torch.io.atomic import replacement, replacing
 from losiko_torch.report.environment_map import ElementMap, EnvironmentMap, Points
 from losiko_torch.report.wording import plural
@@ -72,10 +73,11 @@ def writer_for(path: str | Path) -> Callable[..., None]:
     """Return ``write_html`` or ``write_png``, by the suffix of a file.
 
     Raises:
-        InputError: If the suffix is another one, or if a page is asked for without plotly.
+        InputError: If the suffix is another one, or if what draws it is not installed.
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".png":
+        needs("matplotlib", "a map as a picture")
         return write_png
     if suffix != ".html":
         raise InputError(f"{path}: a map is a page or a picture: name it .html or .png")
@@ -89,8 +91,9 @@ def write_png(
     """Draw a map as a PNG picture, with a panel for each element.
 
     Raises:
-        InputError: As in ``losiko_torch.io.atomic.replacement``.
+        InputError: If matplotlib is missing, and as in ``losiko_torch.io.atomic.replacement``.
     """
+    needs("matplotlib", "a map as a picture")
     from matplotlib.figure import Figure
 
     rows, columns, limit, farthest = _layout(drawn)

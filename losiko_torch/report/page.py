@@ -12,7 +12,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from losiko_torch.errors import InputError
+from losiko_torch.extras import how_to_install, is_there
 from losiko_torch.io.atomic import replacing
 from losiko_torch.report.failures import left_out
 from losiko_torch.report.histograms import histograms
@@ -60,10 +60,10 @@ def write_page(
         overwrite: Whether a file there may be overwritten.
 
     Raises:
-        InputError: If plotly is not installed, and as in ``losiko_torch.io.atomic.replacement``.
+        InputError: As in ``losiko_torch.io.atomic.replacement``.
     """
-    plotly = _plotly()
-    drawn = entries(run, table, [*summary.worst, *summary.best], references)
+    left = charts_left_out()
+    drawn = [] if left else entries(run, table, [*summary.worst, *summary.best], references)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     page = environment.from_string(_part("page.html")).render(
@@ -78,17 +78,11 @@ def write_page(
         failures=summary.failures[:REASONS],
         more_failures=left_out(summary.failures, REASONS),
         facts=_facts(run.record),
-        data={
-            "histograms": [asdict(one) for one in histograms(table)],
-            "structures": drawn,
-            "worst": len(summary.worst),
-            "elements": elements(drawn),
-            "scale": _scale(drawn),
-            "ball": ball(),
-        },
+        left_out=left,
+        data=None if left else _data(table, summary, drawn),
         css=_part("page.css"),
         script=Markup("\n").join(map(_part, SCRIPTS)),
-        plotly=Markup(plotly),
+        plotly=Markup("" if left else _plotly()),
     )
     with replacing(path, overwrite) as file:
         file.write(page)
@@ -107,15 +101,31 @@ def _part(name: str) -> Markup:
     return Markup(files("losiko_torch.report").joinpath("parts", name).read_text("utf-8"))
 
 
+def charts_left_out() -> str | None:
+    """Return why a page has no charts and no structures to turn; None where it has them."""
+    for package in ("plotly", "matplotlib"):
+        if not is_there(package):
+            return f"charts and structures need {package}: {how_to_install(package)}"
+    return None
+
+
 def _plotly() -> str:
     """The source of plotly.js, 5 MB."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise InputError(
-            "the page of a report needs plotly: pip install 'losiko-torch[map]'"
-        ) from None
+    from plotly.offline import get_plotlyjs
+
     return get_plotlyjs()
+
+
+def _data(table: pa.Table, summary: Summary, drawn: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the page's scripts draw."""
+    return {
+        "histograms": [asdict(one) for one in histograms(table)],
+        "structures": drawn,
+        "worst": len(summary.worst),
+        "elements": elements(drawn),
+        "scale": _scale(drawn),
+        "ball": ball(),
+    }
 
 
 def _tiles(record: dict[str, Any], summary: Summary) -> list[tuple[str, str]]:

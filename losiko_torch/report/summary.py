@@ -1,14 +1,14 @@
 """Numbers of a run: counts of what became of its structures, spreads, and the worst and best.
 
-``Counts`` takes in rows of ``losiko_torch.io.table`` piece by piece, so that a stream of results
-need not be kept.
+``Counts`` takes in rows piece by piece, so that a stream of results need not be kept. Rows are a
+table, see ``losiko_torch.io.table``, or a list of what it is made of (``io.result_rows``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from losiko_torch.results import FAILED
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Table of results, or its rows as dictionaries.
+Rows: TypeAlias = "pa.Table | pa.RecordBatch | list[dict[str, Any]]"
 #: Structures shown.
 WORST, BEST = 12, 6
 #: Columns of the table whose spreads are shown, and their titles.
@@ -104,27 +106,24 @@ class Counts:
         self._groups, self._doubts = Groups(), Groups()
         self._values: dict[str, list[np.ndarray]] = {name: [] for name in quantities}
 
-    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
+    def add(self, rows: Rows) -> None:
         """Add rows of ``losiko_torch.io.table``."""
         failed = failed_rows(rows)
+        converged, sources = listed(rows, "converged"), listed(rows, "source")
+        reasons, doubts = listed(rows, "reason"), listed(rows, "doubt")
         self.total += len(failed)
-        self._converged += int(np.asarray(rows["converged"]).sum())
+        self._converged += sum(converged)
         self._failed += int(failed.sum())
         for k in np.flatnonzero(failed).tolist():
-            source, reason = rows["source"][k].as_py(), rows["reason"][k].as_py()
-            self._groups.add(source, reason.removeprefix(FAILED))
+            self._groups.add(sources[k], reasons[k].removeprefix(FAILED))
         # A table of an earlier version has no verdict: what converged counts as it did.
-        known = "reliable" in rows.schema.names
-        verdicts = rows["reliable"].to_pylist() if known else [None] * len(failed)
-        converged = rows["converged"].to_pylist()
         self._reliable += sum(
             own if verdict is None else verdict
-            for verdict, own in zip(verdicts, converged, strict=True)
+            for verdict, own in zip(listed(rows, "reliable"), converged, strict=True)
         )
-        doubts = rows["doubt"].to_pylist() if known else []
         for k, doubt in enumerate(doubts):
             if doubt and not failed[k]:
-                self._doubts.add(rows["source"][k].as_py(), doubt)
+                self._doubts.add(sources[k], doubt)
         for name, values in self._values.items():
             values.append(column(rows, name)[~failed])
 
@@ -156,7 +155,7 @@ def summarize(table: pa.Table, worst: int = WORST, best: int = BEST) -> Summary:
     return counts.summary(order[:worst], order[worst:][::-1][:best])
 
 
-def by_worst_atom(rows: pa.Table) -> np.ndarray:
+def by_worst_atom(rows: Rows) -> np.ndarray:
     """Return the rows of structures that did not fail, by their worst-matched atom, worst first.
 
     The first of equal ones counts as worse.
@@ -166,26 +165,37 @@ def by_worst_atom(rows: pa.Table) -> np.ndarray:
     return ranked[np.argsort(-distances[ranked], kind="stable")]
 
 
-def worst_first(rows: pa.Table) -> np.ndarray:
+def worst_first(rows: Rows) -> np.ndarray:
     """Return all rows: failures, then what did not converge, then the others.
 
     Within each of these, the structure whose worst-matched atom is matched worst is first.
     """
     distances = np.nan_to_num(column(rows, "largest_distance"))
-    return np.lexsort((-distances, np.asarray(rows["converged"]), ~failed_rows(rows)))
+    return np.lexsort(
+        (-distances, np.array(listed(rows, "converged"), dtype=bool), ~failed_rows(rows))
+    )
 
 
-def failed_rows(rows: pa.Table | pa.RecordBatch) -> np.ndarray:
+def failed_rows(rows: Rows) -> np.ndarray:
     """Return which rows are of structures that failed, shape (n,)."""
-    reasons = rows["reason"].to_pylist()
-    return np.array([reason.startswith(FAILED) for reason in reasons], dtype=bool)
+    return np.array([reason.startswith(FAILED) for reason in listed(rows, "reason")], dtype=bool)
 
 
-def column(rows: pa.Table | pa.RecordBatch, name: str) -> np.ndarray:
+def column(rows: Rows, name: str) -> np.ndarray:
     """Return a column of numbers as floats, shape (n,), NaN where there is no number.
 
     A table of an earlier version may lack it as a whole.
     """
+    if not isinstance(rows, list) and name in rows.schema.names:
+        return np.asarray(rows[name]).astype(float)
+    values = [np.nan if value is None else value for value in listed(rows, name)]
+    return np.array(values, dtype=float)
+
+
+def listed(rows: Rows, name: str) -> list[Any]:
+    """Return a column, None where there is no value; a table may lack the column as a whole."""
+    if isinstance(rows, list):
+        return [row.get(name) for row in rows]
     if name not in rows.schema.names:
-        return np.full(len(rows), np.nan)
-    return np.asarray(rows[name]).astype(float)
+        return [None] * len(rows)
+    return rows[name].to_pylist()

@@ -24,6 +24,7 @@ class Format:
         open: Function ``open(path, overwrite=False)`` that returns a context, which yields a
             function to add results to a new file. The file appears whole or not at all, see
             ``losiko_torch.io.atomic.replacement``.
+        package: Package of an extra that writes its files, if any.
         names: Parts of the names of its files, for names whose suffix says nothing.
         already: File of a finished run that is of this format, "structures" or "table": converting
             a run copies it byte by byte. None means that results are read from both and written.
@@ -34,3 +35,4 @@ class Format:
     open: Callable[..., AbstractContextManager[Add]]
     already: Literal["structures", "table"] | None = None
     names: tuple[str, ...] = ()
+    package: str | None = None

@@ -6,12 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from losiko_torch.io.atomic import replacement
 from losiko_torch.io.formats.interface import Add, Format
-from losiko_torch.io.table import SCHEMA, table_of
 from losiko_torch.results import Result
 
 #: Rows that are written together.
@@ -25,6 +21,11 @@ def parquet_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
     Raises:
         InputError: As in ``losiko_torch.io.atomic.replacement``.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from losiko_torch.io.table import SCHEMA, table_of
+
     with replacement(path, overwrite) as temporary, pq.ParquetWriter(temporary, SCHEMA) as file:
         waiting: list[pa.Table] = []
 
@@ -42,4 +43,4 @@ def parquet_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
         write()
 
 
-FORMAT = Format("parquet", (".parquet",), parquet_file, already="table")
+FORMAT = Format("parquet", (".parquet",), parquet_file, already="table", package="pyarrow")

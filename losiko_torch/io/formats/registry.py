@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from losiko_torch.errors import InputError
+from losiko_torch.extras import needs
 from losiko_torch.io.formats.interface import Format
 from losiko_torch.registry import Registry
 
@@ -21,8 +22,15 @@ def format_of(path: Path) -> Format:
     """Return the format of a file, by its suffix or, where that is none, its name.
 
     Raises:
-        InputError: If no format has the suffix.
+        InputError: If no format has the suffix, or the package that writes it is not installed.
     """
+    chosen = _of_name(path)
+    if chosen.package is not None:
+        needs(chosen.package, f"{path}: a file of this kind")
+    return chosen
+
+
+def _of_name(path: Path) -> Format:
     found = _by_suffix()
     suffix = path.suffix.lower()
     if suffix in found:

@@ -34,6 +34,7 @@ ELEMENTS = {
     53: "I",
 }
 COMPONENTS = 32
+FARTHEST = 2.0  # separation of unit vectors, and from what has no atom of an element
 FITTED = 3000  # molecules that the principal components are taken from
 
 
@@ -105,7 +106,7 @@ def molecule_distances(
     element: np.ndarray, owner: np.ndarray, reduced: np.ndarray, sample: np.ndarray
 ) -> np.ndarray:
     """Separation of each sampled atom (columns) from the nearest atom of each molecule (rows)."""
-    result = np.full((owner.max() + 1, len(sample)), np.inf, dtype=np.float32)
+    result = np.full((owner.max() + 1, len(sample)), FARTHEST, dtype=np.float32)
     for z in ELEMENTS:
         atoms = np.flatnonzero(element == z)
         columns = np.flatnonzero(element[sample] == z)
@@ -130,7 +131,7 @@ def choose(
     points = {z: reduced[index] for z, index in groups.items()}
     norms = {z: (rows**2).sum(axis=1) for z, rows in points.items()}
     atom_distance = np.full(len(element), np.inf, dtype=np.float32)  # squared
-    sample_distance = np.full(len(sample), np.inf, dtype=np.float32)
+    sample_distance = np.full(len(sample), FARTHEST, dtype=np.float32)
     order: list[int] = []
 
     def pick(molecule: int) -> None:

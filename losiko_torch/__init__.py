@@ -33,6 +33,7 @@ from losiko_torch.optimizers.nelder_mead import NelderMead
 from losiko_torch.relaxation.relax import relax, relax_iter
 from losiko_torch.relaxation.schedule import Stage, annealed
 from losiko_torch.results import Matches, Result, Score
+from losiko_torch.similarity.kernels import AverageKernel, REMatchKernel
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.geometry import bond_errors, rmsd, superposed
 from losiko_torch.systems.selection import near_plane, within
@@ -45,6 +46,7 @@ __all__ = [
     "SOAP",
     "Adam",
     "AutogradTarget",
+    "AverageKernel",
     "Batch",
     "Density",
     "Descriptor",
@@ -59,6 +61,7 @@ __all__ = [
     "NelderMead",
     "Optimizer",
     "Property",
+    "REMatchKernel",
     "Repulsion",
     "Result",
     "Score",

@@ -208,10 +208,6 @@ class ACSF(NumpyInterface, nn.Module):
         Raises:
             InputError: For ``attach=False``.
         """
-        if not attach:
-            raise InputError(
-                "ACSF leaves out the atom on its center, so the two move together: use attach=True"
-            )
         return super().derivatives(
             system,
             centers,
@@ -219,8 +215,16 @@ class ACSF(NumpyInterface, nn.Module):
             exclude=exclude,
             method=method,
             return_descriptor=return_descriptor,
-            attach=True,
+            attach=attach,
         )
+
+    def validate_derivatives_method(self, method: str, attach: bool = True) -> str:
+        """Return "analytical"; raise ``InputError`` for an unknown method or ``attach=False``."""
+        if not attach:
+            raise InputError(
+                "ACSF leaves out the atom on its center, so the two move together: use attach=True"
+            )
+        return super().validate_derivatives_method(method, attach)
 
     def get_number_of_features(self) -> int:
         """Length of the feature vector."""

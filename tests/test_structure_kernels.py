@@ -254,7 +254,7 @@ def test_bad_features(features):
     ):
         with pytest.raises((InputError, StructureError), match=message):
             kernel.create(x)
-    with pytest.raises(InputError, match="the structures of x and y have .* and 5 features"):
+    with pytest.raises(InputError, match=r"the structures of x and y have .* and 5 features"):
         kernel.create([good], [good[:, :5]])
     with pytest.raises(StructureError, match="structure 0 of y has the similarity 0"):
         kernel.create([good], [good * 0])

@@ -23,7 +23,7 @@ With C_ij the similarity of atom i of one structure and atom j of another, the a
 the mean of C. REMatch (De, Bartok, Csanyi and Ceriotti, Phys. Chem. Chem. Phys. 18, 13754, 2016) is
 sum_ij P_ij C_ij with P = u exp((C - 1) / alpha) v, whose rows sum to 1/n and whose columns to 1/m:
 it runs from the best match of atoms (small alpha) to the average (large alpha). Sinkhorn's
-iteration finds u and v, here by their logarithms, which cannot overflow.
+iteration finds u and v, here by their logarithms where exponentials would vanish or overflow.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ from losiko_torch.similarity.metrics import METRICS, NOT_NEGATIVE, unknown_metri
 
 #: Iterations of Sinkhorn's method after which it counts as not converging.
 MOST_ITERATIONS = 100_000
+#: Exponent below which Sinkhorn's method takes logarithms, far above that of the smallest float32.
+LOWEST_EXPONENT = -30.0
 
 
 @dataclass(frozen=True)
@@ -215,14 +217,15 @@ class REMatchKernel(StructureKernel):
         super().__init__(metric, gamma, degree, coef0, kernel_params, normalize_kernel)
 
     def _reduced(self, local: torch.Tensor) -> torch.Tensor:
-        log_k = (local - 1) / self.alpha
-        log_rows, log_columns = -math.log(local.shape[1]), -math.log(local.shape[2])
-        log_u = torch.full_like(local[:, :, 0], log_rows)
-        log_v = torch.full_like(local[:, 0, :], log_columns)
+        highest = local.detach().amax((1, 2), keepdim=True)
+        log_k = (local - highest) / self.alpha
+        step = _step_by_logarithms if log_k.min() < LOWEST_EXPONENT else _step
+        k = log_k if step is _step_by_logarithms else torch.exp(log_k)
+        log_u = torch.full_like(local[:, :, 0], -math.log(local.shape[1]))
+        log_v = torch.full_like(local[:, 0, :], -math.log(local.shape[2]))
         going = torch.ones(len(local), dtype=torch.bool, device=local.device)
         for iteration in range(MOST_ITERATIONS):
-            next_v = log_columns - torch.logsumexp(log_k + log_u[:, :, None], 1)
-            next_u = log_rows - torch.logsumexp(log_k + next_v[:, None, :], 2)
+            next_u, next_v = step(k, log_u)
             with torch.no_grad():
                 # DScribe does not look at every fifth iteration; its results depend on it.
                 change = _change(next_u, log_u) + _change(next_v, log_v)
@@ -239,6 +242,22 @@ class REMatchKernel(StructureKernel):
             )
         match = torch.exp(log_k + log_u[:, :, None] + log_v[:, None, :])
         return (match * local).sum((1, 2))
+
+
+def _step(k: torch.Tensor, log_u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sinkhorn's next ln u (P, n) and ln v (P, m) for exponentials k (P, n, m) above zero."""
+    v = 1 / (torch.bmm(torch.exp(log_u)[:, None, :], k)[:, 0] * k.shape[2])
+    u = 1 / (torch.bmm(k, v[:, :, None])[:, :, 0] * k.shape[1])
+    return torch.log(u), torch.log(v)
+
+
+def _step_by_logarithms(
+    log_k: torch.Tensor, log_u: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sinkhorn's next ln u (P, n) and ln v (P, m) for exponentials that would vanish."""
+    log_v = -math.log(log_k.shape[2]) - torch.logsumexp(log_k + log_u[:, :, None], 1)
+    log_u = -math.log(log_k.shape[1]) - torch.logsumexp(log_k + log_v[:, None, :], 2)
+    return log_u, log_v
 
 
 def _change(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from losiko_torch.relaxation.relax import relax, relax_iter
     from losiko_torch.relaxation.schedule import Stage, annealed
     from losiko_torch.results import Matches, Result, Score
+    from losiko_torch.similarity.kernels import AverageKernel, REMatchKernel
     from losiko_torch.systems.batch import Batch
     from losiko_torch.systems.geometry import bond_errors, rmsd, superposed
     from losiko_torch.systems.selection import near_plane, within
@@ -80,6 +81,8 @@ _MODULES = {
     "Matches": "results",
     "Result": "results",
     "Score": "results",
+    "AverageKernel": "similarity.kernels",
+    "REMatchKernel": "similarity.kernels",
     "Batch": "systems.batch",
     "bond_errors": "systems.geometry",
     "rmsd": "systems.geometry",
@@ -96,6 +99,7 @@ __all__ = [
     "SOAP",
     "Adam",
     "AutogradTarget",
+    "AverageKernel",
     "Batch",
     "Density",
     "Descriptor",
@@ -110,6 +114,7 @@ __all__ = [
     "NelderMead",
     "Optimizer",
     "Property",
+    "REMatchKernel",
     "Repulsion",
     "Result",
     "Score",

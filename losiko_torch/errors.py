@@ -19,6 +19,10 @@ class UnknownOption(InputError, TypeError):
     """Error of a call with an option that there is none of; a ``TypeError`` as Python's is."""
 
 
+class FixedParameter(InputError, AttributeError):
+    """Error of changing what defines a descriptor; an ``AttributeError`` as Python's is."""
+
+
 class StructureError(LosikoError):
     """Error of a structure that cannot be worked on; others can."""
 

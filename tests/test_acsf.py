@@ -79,7 +79,7 @@ def behlers(acsf: ACSF, atoms: Atoms, centers) -> np.ndarray:
             cosine = np.clip(v @ w / (r * s), -1, 1)
             terms = [
                 2 ** (1 - zeta)
-                * max(1 + lam * cosine, 0) ** zeta
+                * (max(1 + lam * cosine, 0) if zeta % 1 else 1 + lam * cosine) ** zeta
                 * np.exp(-eta * (r * r + s * s + third * third))
                 * (fc(r) * fc(s) * (fc(t) if third else 1))
                 for parameters, third in ((acsf.g4_params, t), (acsf.g5_params, 0.0))
@@ -436,7 +436,7 @@ BAD_PARAMETERS = [
     ({"g3_params": "pi"}, "g3_params must list|g3_params has an entry"),
     ({"g4_params": [[0.1, 1]]}, "g4_params must list 3 numbers"),
     ({"g4_params": [[0.1, 0, 1]]}, "g4_params: zeta must be positive, not 0"),
-    ({"g5_params": [[0.1, 1, -1.5]]}, "g5_params: lambda must lie between -1 and 1, not -1.5"),
+    ({"g5_params": [[0.1, 1.5, -2]]}, "lambda -2 makes .* negative, so it needs a whole zeta, not"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The Python of README and CONTRIBUTING is run as it stands there, each block on its own."""
+"""The Python of README, CONTRIBUTING and docs/dscribe.md runs as it stands, block by block."""
 
 import re
 import tomllib
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/*.md"))]
 BLOCKS = [
     pytest.param(block, id=f"{name} {number}")
-    for name in ("README.md", "CONTRIBUTING.md")
+    for name in ("README.md", "CONTRIBUTING.md", "docs/dscribe.md")
     for number, block in enumerate(
         re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
     )
@@ -29,6 +29,7 @@ def test_there_are_blocks():
     names = [block.id.split()[0] for block in BLOCKS]
     assert names.count("README.md") >= 3
     assert names.count("CONTRIBUTING.md") >= 5
+    assert names.count("docs/dscribe.md") == 3
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *DOCS])

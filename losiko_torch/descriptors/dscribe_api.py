@@ -16,6 +16,7 @@ import torch
 from ase import Atoms
 from torch.autograd import forward_ad
 
+from losiko_torch.descriptors.dscribe_names import DscribeNames
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.species import check_known
@@ -25,7 +26,7 @@ from losiko_torch.systems.validity import check_structure
 ROWS_AT_ONCE = 1024
 
 
-class NumpyInterface:
+class NumpyInterface(DscribeNames):
     """``create`` and ``derivatives`` of a module that maps a batch to one row a center."""
 
     periodic: bool
@@ -120,8 +121,7 @@ class NumpyInterface:
             InputError: For unusable arguments.
             StructureError: For a structure that cannot be described, naming its place in the list.
         """
-        if method not in ("auto", "analytical", "numerical"):
-            raise InputError(f"method '{method}' is none of auto, analytical, numerical")
+        self.validate_derivatives_method(method, attach)
         single = isinstance(system, Atoms)
         structures, centers = _as_lists(system, centers)
         count = len(structures)

@@ -32,6 +32,7 @@ from losiko_torch.descriptors.acsf.functions import (
     number_or_nan,
     parameter_table,
     radial_functions,
+    sign_rows,
     sum_angular,
     with_third_side,
 )
@@ -79,8 +80,8 @@ class ACSF(NumpyInterface, nn.Module):
         sparse, dtype: Form of what ``create`` and ``derivatives`` return.
 
     Raises:
-        InputError: For parameters out of range: eta below 0, zeta not above 0, lambda beyond
-            -1 to 1, where (1 + lambda cos theta)^zeta is not defined.
+        InputError: For parameters out of range: eta below 0, zeta not above 0, or a zeta that is
+            not whole with a lambda beyond -1 to 1, where (1 + lambda cos theta)^zeta is undefined.
     """
 
     element_of_number: torch.Tensor
@@ -88,6 +89,8 @@ class ACSF(NumpyInterface, nn.Module):
     radial_g3: torch.Tensor
     mixing_g4: torch.Tensor
     mixing_g5: torch.Tensor
+    signs_g4: torch.Tensor
+    signs_g5: torch.Tensor
     slot_of_elements: torch.Tensor
 
     def __init__(
@@ -133,6 +136,8 @@ class ACSF(NumpyInterface, nn.Module):
             ("radial_g3", torch.tensor(self.g3_params, dtype=torch.float64)),
             ("mixing_g4", mixing_matrix(self.g4_params, self._lambdas)),
             ("mixing_g5", mixing_matrix(self.g5_params, self._lambdas)),
+            ("signs_g4", sign_rows(self.g4_params, self._lambdas)),
+            ("signs_g5", sign_rows(self.g5_params, self._lambdas)),
         ):
             self.register_buffer(name, table, persistent=False)
 
@@ -203,10 +208,6 @@ class ACSF(NumpyInterface, nn.Module):
         Raises:
             InputError: For ``attach=False``.
         """
-        if not attach:
-            raise InputError(
-                "ACSF leaves out the atom on its center, so the two move together: use attach=True"
-            )
         return super().derivatives(
             system,
             centers,
@@ -214,8 +215,16 @@ class ACSF(NumpyInterface, nn.Module):
             exclude=exclude,
             method=method,
             return_descriptor=return_descriptor,
-            attach=True,
+            attach=attach,
         )
+
+    def validate_derivatives_method(self, method: str, attach: bool = True) -> str:
+        """Return "analytical"; raise ``InputError`` for an unknown method or ``attach=False``."""
+        if not attach:
+            raise InputError(
+                "ACSF leaves out the atom on its center, so the two move together: use attach=True"
+            )
+        return super().validate_derivatives_method(method, attach)
 
     def get_number_of_features(self) -> int:
         """Length of the feature vector."""
@@ -323,7 +332,7 @@ class ACSF(NumpyInterface, nn.Module):
         first, second = neighbor_pairs(counts)
         row = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
         slot = row[first] * n_slots + self.slot_of_elements[element[first], element[second]]
-        parts, r2_jk = angular_functions(geometry, first, second, self._lambdas)
+        parts, r2_jk, signs = angular_functions(geometry, first, second, self._lambdas)
         size = n_slots * len(counts)
         sums = []
         if self.g4_params:
@@ -331,7 +340,10 @@ class ACSF(NumpyInterface, nn.Module):
             parts_g4 = with_third_side(
                 parts.index_select(1, near), r2_jk.index_select(0, near), self.r_cut
             )
-            sums.append(sum_angular(self.mixing_g4.to(parts.dtype), parts_g4, slot[near], size))
+            own = None if signs is None else signs[self.signs_g4][:, near]
+            mixing = self.mixing_g4.to(parts.dtype)
+            sums.append(sum_angular(mixing, parts_g4, slot[near], size, own))
         if self.g5_params:
-            sums.append(sum_angular(self.mixing_g5.to(parts.dtype), parts, slot, size))
+            own = None if signs is None else signs[self.signs_g5]
+            sums.append(sum_angular(self.mixing_g5.to(parts.dtype), parts, slot, size, own))
         return torch.cat(sums)

@@ -16,7 +16,8 @@ Angles never appear: with the unit vectors u_j, u_k to both neighbours,
 
     (1 + cos theta) / 2 = |u_j + u_k|^2 / 4,    (1 - cos theta) / 2 = |u_j - u_k|^2 / 4,
 
-neither of which can become negative or lose its digits where the three atoms lie on a line.
+neither of which can become negative or lose its digits where the three atoms lie on a line. With
+lambda beyond -1 to 1 the base 1 + lambda cos theta changes its sign, and a whole zeta keeps it.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ def neighbor_pairs(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def angular_functions(
     geometry: torch.Tensor, first: torch.Tensor, second: torch.Tensor, lambdas: Sequence[float]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The parts of ln G5 of every triple of atoms, from which G4 follows too.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """The parts of ln |G5| of every triple of atoms, from which G4 follows too.
 
     Args:
         geometry: Unit vector to each neighbour, its interatomic distance (Angstrom), and ln f_c,
@@ -95,8 +96,10 @@ def angular_functions(
         lambdas: Values of lambda that occur.
 
     Returns:
-        Rows ln((1 + lambda cos theta)/2) for every lambda, then r_ij^2 + r_ik^2 (Angstrom^2) and
-        ln(2 f_c(r_ij) f_c(r_ik)), shape (n_lambda + 2, T); and r_jk^2 (Angstrom^2), shape (T,).
+        Rows ln |(1 + lambda cos theta)/2| for every lambda, then r_ij^2 + r_ik^2 (Angstrom^2) and
+        ln(2 f_c(r_ij) f_c(r_ik)), shape (n_lambda + 2, T); r_jk^2 (Angstrom^2), shape (T,); and
+        the sign of 1 + lambda cos theta for every lambda, then a row of ones, shape
+        (n_lambda + 1, T), or None where it is never negative.
     """
     # Rows of neighbours are faster to gather, rows of components faster to compute with.
     rows = geometry.T.contiguous()
@@ -108,21 +111,32 @@ def angular_functions(
     halves = [
         0.5 * (1 - abs(value)) + abs(value) * (plus if value > 0 else minus) for value in lambdas
     ]
-    logarithms = torch.log(torch.stack(halves) + _tiny(geometry.dtype))
+    bases = torch.stack(halves)
+    signs = None
+    if any(abs(value) > 1 for value in lambdas):
+        signs = torch.ones_like(torch.cat([bases.detach(), bases[:1].detach()]))
+        signs[:-1][bases.detach() < 0] = -1
+        bases = bases * signs[:-1]
+    logarithms = torch.log(bases + _tiny(geometry.dtype))
     r_ij, r_ik = one[3], two[3]
     r2_jk = (r_ij - r_ik).square() + 4 * r_ij * r_ik * minus
     r2 = r_ij.square() + r_ik.square()
-    return torch.cat([logarithms, r2[None], (one[4] + two[4] + math.log(2))[None]]), r2_jk
+    parts = torch.cat([logarithms, r2[None], (one[4] + two[4] + math.log(2))[None]])
+    return parts, r2_jk, signs
 
 
 def with_third_side(parts: torch.Tensor, r2_jk: torch.Tensor, r_cut: float) -> torch.Tensor:
-    """The parts of ln G4, shape (n_lambda + 2, T), from the ``parts`` of ln G5."""
+    """The parts of ln |G4|, shape (n_lambda + 2, T), from the ``parts`` of ln |G5|."""
     log_fc = log_cutoff(r2_jk.clamp(min=LEAST_R2).sqrt(), r_cut)
     return torch.cat([parts[:-2], (parts[-2] + r2_jk)[None], (parts[-1] + log_fc)[None]])
 
 
 def sum_angular(
-    mixing: torch.Tensor, parts: torch.Tensor, slot: torch.Tensor, n_slots: int
+    mixing: torch.Tensor,
+    parts: torch.Tensor,
+    slot: torch.Tensor,
+    n_slots: int,
+    signs: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Angular functions, summed over triples of atoms.
 
@@ -131,17 +145,32 @@ def sum_angular(
         parts: Parts of the logarithm from ``angular_functions``, shape (n_lambda + 2, T).
         slot: Number, below ``n_slots``, of the sum that a triple belongs to, shape (T,).
         n_slots: Number of sums.
+        signs: Signs of the terms, shape (n_functions, T). None means that all are positive.
 
     Returns:
         Sums, shape (n_functions, n_slots).
     """
     # All factors are in the exponent: each pass over the many terms takes time.
     terms = torch.exp(mixing @ parts)
+    if signs is not None:
+        terms = terms * signs
     return terms.new_zeros((len(mixing), n_slots)).index_add_(1, slot, terms)
 
 
+def sign_rows(parameters: list[list[float]], lambdas: list[float]) -> torch.Tensor:
+    """Row of the signs of ``angular_functions`` that each function (eta, zeta, lambda) has, (n,).
+
+    An even power, and any of a lambda within -1 to 1, has the last row, that of ones.
+    """
+    rows = [
+        lambdas.index(value) if abs(value) > 1 and zeta % 2 else len(lambdas)
+        for _, zeta, value in parameters
+    ]
+    return torch.tensor(rows, dtype=torch.long)
+
+
 def mixing_matrix(parameters: list[list[float]], lambdas: list[float]) -> torch.Tensor:
-    """Coefficients that add up the parts of ln G4 or ln G5 for functions (eta, zeta, lambda).
+    """Coefficients that add up the parts of ln |G4| or ln |G5| for functions (eta, zeta, lambda).
 
     Returns:
         Matrix with a row for each function: zeta in the column of its lambda, then -eta and 1,
@@ -188,9 +217,13 @@ def parameter_table(name: str, parameters: Any, columns: tuple[str, ...]) -> np.
         raise InputError(f"{name}: eta must not be negative, not {table[:, 0].min():g}")
     if len(columns) == 3 and (table[:, 1] <= 0).any():
         raise InputError(f"{name}: zeta must be positive, not {table[:, 1].min():g}")
-    if len(columns) == 3 and (abs(table[:, 2]) > 1).any():
-        bad = table[abs(table[:, 2]) > 1, 2][0]
-        raise InputError(f"{name}: lambda must lie between -1 and 1, not {bad:g}")
+    if len(columns) == 3:
+        undefined = table[(abs(table[:, 2]) > 1) & (table[:, 1] % 1 != 0)]
+        for _, zeta, value in undefined:
+            raise InputError(
+                f"{name}: lambda {value:g} makes 1 + lambda cos theta negative, so it needs a "
+                f"whole zeta, not {zeta:g}"
+            )
     return table
 
 

@@ -49,6 +49,18 @@ def loewdin(overlap: np.ndarray) -> np.ndarray:
     return beta
 
 
+def gaussian_orbitals(r_cut: float, n_max: int, l_max: int) -> tuple[np.ndarray, np.ndarray]:
+    """alpha (l_max + 1, n_max), 1/Angstrom^2, and beta (l_max + 1, n_max, n_max)."""
+    decay_radii = np.linspace(1, r_cut, n_max)
+    alphas, betas = [], []
+    for degree in range(l_max + 1):
+        alpha = -np.log(DECAY / decay_radii**degree) / decay_radii**2
+        overlap = 0.5 * gamma(degree + 1.5) * np.add.outer(alpha, alpha) ** -(degree + 1.5)
+        alphas.append(alpha)
+        betas.append(loewdin(overlap))
+    return np.array(alphas), np.array(betas)
+
+
 class GaussianBasis(nn.Module):
     """Radial part of Gaussian-type orbitals: r^2, (E,), to g_nl, (l_max + 1, E, n_max)."""
 
@@ -59,15 +71,13 @@ class GaussianBasis(nn.Module):
         """``scale`` (Angstrom) is the unit in which the solid harmonics take their lengths."""
         super().__init__()
         eta = 1 / (2 * sigma**2)
-        decay_radii = np.linspace(1, r_cut, n_max)
         exponents, mixing = [], []
-        for degree in range(l_max + 1):
-            alpha = -np.log(DECAY / decay_radii**degree) / decay_radii**2
-            overlap = 0.5 * gamma(degree + 1.5) * np.add.outer(alpha, alpha) ** -(degree + 1.5)
+        alphas, betas = gaussian_orbitals(r_cut, n_max, l_max)
+        for degree, (alpha, beta) in enumerate(zip(alphas, betas, strict=True)):
             # The powers of eta and scale nearly cancel; apart they overflow float32 at l = 20.
             amplitude = (math.pi / (alpha + eta)) ** 1.5 * (eta * scale / (alpha + eta)) ** degree
             exponents.append(alpha * eta / (alpha + eta))
-            mixing.append(loewdin(overlap).T * amplitude[:, None])
+            mixing.append(beta.T * amplitude[:, None])
         self.register_buffer("exponents", torch.tensor(np.array(exponents)), persistent=False)
         self.register_buffer("mixing", torch.tensor(np.array(mixing)), persistent=False)
 

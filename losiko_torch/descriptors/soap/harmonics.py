@@ -87,12 +87,12 @@ def _values(vectors: torch.Tensor, l_max: int) -> torch.Tensor:
         azimuth_im.append(x * im + y * re)
     cosine, sine = torch.stack(azimuth_re), torch.stack(azimuth_im)
 
-    out = vectors.new_empty(((l_max + 1) ** 2, len(x)))
+    out = vectors.new_empty(((l_max + 1) ** 2, x.shape[0]))
     previous: torch.Tensor | None = None
     last: torch.Tensor | None = None
     diagonal = math.sqrt(0.25 / math.pi)
     for degree in range(l_max + 1):
-        legendre = vectors.new_empty((degree + 1, len(x)))
+        legendre = vectors.new_empty((degree + 1, x.shape[0]))
         if degree > 0:
             assert last is not None
             legendre[degree - 1] = math.sqrt(2 * degree + 1) * z * last[degree - 1]

@@ -40,6 +40,23 @@ QUADRATURE_POINTS = 100
 CHUNK_ENTRIES = 2**22
 
 
+def orthonormal_polynomials(r_cut: float, n_max: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points q of the radial quadrature (Angstrom), their weights, and b_n(q), (points, n_max)."""
+    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_POINTS)
+    q = r_cut * (nodes + 1) / 2
+    # The basis is so ill-conditioned for large n_max that the last digit of S matters: powers
+    # of numpy's arrays would differ in it from these.
+    overlap = [
+        [
+            2 * r_cut ** (7 + i + j) / ((5 + i + j) * (6 + i + j) * (7 + i + j))
+            for j in range(1, n_max + 1)
+        ]
+        for i in range(1, n_max + 1)
+    ]
+    powers = (r_cut - q)[:, None] ** np.arange(3, n_max + 3)
+    return q, weights * r_cut / 2, powers @ loewdin(np.array(overlap)).T
+
+
 class PolynomialBasis(nn.Module):
     """Radial part of the polynomial basis: r^2, (E,), to g_nl, (l_max + 1, E, n_max)."""
 
@@ -50,20 +67,8 @@ class PolynomialBasis(nn.Module):
         """``scale`` (Angstrom) is the unit in which the solid harmonics take their lengths."""
         super().__init__()
         self.l_max, self.eta, self.scale = l_max, 1 / (2 * sigma**2), scale
-        nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_POINTS)
-        q = r_cut * (nodes + 1) / 2
-        # The basis is so ill-conditioned for large n_max that the last digit of S matters: powers
-        # of numpy's arrays would differ in it from these.
-        overlap = [
-            [
-                2 * r_cut ** (7 + i + j) / ((5 + i + j) * (6 + i + j) * (7 + i + j))
-                for j in range(1, n_max + 1)
-            ]
-            for i in range(1, n_max + 1)
-        ]
-        powers = (r_cut - q)[:, None] ** np.arange(3, n_max + 3)
-        basis = powers @ loewdin(np.array(overlap)).T
-        measure = 4 * math.pi * q**2 * weights * r_cut / 2
+        q, weights, basis = orthonormal_polynomials(r_cut, n_max)
+        measure = 4 * math.pi * q**2 * weights
         self.register_buffer("radii", torch.tensor(q), persistent=False)
         self.register_buffer("basis", torch.tensor(measure[:, None] * basis), persistent=False)
 

@@ -22,6 +22,7 @@ from ase.data import chemical_symbols
 from torch import nn
 
 from losiko_torch.descriptors.dscribe_api import NumpyInterface
+from losiko_torch.descriptors.dscribe_names import RadialNames
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.density import expand_density
 from losiko_torch.descriptors.soap.gaussian_basis import GaussianBasis, cutoff_padding
@@ -47,7 +48,7 @@ from losiko_torch.systems.species import species_numbers
 
 
 @names_unknown
-class SOAP(NumpyInterface, nn.Module):
+class SOAP(RadialNames, NumpyInterface, nn.Module):
     """Smooth overlap of atomic positions (Bartok, Kondor, Csanyi, PRB 87, 184115, 2013).
 
     A call with a ``Batch`` returns torch features, differentiable with respect to positions and

@@ -1,6 +1,7 @@
 """The built-in database: sane molecules, and a cache that helps where it can and never harms."""
 
 import json
+import os
 import pickle
 from collections import defaultdict
 
@@ -329,3 +330,44 @@ def test_others_are_had_by_name(tiny):
     assert builtin.builtin_name(None) == "organic"
     assert builtin.builtin_name("second") == "second"
     assert builtin.builtin_name("second.losiko") is None
+
+
+def test_qm9_is_built_in_with_its_source_and_what_is_set_apart():
+    structures = list(builtin.builtin_structures(name="qm9"))
+    metadata = builtin.builtin_metadata(name="qm9")
+    assert builtin.builtin_names() == ["organic", "qm9"]
+    assert metadata["level_of_theory"].startswith("B3LYP/6-31G(2df,p)")
+    assert metadata["licence"] == "CC0"
+    assert metadata["n_molecules"] == len(structures) > 3000
+    assert metadata["n_atoms"] == sum(map(len, structures))
+    assert {symbol for atoms in structures for symbol in atoms.symbols} == {*metadata["elements"]}
+    with np.load(builtin._archive("qm9")) as archive:
+        apart = set(archive["set_apart"].tolist())
+    assert len(apart) > 4000
+    assert apart.isdisjoint(atoms.info["id"] for atoms in structures)
+    others = {atoms.info["id"] for atoms in structures}
+    assert len(others) == len(structures)
+
+
+@pytest.mark.skipif("LOSIKO_DATA" not in os.environ, reason="LOSIKO_DATA is not set")
+def test_built_in_qm9_holds_qm9s_geometries_and_what_is_reported_is_set_apart():
+    cases = pytest.importorskip("cases.molecules")
+    qm9 = cases.QM9()
+    place = dict(zip(qm9.ids.tolist(), range(len(qm9.ids)), strict=True))
+    for atoms in list(builtin.builtin_structures(name="qm9"))[::50]:
+        original = qm9.molecule(place[atoms.info["id"]])
+        np.testing.assert_array_equal(atoms.numbers, original.numbers)
+        np.testing.assert_allclose(atoms.positions, original.positions, atol=1e-4)
+    with np.load(builtin._archive("qm9")) as archive:
+        apart = set(archive["set_apart"].tolist())
+    for told in (qm9.choosing(1000), qm9.reporting(200), qm9.reporting(1000)):
+        assert {atoms.info["id"] for atoms in told} <= apart
+
+
+def test_qm9_relaxes_a_molecule_nearer_to_dft_than_organic_does():
+    # B3LYP/6-31G(2df,p) has 0.9620 A and 103.7 degrees for water, GFN2-xTB 107.
+    start = molecule("H2O")
+    start.rattle(0.08, seed=1)
+    by_name = {name: relax(start, name)[0] for name in ("qm9", "organic")}
+    angles = {name: one.atoms.get_angle(1, 0, 2) for name, one in by_name.items()}
+    assert abs(angles["qm9"] - 103.7) < 2 < abs(angles["organic"] - 103.7)

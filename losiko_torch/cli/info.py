@@ -79,11 +79,12 @@ def describe(database: EnvironmentDatabase, name: str, file: Path) -> None:
 
 def _builtin_ones() -> Table:
     """Return the built-in databases, by the name that ``-d`` takes."""
-    columns = dict.fromkeys(("name", "holds", "level of theory"), "left")
+    columns = dict.fromkeys(("name", "holds", "level of theory", "limits"), "left")
     table = structure_table("built in", columns)
     for name in builtin_names():
         metadata = builtin_metadata(name=name)
-        table.add_row(name, metadata["title"], metadata["level_of_theory"])
+        told = ("title", "level_of_theory", "limits")
+        table.add_row(name, *(str(metadata.get(each, "")) for each in told))
     return table
 
 

@@ -55,6 +55,7 @@ def write(structures: list[Structure], seed: int, path: Path) -> None:
         "elements": list(ELEMENTS.values()),
         "n_molecules": len(structures),
         "n_atoms": sum(sizes),
+        "limits": "no metals, noble gases, radicals, carbenes, transition states",
         "licence": "CC0",
         "made_by": "scripts/builtin_database",
         "seed": seed,

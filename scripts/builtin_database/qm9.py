@@ -58,6 +58,7 @@ def write(qm9: QM9, kept: np.ndarray, fitted: int, apart: np.ndarray, path: Path
         "n_molecules": len(kept),
         "n_atoms": sum(sizes),
         "fitted_to": f"{fitted} molecules, these among them; {len(apart)} others are set apart",
+        "limits": "lone molecules of at most nine heavy atoms, no ions, no contacts",
         "made_by": "scripts/builtin_database",
         "seed": SEED,
         "date": datetime.date.today().isoformat(),

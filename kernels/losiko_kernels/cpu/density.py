@@ -25,15 +25,17 @@ def expand_density(
     element: torch.Tensor,
     n_elements: int,
     table: RadialTable,
+    threads: int | None = None,
 ) -> torch.Tensor:
     """Coefficients (n, (l_max + 1)^2, n_elements * n_max) from vectors (E, 3) in Angstrom.
 
-    ``weights`` (E,) multiply the contributions of neighbours. None means all 1.
+    ``weights`` (E,) multiply the contributions of neighbours. None means all 1. ``threads`` is the
+    largest number of threads. None means torch's.
     """
     n, rows = len(first) - 1, (table.l_max + 1) ** 2
     out = vectors.new_empty((n, rows, n_elements * table.n_max))
     given = (vectors, _or_empty(weights, vectors), first, element, n_elements)
-    run(_forward, n, *given, *_numbers_of(table, vectors.dtype), out)
+    run(_forward, n, *given, *_numbers_of(table, vectors.dtype), out, threads=threads)
     return out
 
 

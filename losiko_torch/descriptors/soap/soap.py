@@ -24,6 +24,7 @@ from torch import nn
 from losiko_torch.descriptors.dscribe_api import NumpyInterface
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.density import expand_density
+from losiko_torch.descriptors.soap.function import features_by_kernels, kernels_serve
 from losiko_torch.descriptors.soap.gaussian_basis import GaussianBasis, cutoff_padding
 from losiko_torch.descriptors.soap.neighbor_weights import (
     check_weighting,
@@ -145,6 +146,16 @@ class SOAP(NumpyInterface, nn.Module):
         Raises:
             StructureError: If an element is not among ``species``.
         """
+        if type(self) is SOAP and kernels_serve(self, batch):
+            if pairs is None:
+                pairs = find_pairs(batch, self.cutoff, self.periodic)
+            return features_by_kernels(self, batch, centers, pairs)
+        return self.plain(batch, centers, pairs)
+
+    def plain(
+        self, batch: Batch, centers: torch.Tensor | None = None, pairs: Pairs | None = None
+    ) -> torch.Tensor:
+        """Return what a call does, by plain torch: slower, differentiable in every way."""
         coefficients = self.coefficients(batch, centers, pairs)
         if centers is None:
             centers = torch.arange(batch.n_atoms, device=batch.positions.device)
@@ -163,13 +174,13 @@ class SOAP(NumpyInterface, nn.Module):
             pairs = find_pairs(batch, self.cutoff, self.periodic)
         if centers is None:
             everyone = torch.arange(batch.n_atoms, device=batch.positions.device)
-            return scale_degrees(self._coefficients(batch, pairs, everyone))
+            return self._coefficients(batch, pairs, everyone)
         # A center may be listed several times; its pairs are summed once.
         distinct, place = torch.unique(centers, return_inverse=True)
         seen = torch.zeros(batch.n_atoms, dtype=torch.bool, device=centers.device)
         seen[distinct] = True
         pairs = pairs.keep(seen[pairs.center])
-        found = scale_degrees(self._coefficients(batch, pairs, distinct))
+        found = self._coefficients(batch, pairs, distinct)
         return [block.index_select(0, place) for block in found]
 
     def get_number_of_features(self) -> int:
@@ -289,20 +300,32 @@ class SOAP(NumpyInterface, nn.Module):
             weights = weights * smooth_cutoff(r2, self.cutoff, self.smooth_width)
         return weights
 
-    def _coefficients(self, batch: Batch, pairs: Pairs, centers: torch.Tensor) -> Coefficients:
-        self.check_batch(batch)
-        vectors = pairs.vectors(batch)
+    def expanded(
+        self, vectors: torch.Tensor, numbers: torch.Tensor, row: torch.Tensor, n: int
+    ) -> Coefficients:
+        """Return the coefficients of n centers, by plain torch.
+
+        Args:
+            vectors: Vectors to neighbours, Angstrom, shape (E, 3).
+            numbers: Atomic numbers of the neighbours, shape (E,).
+            row: Center of each neighbour, 0 to n - 1, shape (E,).
+            n: Number of centers.
+        """
         r2 = (vectors * vectors).sum(1)
-        numbers = batch.numbers[pairs.neighbor]
         channel, n_channels = self.channel_of(numbers)
         radial = self.basis(r2)
         weights = self.pair_weights(r2, numbers)
         if weights is not None:
             radial = radial * weights[None, :, None]
+        slot = row * n_channels + channel
+        return scale_degrees(expand_density(vectors, radial, slot, n, n_channels, self.cutoff))
+
+    def _coefficients(self, batch: Batch, pairs: Pairs, centers: torch.Tensor) -> Coefficients:
+        self.check_batch(batch)
         row = centers.new_full((batch.n_atoms,), -1)
         row[centers] = torch.arange(len(centers), device=row.device)
-        slot = row[pairs.center] * n_channels + channel
-        return expand_density(vectors, radial, slot, len(centers), n_channels, self.cutoff)
+        numbers = batch.numbers[pairs.neighbor]
+        return self.expanded(pairs.vectors(batch), numbers, row[pairs.center], len(centers))
 
     def _mean_by_system(
         self, values: torch.Tensor, centers: torch.Tensor, batch: Batch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -20,7 +22,11 @@ FARTHEST = 1e4
 ROUNDED = 0.002
 
 
-def check_structure(atoms: Atoms) -> None:
+#: Function of a structure and a distance (Angstrom) that returns pairs of atoms (i, j) within it.
+ClosePairs = Callable[[Atoms, float], tuple[np.ndarray, np.ndarray]]
+
+
+def check_structure(atoms: Atoms, close: ClosePairs = close_pairs) -> None:
     """Raise ``StructureError`` for a structure that no descriptor can describe."""
     if UNREADABLE in atoms.info:
         raise StructureError(atoms.info[UNREADABLE])
@@ -45,7 +51,7 @@ def check_structure(atoms: Atoms) -> None:
     _check_order(atoms)
     if atoms.pbc.any():
         _check_cell(atoms)
-    _check_coincidence(atoms)
+    _check_coincidence(atoms, close)
 
 
 def _check_order(atoms: Atoms) -> None:
@@ -80,8 +86,8 @@ def _check_cell(atoms: Atoms) -> None:
         )
 
 
-def _check_coincidence(atoms: Atoms) -> None:
-    first, second = close_pairs(atoms, COINCIDENCE)
+def _check_coincidence(atoms: Atoms, close: ClosePairs) -> None:
+    first, second = close(atoms, COINCIDENCE)
     if len(first):
         raise StructureError(
             f"atoms {first[0]} and {second[0]} lie within {COINCIDENCE} A of each other"

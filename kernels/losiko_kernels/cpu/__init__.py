@@ -24,7 +24,7 @@ __all__ = [
     "nearest_within",
     "neighbors_within",
     "power_spectra",
-    "power_spectrum_backward",
     "power_spectra_backward",
+    "power_spectrum_backward",
     "unit_power_spectrum",
 ]

@@ -39,7 +39,8 @@ class Moves(NamedTuple):
     Attributes:
         first_term: Number of each row's first term, and T, shape (R + 1,).
         first_pair: Number of each term's first entry in ``pair``, and M, shape (T + 1,).
-        center: Center of each term, a row of the coefficients, shape (T,).
+        center: Center of each term, a row of the coefficients, shape (T,). Terms without pairs
+            vanish.
         pair: Pairs, shape (M,); one whose center moves is given as -1 - pair.
     """
 
@@ -238,6 +239,8 @@ def _derive(
     last = first_pair[first_term[stop]]
     for row in range(start, stop):
         for term in range(first_term[row], first_term[row + 1]):
+            if first_pair[term] == first_pair[term + 1]:
+                continue
             center = center_of[term]
             if center != known:
                 known = center

@@ -61,9 +61,7 @@ def _inverse(cell, out):
 
 @compiled
 def _fraction(place, inverse, axis):
-    return (
-        place[0] * inverse[0, axis] + place[1] * inverse[1, axis] + place[2] * inverse[2, axis]
-    )
+    return place[0] * inverse[0, axis] + place[1] * inverse[1, axis] + place[2] * inverse[2, axis]
 
 
 @compiled

@@ -64,9 +64,7 @@ class Expansion:
 
     def plain(self, vectors: torch.Tensor) -> torch.Tensor:
         """Features as plain torch computes them, averaged over centers for "inner" only."""
-        coefficients = self.soap.expanded(
-            vectors, self.numbers, self.center, len(self.first) - 1
-        )
+        coefficients = self.soap.expanded(vectors, self.numbers, self.center, len(self.first) - 1)
         if self.soap.average == "inner":
             coefficients = [self.mean(block) for block in coefficients]
         return power_spectrum(coefficients, self.soap.compression["mode"])
@@ -168,9 +166,7 @@ def _gradient(
     by_c = of.kernels.power_spectra_backward(c, grad, of.soap.n_max, mode)
     if of.soap.average == "inner":
         by_c = of.spread(by_c)
-    pull, by_weights = of.kernels.expand_density_backward(
-        by_c, None, *_shape(vectors, weights, of)
-    )
+    pull, by_weights = of.kernels.expand_density_backward(by_c, None, *_shape(vectors, weights, of))
     if weights is not None and weights.requires_grad:
         (by_r2,) = torch.autograd.grad(weights, r2, by_weights)
         pull = torch.addcmul(pull, vectors.detach(), by_r2[:, None], value=2)

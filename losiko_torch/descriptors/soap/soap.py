@@ -23,9 +23,12 @@ from torch import nn
 
 from losiko_torch.descriptors.dscribe_api import NumpyInterface
 from losiko_torch.descriptors.interface import expected_neighbors
+from losiko_torch.descriptors.soap.arrays import arrays_for
+from losiko_torch.descriptors.soap.compression import check_compression
 from losiko_torch.descriptors.soap.density import expand_density
 from losiko_torch.descriptors.soap.function import features_by_kernels, kernels_serve
 from losiko_torch.descriptors.soap.gaussian_basis import GaussianBasis, cutoff_padding
+from losiko_torch.descriptors.soap.jacobian import derived
 from losiko_torch.descriptors.soap.neighbor_weights import (
     check_weighting,
     infer_r_cut,
@@ -34,7 +37,6 @@ from losiko_torch.descriptors.soap.neighbor_weights import (
 )
 from losiko_torch.descriptors.soap.polynomial_basis import PolynomialBasis
 from losiko_torch.descriptors.soap.power_spectrum import (
-    COMPRESSIONS,
     Coefficients,
     feature_count,
     power_spectrum,
@@ -114,7 +116,7 @@ class SOAP(NumpyInterface, nn.Module):
         self.rbf, self.average, self.periodic = rbf, average, periodic
         self.sparse, self.dtype, self.smooth_width = sparse, dtype, float(smooth_width)
         self._species = species_numbers(species)
-        self._compression, weights = _check_compression(compression, self.species)
+        self._compression, weights = check_compression(compression, self.species)
         #: Interatomic distance in Angstrom beyond which atoms have no influence.
         self.cutoff = self.r_cut + cutoff_padding(self.sigma)
 
@@ -320,6 +322,18 @@ class SOAP(NumpyInterface, nn.Module):
         slot = row * n_channels + channel
         return scale_degrees(expand_density(vectors, radial, slot, n, n_channels, self.cutoff))
 
+    def _created(self, structures, centers, n_jobs):
+        arrays = arrays_for(self, n_jobs) if type(self) is SOAP else None
+        if arrays is None:
+            return super()._created(structures, centers, n_jobs)
+        return arrays.created(structures, centers)
+
+    def _derived(self, number, atoms, centers, moved, attach, n_jobs):
+        arrays = arrays_for(self, n_jobs) if type(self) is SOAP else None
+        if arrays is None:
+            return super()._derived(number, atoms, centers, moved, attach, n_jobs)
+        return derived(arrays, arrays.site(number, atoms, centers), moved, attach)
+
     def _coefficients(self, batch: Batch, pairs: Pairs, centers: torch.Tensor) -> Coefficients:
         self.check_batch(batch)
         row = centers.new_full((batch.n_atoms,), -1)
@@ -355,26 +369,3 @@ class SOAP(NumpyInterface, nn.Module):
         ):
             if value not in allowed:
                 raise InputError(f"{name} '{value}' is none of {', '.join(allowed)}")
-
-
-def _check_compression(
-    compression: Mapping[str, Any] | None, species: tuple[int, ...]
-) -> tuple[dict[str, Any], list[float]]:
-    """DScribe's compression dictionary, checked, and the weight of each species."""
-    compression = compression or {}
-    mode = compression.get("mode", "off")
-    if mode not in COMPRESSIONS:
-        raise InputError(f"compression mode '{mode}' is none of {', '.join(COMPRESSIONS)}")
-    unknown = set(compression) - {"mode", "species_weighting"}
-    if unknown:
-        raise InputError(f"compression has unknown entries: {', '.join(sorted(unknown))}")
-    weighting = compression.get("species_weighting")
-    if weighting is not None and not isinstance(weighting, Mapping):
-        raise InputError("species_weighting must be a dictionary from species to weights")
-    if weighting is None:
-        return {"mode": mode, "species_weighting": None}, [1.0] * len(species)
-    by_number = {species_numbers([key])[0]: float(value) for key, value in weighting.items()}
-    if set(by_number) != set(species):
-        raise InputError("species_weighting needs exactly one weight for each of the species")
-    named = {chemical_symbols[number]: by_number[number] for number in species}
-    return {"mode": mode, "species_weighting": named}, [by_number[number] for number in species]

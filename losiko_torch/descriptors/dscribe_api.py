@@ -25,9 +25,8 @@ from losiko_torch.descriptors.dscribe_arguments import (
 )
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.systems.batch import Batch
-from losiko_torch.systems.neighbors import close_pairs
 from losiko_torch.systems.species import check_known
-from losiko_torch.systems.validity import ClosePairs, check_structure
+from losiko_torch.systems.validity import check_structure
 
 #: Rows computed at once; bounds the memory that a long list of structures takes.
 ROWS_AT_ONCE = 1024
@@ -167,13 +166,13 @@ class NumpyInterface:
         jacobian = self._jacobian(points, chosen, moved)
         return self._formatted(jacobian), self._formatted(np.atleast_2d(row))
 
-    def checked(self, number: int, atoms: Atoms, close: ClosePairs = close_pairs) -> Atoms:
+    def checked(self, number: int, atoms: Atoms) -> Atoms:
         """Return a structure as it is described; a reason why it cannot be names its place."""
         try:
             if not self.periodic and atoms.pbc.any():
                 # The cell, possibly none, is not used.
                 atoms = Atoms(atoms.numbers, atoms.positions)
-            check_structure(atoms, close)
+            check_structure(atoms)
             self.check_elements(atoms.numbers)
         except StructureError as error:
             raise StructureError(f"structure {number}: {error}") from None

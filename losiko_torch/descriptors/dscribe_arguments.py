@@ -1,4 +1,7 @@
-"""Arguments of DScribe's calls: structures, centers, atoms to differentiate by, forms of results."""
+"""Arguments of DScribe's calls (structures, centers, atoms to differentiate by), forms of results.
+
+Whatever computes features and derivatives takes these.
+"""
 
 from __future__ import annotations
 

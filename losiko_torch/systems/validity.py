@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -22,11 +20,7 @@ FARTHEST = 1e4
 ROUNDED = 0.002
 
 
-#: Function of a structure and a distance (Angstrom) that returns pairs of atoms (i, j) within it.
-ClosePairs = Callable[[Atoms, float], tuple[np.ndarray, np.ndarray]]
-
-
-def check_structure(atoms: Atoms, close: ClosePairs = close_pairs) -> None:
+def check_structure(atoms: Atoms) -> None:
     """Raise ``StructureError`` for a structure that no descriptor can describe."""
     if UNREADABLE in atoms.info:
         raise StructureError(atoms.info[UNREADABLE])
@@ -51,7 +45,7 @@ def check_structure(atoms: Atoms, close: ClosePairs = close_pairs) -> None:
     _check_order(atoms)
     if atoms.pbc.any():
         _check_cell(atoms)
-    _check_coincidence(atoms, close)
+    _check_coincidence(atoms)
 
 
 def _check_order(atoms: Atoms) -> None:
@@ -86,8 +80,8 @@ def _check_cell(atoms: Atoms) -> None:
         )
 
 
-def _check_coincidence(atoms: Atoms, close: ClosePairs) -> None:
-    first, second = close(atoms, COINCIDENCE)
+def _check_coincidence(atoms: Atoms) -> None:
+    first, second = close_pairs(atoms, COINCIDENCE)
     if len(first):
         raise StructureError(
             f"atoms {first[0]} and {second[0]} lie within {COINCIDENCE} A of each other"

@@ -55,10 +55,10 @@ def power_spectra_backward(
 @compiled
 def is_present(c, at, n_max):
     """Return whether an element is among a center's neighbours: c_n00 starts at ``at``."""
+    found = False
     for n in range(n_max):
-        if c[at + n] != 0:
-            return True
-    return False
+        found = found or c[at + n] != 0
+    return found
 
 
 @compiled

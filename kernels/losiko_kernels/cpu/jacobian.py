@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from losiko_kernels.cpu import products as of
-from losiko_kernels.cpu.density import _look_up, _numbers_of
+from losiko_kernels.cpu.density import look_up, numbers_of
 from losiko_kernels.cpu.features import MODES, gather_sum
 from losiko_kernels.cpu.harmonics import BLOCK, solid_harmonics
 from losiko_kernels.cpu.lanes import compiled, load, load_one, muladd, spread, store
@@ -81,7 +81,7 @@ def feature_derivatives(
     n_elements = c.shape[2] // table.n_max
     terms, factors = gradient_terms(table.l_max)
     given = (c.reshape(-1), *moves, vectors, weights, element, n_elements)
-    numbers = _numbers_of(table, torch.float64)
+    numbers = numbers_of(table, torch.float64)
     offsets = of.feature_offsets(n_elements, table.n_max, degrees)
     last = (terms, factors, offsets, MODES[mode], float(factor), out)
     rows = len(moves.first_term) - 1
@@ -273,7 +273,7 @@ def _derive(
                 weight, weight_slope = 1.0, 0.0
                 if weights.shape[1] > 0:
                     weight, weight_slope = weights[0, pair], weights[1, pair]
-                _look_up(r2, table, intervals, size, inverse_width, 1.0, radial, slopes)
+                look_up(r2, table, intervals, size, inverse_width, 1.0, radial, slopes)
                 _add_change(
                     sign, vector, weight, weight_slope, radial, slopes, values, by, entry - ready,
                     degrees, n_pad, stride, slot * n_max, change,

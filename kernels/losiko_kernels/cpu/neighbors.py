@@ -21,7 +21,7 @@ SPARE = 1e-9
 def neighbors_within(
     places: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Atoms within ``cutoff`` (Angstrom) of places, in fixed order.
+    """Atoms within ``cutoff`` (Angstrom) of places, in fixed order. Arrays are contiguous.
 
     Args:
         places: Cartesian coordinates of n places, shape (n, 3).
@@ -34,14 +34,7 @@ def neighbors_within(
         Number of each place's first pair, and the count E, shape (n + 1,); the atom of each pair,
         shape (E,), and its vector from the place, shape (E, 3).
     """
-    found = _find(
-        np.ascontiguousarray(places, np.float64),
-        np.ascontiguousarray(positions, np.float64),
-        np.ascontiguousarray(cell, np.float64),
-        np.ascontiguousarray(pbc, np.bool_),
-        float(cutoff),
-    )
-    first, neighbor, vectors = found
+    first, neighbor, vectors = find(places, positions, cell, pbc, float(cutoff))
     return first, neighbor[: first[-1]], vectors[: first[-1]]
 
 
@@ -65,7 +58,8 @@ def _fraction(place, inverse, axis):
 
 
 @compiled
-def _find(places, positions, cell, pbc, cutoff):
+def find(places, positions, cell, pbc, cutoff):
+    """Return what ``neighbors_within`` does, with room to spare behind the pairs."""
     count, n = len(positions), len(places)
     inverse, reach = np.empty((3, 3)), np.empty(3)
     _inverse(cell, inverse)

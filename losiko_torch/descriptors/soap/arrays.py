@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +27,8 @@ from losiko_torch.descriptors.dscribe_arguments import (
 )
 from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.batch import regular_cell
+from losiko_torch.systems.names import UNREADABLE
+from losiko_torch.systems.validity import COINCIDENCE, FARTHEST
 
 #: Numbers of a part of a result that is computed apart, if it is to be rounded or made sparse.
 AT_ONCE = 2**21
@@ -83,12 +85,11 @@ class Arrays:
         self.soap, self.kernels, self.table = soap, kernels, table
         self.threads = (os.cpu_count() or 1) if n_jobs < 0 else max(n_jobs, 1)
         self.mode, self.n_max = soap.compression["mode"], soap.n_max
+        self.average, self.cutoff = soap.average, soap.cutoff
         self.n_features = soap.get_number_of_features()
-        self.channel = np.zeros(len(soap.element_of_number), dtype=np.int64)
-        self.n_channels = 1
-        if self.mode != "mu2":
-            self.channel = soap.element_of_number.numpy()
-            self.n_channels = len(soap.species)
+        self.known = soap.element_of_number.numpy()
+        self.channel = np.zeros_like(self.known) if self.mode == "mu2" else self.known
+        self.n_channels = 1 if self.mode == "mu2" else len(soap.species)
 
     def created(self, structures: list[Atoms], centers: Sequence) -> Any:
         """Return what ``create`` does."""
@@ -112,26 +113,42 @@ class Arrays:
 
     def site(self, number: int, atoms: Atoms, centers: Sequence | None) -> Site:
         """Return a structure with its centers, checked; ``number`` is its place in a list."""
-        atoms = self.soap.checked(number, atoms, self._close)
+        here = self._unchecked(atoms)
+        noted = UNREADABLE in atoms.info or "occupancy" in atoms.info
+        if noted or not self.kernels.is_plausible(
+            here.positions, here.numbers, self.known, atoms.cell.array, here.cell, here.pbc,
+            FARTHEST, COINCIDENCE,
+        ):  # fmt: skip
+            here = self._unchecked(self.soap.checked(number, atoms))
+        if centers is None:
+            return here
         own, places = centers_of(number, atoms, centers)
-        cell, pbc = _cell_of(atoms)
-        return Site(atoms.positions, atoms.numbers, cell, pbc, own, places)
+        return replace(here, own=own, places=places)
 
     def around(self, site: Site, places: np.ndarray) -> Around:
         """Return the neighbours of some places."""
         first, neighbor, vectors = self.kernels.neighbors_within(
-            places, site.positions, site.cell, site.pbc, self.soap.cutoff
+            places, site.positions, site.cell, site.pbc, self.cutoff
         )
         numbers = site.numbers[neighbor]
-        r2 = torch.from_numpy(vectors).square().sum(1).requires_grad_()
-        weights = self.soap.pair_weights(r2, torch.from_numpy(numbers))
         both = np.empty((2, 0))
-        if weights is not None:
+        if self.soap.weighs_neighbors:
+            r2 = torch.from_numpy(vectors).square().sum(1).requires_grad_()
+            weights = self.soap.pair_weights(r2, torch.from_numpy(numbers))
             slopes = torch.zeros_like(r2)
             if weights.requires_grad:
                 (slopes,) = torch.autograd.grad(weights.sum(), r2)
             both = torch.stack([weights.detach(), slopes]).numpy()
         return Around(first, neighbor, vectors, self.channel[numbers], both)
+
+    def density(self, site: Site, places: np.ndarray) -> np.ndarray:
+        """Return the density's coefficients around some places of a structure."""
+        if self.soap.weighs_neighbors:
+            return self.coefficients(self.around(site, places))
+        given = (site.positions, self.channel[site.numbers], site.cell, site.pbc, self.cutoff)
+        return self.kernels.density_around(
+            places, *given, self.n_channels, self.table, self.threads
+        )
 
     def coefficients(self, around: Around) -> np.ndarray:
         """Return the density's coefficients, shape (n, (l_max + 1)^2, n_channels * n_max)."""
@@ -167,11 +184,11 @@ class Arrays:
                 pass
 
     def _write(self, site: Site, out: np.ndarray) -> None:
-        if self.soap.average != "off":
+        if self.average != "off":
             out[:] = self._mean(site)
             return
         for rows in self._runs(site):
-            c = self.coefficients(self.around(site, site.places[rows]))
+            c = self.density(site, site.places[rows])
             if out.dtype == np.float64:
                 self.spectra(c, out[rows])
             else:
@@ -185,19 +202,19 @@ class Arrays:
         """Average over the centers of one structure, shape (F,)."""
         total: Any = 0.0
         for rows in self._runs(site):
-            c = self.coefficients(self.around(site, site.places[rows]))
-            values = c if self.soap.average == "inner" else self.spectra(c)
+            c = self.density(site, site.places[rows])
+            values = c if self.average == "inner" else self.spectra(c)
             total = total + values.sum(0)
         mean = total / len(site.places)
-        return self.spectra(mean[None])[0] if self.soap.average == "inner" else mean
+        return self.spectra(mean[None])[0] if self.average == "inner" else mean
 
     def _sparse_features(self, site: Site) -> Any:
-        if self.soap.average != "off":
+        if self.average != "off":
             return self.to_sparse([self._mean(site)[None]])[0]
 
         def rows() -> Iterator[np.ndarray]:
             for part in self.parts(len(site.places), self.n_features):
-                yield self.spectra(self.coefficients(self.around(site, site.places[part])))
+                yield self.spectra(self.density(site, site.places[part]))
 
         return self.to_sparse(rows())
 
@@ -206,19 +223,17 @@ class Arrays:
         return _joined(blocks, self.soap.dtype)
 
     def _shape(self, site: Site) -> tuple[int, ...]:
-        rows = (len(site.places),) if self.soap.average == "off" else ()
+        rows = (len(site.places),) if self.average == "off" else ()
         return (*rows, self.n_features)
 
-    def _close(self, atoms: Atoms, distance: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return pairs of atoms within a distance, those of an atom with itself left out."""
-        first, neighbor, _ = self.kernels.neighbors_within(
-            atoms.positions, atoms.positions, *_cell_of(atoms), distance
-        )
-        if len(neighbor) == len(atoms):
-            return neighbor[:0], neighbor[:0]
-        center = np.repeat(np.arange(len(atoms)), np.diff(first))
-        other = center < neighbor
-        return center[other], neighbor[other]
+    def _unchecked(self, atoms: Atoms) -> Site:
+        """Return a structure with all its atoms as centers."""
+        cell, pbc = _NO_CELL, _NOT_PERIODIC
+        if self.soap.periodic and atoms.pbc.any():
+            cell, pbc = np.ascontiguousarray(regular_cell(atoms)), atoms.pbc
+        positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
+        numbers = np.ascontiguousarray(atoms.numbers, dtype=np.int64)
+        return Site(positions, numbers, cell, pbc, np.arange(len(numbers)), positions)
 
 
 def arrays_for(soap: Any, n_jobs: int) -> Arrays | None:
@@ -248,9 +263,3 @@ def _joined(blocks: Iterable[np.ndarray], dtype: str) -> Any:
         sorted=True,
         has_duplicates=False,
     )
-
-
-def _cell_of(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
-    if not atoms.pbc.any():
-        return _NO_CELL, _NOT_PERIODIC
-    return regular_cell(atoms), atoms.pbc

@@ -290,9 +290,14 @@ class SOAP(NumpyInterface, nn.Module):
             return torch.zeros_like(numbers), 1
         return self.element_of_number[numbers], len(self.species)
 
+    @property
+    def weighs_neighbors(self) -> bool:
+        """Whether neighbours have weights other than 1."""
+        return bool(self.weighting) or self.smooth_width > 0 or self._weighs_species
+
     def pair_weights(self, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor | None:
         """Weights (E,) of neighbours, by r^2 (Angstrom^2) and atomic number. None means all 1."""
-        if not self.weighting and self.smooth_width == 0 and not self._weighs_species:
+        if not self.weighs_neighbors:
             return None
         weights = neighbor_weights(r2, self.weighting)
         if self._weighs_species:

@@ -8,6 +8,8 @@ come from a table, in rows of eight, the width of a register.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
@@ -78,13 +80,14 @@ def _kind(dtype: torch.dtype) -> type:
     return np.float32 if dtype == torch.float32 else np.float64
 
 
+@lru_cache(maxsize=32)
 def numbers_of(table: RadialTable, dtype: torch.dtype) -> tuple:
     """Return a table as compiled functions take it, and the factors of the recursion."""
     kind = _kind(dtype)
-    coefficients = table.coefficients
+    coefficients = table.coefficients.numpy()
     intervals, _, degrees, n_pad = coefficients.shape
     return (
-        coefficients.flatten(),
+        coefficients.reshape(-1),
         intervals,
         degrees,
         n_pad,

@@ -35,15 +35,15 @@ def run(
 
     ``threads`` is the largest number of threads. None means as many as torch has.
     """
-    arguments = tuple(a.detach().numpy() if isinstance(a, torch.Tensor) else a for a in arguments)
+    given = [a.detach().numpy() if isinstance(a, torch.Tensor) else a for a in arguments]
     most = torch.get_num_threads() if threads is None else threads
     threads = min(most, count // worth_a_thread)
     if threads < 2:
-        kernel(0, count, *arguments)
+        kernel(0, count, *given)
         return
     # Several parts a thread even out centers of different cost.
     edges = [count * part // (4 * threads) for part in range(4 * threads + 1)]
     pool = _pool(most)
-    parts = [pool.submit(kernel, start, stop, *arguments) for start, stop in pairwise(edges)]
+    parts = [pool.submit(kernel, start, stop, *given) for start, stop in pairwise(edges)]
     for part in parts:
         part.result()

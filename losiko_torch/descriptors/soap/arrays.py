@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,8 +39,7 @@ _DOUBLE = torch.empty(0, dtype=torch.float64)
 _NO_CELL, _NOT_PERIODIC = np.eye(3), np.zeros(3, dtype=bool)
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(NamedTuple):
     """A structure and n centers.
 
     Attributes:
@@ -58,8 +57,7 @@ class Site:
     places: np.ndarray
 
 
-@dataclass(frozen=True)
-class Around:
+class Around(NamedTuple):
     """Neighbours of centers, sorted by center; of E pairs, as the kernels take them.
 
     Attributes:
@@ -85,7 +83,7 @@ class Arrays:
         self.soap, self.kernels, self.table = soap, kernels, table
         self.threads = (os.cpu_count() or 1) if n_jobs < 0 else max(n_jobs, 1)
         self.mode, self.n_max = soap.compression["mode"], soap.n_max
-        self.average, self.cutoff = soap.average, soap.cutoff
+        self.cutoff = soap.cutoff
         self.n_features = soap.get_number_of_features()
         self.known = soap.element_of_number.numpy()
         self.channel = np.zeros_like(self.known) if self.mode == "mu2" else self.known
@@ -123,7 +121,7 @@ class Arrays:
         if centers is None:
             return here
         own, places = centers_of(number, atoms, centers)
-        return replace(here, own=own, places=places)
+        return here._replace(own=own, places=places)
 
     def around(self, site: Site, places: np.ndarray) -> Around:
         """Return the neighbours of some places."""
@@ -184,7 +182,7 @@ class Arrays:
                 pass
 
     def _write(self, site: Site, out: np.ndarray) -> None:
-        if self.average != "off":
+        if self.soap.average != "off":
             out[:] = self._mean(site)
             return
         for rows in self._runs(site):
@@ -203,13 +201,13 @@ class Arrays:
         total: Any = 0.0
         for rows in self._runs(site):
             c = self.density(site, site.places[rows])
-            values = c if self.average == "inner" else self.spectra(c)
+            values = c if self.soap.average == "inner" else self.spectra(c)
             total = total + values.sum(0)
         mean = total / len(site.places)
-        return self.spectra(mean[None])[0] if self.average == "inner" else mean
+        return self.spectra(mean[None])[0] if self.soap.average == "inner" else mean
 
     def _sparse_features(self, site: Site) -> Any:
-        if self.average != "off":
+        if self.soap.average != "off":
             return self.to_sparse([self._mean(site)[None]])[0]
 
         def rows() -> Iterator[np.ndarray]:
@@ -223,7 +221,7 @@ class Arrays:
         return _joined(blocks, self.soap.dtype)
 
     def _shape(self, site: Site) -> tuple[int, ...]:
-        rows = (len(site.places),) if self.average == "off" else ()
+        rows = (len(site.places),) if self.soap.average == "off" else ()
         return (*rows, self.n_features)
 
     def _unchecked(self, atoms: Atoms) -> Site:
@@ -238,13 +236,16 @@ class Arrays:
 
 def arrays_for(soap: Any, n_jobs: int) -> Arrays | None:
     """Return the calls by kernels. None means that there are none for this descriptor."""
-    if soap.element_of_number.device.type != "cpu":
-        return None
-    kernels = kernels_for(soap.element_of_number.device)
-    table = None if kernels is None else table_of(soap, _DOUBLE)
-    if kernels is None or table is None:
-        return None
-    return Arrays(soap, kernels, table, n_jobs)
+    device = soap.element_of_number.device
+    kernels = kernels_for(device) if device.type == "cpu" else None
+    return None if kernels is None else _arrays(soap, kernels, n_jobs)
+
+
+@lru_cache(maxsize=16)
+def _arrays(soap: Any, kernels: ModuleType, n_jobs: int) -> Arrays | None:
+    # A molecule takes as long as this: the last few descriptors keep what was made.
+    table = table_of(soap, _DOUBLE)
+    return None if table is None else Arrays(soap, kernels, table, n_jobs)
 
 
 def _joined(blocks: Iterable[np.ndarray], dtype: str) -> Any:

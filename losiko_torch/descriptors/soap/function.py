@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 from losiko_torch.accelerators import kernels_for
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum
 from losiko_torch.descriptors.soap.table import table_of
-from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.batch import Batch, mean_by_system
 from losiko_torch.systems.neighbors import Pairs
 
 
@@ -37,7 +37,7 @@ class Expansion:
         element: Number of each neighbour's density, shape (E,).
         n_elements: Number of densities.
         system: Structure of each center, shape (n,).
-        counts: Number of centers of each structure, at least 1, shape (B,).
+        n_systems: Number B of structures.
     """
 
     soap: Any
@@ -49,18 +49,17 @@ class Expansion:
     element: torch.Tensor
     n_elements: int
     system: torch.Tensor
-    counts: torch.Tensor
+    n_systems: int
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """Mean (B, ...) over the centers of each structure of values (n, ...)."""
-        summed = values.new_zeros((len(self.counts), *values.shape[1:]))
-        summed = summed.index_add(0, self.system, values)
-        return summed / self.counts.reshape(-1, *[1] * (values.ndim - 1))
+        return mean_by_system(values, self.system, self.n_systems)
 
     def spread(self, by_mean: torch.Tensor) -> torch.Tensor:
         """Gradient by values that follows from the one by their mean."""
-        counts = self.counts.reshape(-1, *[1] * (by_mean.ndim - 1))
-        return (by_mean / counts).index_select(0, self.system)
+        counts = torch.bincount(self.system, minlength=self.n_systems)[self.system]
+        shared = by_mean.index_select(0, self.system)
+        return shared / counts.reshape(-1, *[1] * (by_mean.ndim - 1))
 
     def plain(self, vectors: torch.Tensor) -> torch.Tensor:
         """Features as plain torch computes them, averaged over centers for "inner" only."""
@@ -73,9 +72,11 @@ class Expansion:
 def kernels_serve(soap: Any, batch: Batch) -> bool:
     """Return whether kernels serve a descriptor in a call with a batch, on a processor.
 
-    They know no tangents of forward-mode differentiation.
+    They know no tangents of forward-mode differentiation, and ``torch.compile`` does not see them.
     """
     positions, cells = batch.positions, batch.cells
+    if torch.compiler.is_compiling():
+        return False
     if positions.device.type != "cpu" or kernels_for(positions.device) is None:
         return False
     if positions.dtype not in (torch.float32, torch.float64):
@@ -100,12 +101,11 @@ def features_by_kernels(
     element, n_elements = soap.channel_of(numbers)
     first = row.new_zeros(n + 1)
     torch.cumsum(torch.bincount(row, minlength=n), 0, out=first[1:])
-    counts = torch.bincount(system, minlength=batch.n_systems).clamp(min=1)
     kernels, table = kernels_for(vectors.device), table_of(soap, vectors)
     assert kernels is not None
     assert table is not None
     expansion = Expansion(
-        soap, kernels, table, row, numbers, first, element, n_elements, system, counts
+        soap, kernels, table, row, numbers, first, element, n_elements, system, batch.n_systems
     )
     features, _ = _Features.apply(vectors, expansion)
     return expansion.mean(features) if soap.average == "outer" else features

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from ase.data import chemical_symbols
 from torch import nn
@@ -24,7 +23,6 @@ from torch import nn
 from losiko_torch.descriptors.dscribe_api import NumpyInterface
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.arrays import arrays_for
-from losiko_torch.descriptors.soap.compression import check_compression
 from losiko_torch.descriptors.soap.density import expand_density
 from losiko_torch.descriptors.soap.function import features_by_kernels, kernels_serve
 from losiko_torch.descriptors.soap.gaussian_basis import GaussianBasis, cutoff_padding
@@ -35,6 +33,7 @@ from losiko_torch.descriptors.soap.neighbor_weights import (
     neighbor_weights,
     smooth_cutoff,
 )
+from losiko_torch.descriptors.soap.parameters import check_compression, check_ranges
 from losiko_torch.descriptors.soap.polynomial_basis import PolynomialBasis
 from losiko_torch.descriptors.soap.power_spectrum import (
     Coefficients,
@@ -44,7 +43,7 @@ from losiko_torch.descriptors.soap.power_spectrum import (
 )
 from losiko_torch.errors import InputError
 from losiko_torch.keywords import names_unknown
-from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.batch import Batch, mean_by_system
 from losiko_torch.systems.neighbors import Pairs, find_pairs
 from losiko_torch.systems.species import species_numbers
 
@@ -105,7 +104,7 @@ class SOAP(NumpyInterface, nn.Module):
         super().__init__()
         if species is None or n_max is None or l_max is None:
             raise InputError("SOAP needs species, n_max and l_max")
-        self._check_ranges(n_max, l_max, sigma, rbf, average, smooth_width, dtype)
+        check_ranges(n_max, l_max, sigma, rbf, average, smooth_width, dtype)
         self.weighting = check_weighting(weighting)
         self.r_cut = float(r_cut) if r_cut else infer_r_cut(self.weighting)
         if not 0 < self.r_cut < float("inf"):
@@ -161,11 +160,12 @@ class SOAP(NumpyInterface, nn.Module):
         coefficients = self.coefficients(batch, centers, pairs)
         if centers is None:
             centers = torch.arange(batch.n_atoms, device=batch.positions.device)
+        systems = batch.system_idx[centers], batch.n_systems
         if self.average == "inner":
-            coefficients = [self._mean_by_system(c, centers, batch) for c in coefficients]
+            coefficients = [mean_by_system(c, *systems) for c in coefficients]
         features = power_spectrum(coefficients, self.compression["mode"])
         if self.average == "outer":
-            features = self._mean_by_system(features, centers, batch)
+            features = mean_by_system(features, *systems)
         return features
 
     def coefficients(
@@ -345,32 +345,3 @@ class SOAP(NumpyInterface, nn.Module):
         row[centers] = torch.arange(len(centers), device=row.device)
         numbers = batch.numbers[pairs.neighbor]
         return self.expanded(pairs.vectors(batch), numbers, row[pairs.center], len(centers))
-
-    def _mean_by_system(
-        self, values: torch.Tensor, centers: torch.Tensor, batch: Batch
-    ) -> torch.Tensor:
-        system = batch.system_idx[centers]
-        counts = torch.bincount(system, minlength=batch.n_systems).clamp(min=1)
-        summed = values.new_zeros((batch.n_systems, *values.shape[1:])).index_add(0, system, values)
-        return summed / counts.reshape(-1, *[1] * (values.ndim - 1))
-
-    @staticmethod
-    def _check_ranges(n_max, l_max, sigma, rbf, average, smooth_width, dtype) -> None:
-        for name, number in (("n_max", n_max), ("l_max", l_max)):
-            if not isinstance(number, (int, np.integer)):
-                raise InputError(f"{name} must be an integer, not {number!r}")
-        if n_max < 1:
-            raise InputError(f"n_max must be at least 1, not {n_max}")
-        if not 0 <= l_max <= 20:
-            raise InputError(f"l_max must lie between 0 and 20, not {l_max}")
-        if not sigma > 0:
-            raise InputError(f"sigma must be positive, not {sigma}")
-        if not smooth_width >= 0:
-            raise InputError(f"smooth_width must not be negative, not {smooth_width}")
-        for name, value, allowed in (
-            ("rbf", rbf, ("gto", "polynomial")),
-            ("average", average, ("off", "inner", "outer")),
-            ("dtype", dtype, ("float32", "float64")),
-        ):
-            if value not in allowed:
-                raise InputError(f"{name} '{value}' is none of {', '.join(allowed)}")

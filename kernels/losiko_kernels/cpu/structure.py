@@ -85,7 +85,7 @@ def _is_plausible(positions, numbers, known, given, cell, pbc, farthest, nearest
         for other in range(3):
             if not abs(given[axis, other]) <= farthest:
                 return False
-            square += cell[axis, other] ** 2
+            square += given[axis, other] ** 2
         if pbc[axis] and not square > nearest**2:
             return False
     a, b, c = cell[0], cell[1], cell[2]

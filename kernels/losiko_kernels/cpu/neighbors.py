@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from losiko_kernels.cpu.lanes import compiled
+from losiko_kernels.cpu.lanes import compiled_apart
 
 #: Share of the cutoff that a bin is wide: narrower bins hold fewer atoms that are out of reach.
 BIN = 0.5
@@ -38,7 +38,7 @@ def neighbors_within(
     return first, neighbor[: first[-1]], vectors[: first[-1]]
 
 
-@compiled
+@compiled_apart
 def _inverse(cell, out):
     """Write the inverse of a cell: the fractional coordinates of r are r @ out."""
     for i in range(3):
@@ -52,12 +52,7 @@ def _inverse(cell, out):
             out[i, j] /= volume
 
 
-@compiled
-def _fraction(place, inverse, axis):
-    return place[0] * inverse[0, axis] + place[1] * inverse[1, axis] + place[2] * inverse[2, axis]
-
-
-@compiled
+@compiled_apart
 def find(places, positions, cell, pbc, cutoff):
     """Return what ``neighbors_within`` does, with room to spare behind the pairs."""
     count, n = len(positions), len(places)
@@ -67,15 +62,18 @@ def find(places, positions, cell, pbc, cutoff):
     most = max(int(np.ceil((2.0 * count) ** (1 / 3))), 1)
     fractions = np.empty((count, 3))
     for axis in range(3):
+        least, largest = np.inf, -np.inf
         for atom in range(count):
-            fractions[atom, axis] = _fraction(positions[atom], inverse, axis)
+            x, y, z = positions[atom, 0], positions[atom, 1], positions[atom, 2]
+            fraction = x * inverse[0, axis] + y * inverse[1, axis] + z * inverse[2, axis]
+            fractions[atom, axis] = fraction
+            least, largest = min(least, fraction), max(largest, fraction)
         # The inverse of a cell's height along a vector is the length of the column of the inverse.
         steep = np.sqrt(inverse[0, axis] ** 2 + inverse[1, axis] ** 2 + inverse[2, axis] ** 2)
         reach[axis] = cutoff * steep
         span = 1.0
         if not pbc[axis]:
-            low[axis] = fractions[:, axis].min()
-            span = fractions[:, axis].max() - low[axis]
+            low[axis], span = least, largest - least
         wanted = span / (BIN * reach[axis])
         bins[axis] = max(min(int(min(wanted, 1e6)), most), 1)
         width[axis] = max(span / bins[axis], 1e-12)
@@ -106,8 +104,9 @@ def find(places, positions, cell, pbc, cutoff):
     from_bin, to_bin = np.empty(3, np.int64), np.empty(3, np.int64)
     found, limit = 0, cutoff * cutoff
     for row in range(n):
+        px, py, pz = places[row, 0], places[row, 1], places[row, 2]
         for axis in range(3):
-            x = _fraction(places[row], inverse, axis) - low[axis]
+            x = px * inverse[0, axis] + py * inverse[1, axis] + pz * inverse[2, axis] - low[axis]
             c = reach[axis] + SPARE * (1 + abs(x))
             from_bin[axis] = int(np.floor((x - c) / width[axis]))
             to_bin[axis] = int(np.floor((x + c) / width[axis]))
@@ -115,7 +114,6 @@ def find(places, positions, cell, pbc, cutoff):
                 # The last atom lies at the end of the last bin.
                 from_bin[axis] = max(min(from_bin[axis], bins[axis] - 1), 0)
                 to_bin[axis] = max(min(to_bin[axis], bins[axis] - 1), 0)
-        px, py, pz = places[row, 0], places[row, 1], places[row, 2]
         for i in range(from_bin[0], to_bin[0] + 1):
             si = i // bins[0]
             for j in range(from_bin[1], to_bin[1] + 1):
@@ -139,7 +137,10 @@ def find(places, positions, cell, pbc, cutoff):
                         if found == room:
                             room *= 2
                             longer, farther = np.empty(room, np.int64), np.empty((room, 3))
-                            longer[:found], farther[:found] = neighbor, vectors
+                            for known in range(found):
+                                longer[known] = neighbor[known]
+                                for axis in range(3):
+                                    farther[known, axis] = vectors[known, axis]
                             neighbor, vectors = longer, farther
                         neighbor[found] = atom
                         vectors[found, 0], vectors[found, 1], vectors[found, 2] = dx, dy, dz

@@ -88,9 +88,11 @@ def _is_plausible(positions, numbers, known, given, cell, pbc, farthest, nearest
             square += given[axis, other] ** 2
         if pbc[axis] and not square > nearest**2:
             return False
-    a, b, c = cell[0], cell[1], cell[2]
-    x, y, z = b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]
-    if not abs(a[0] * x + a[1] * y + a[2] * z) > SMALLEST_CELL:
+    volume = 0.0
+    for axis in range(3):
+        j, k = (axis + 1) % 3, (axis + 2) % 3
+        volume += cell[0, axis] * (cell[1, j] * cell[2, k] - cell[1, k] * cell[2, j])
+    if not abs(volume) > SMALLEST_CELL:
         return False
     first, _, _ = find(positions, positions, cell, pbc, nearest)
     return first[-1] == len(positions)

@@ -7,7 +7,6 @@ copies of the structure, each with one coordinate of one atom as its tangent.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +15,14 @@ import torch
 from ase import Atoms
 from torch.autograd import forward_ad
 
+from losiko_torch.descriptors.dscribe_arguments import (
+    as_lists,
+    centers_of,
+    chosen_atoms,
+    for_each,
+    sparse_package,
+    stack_if_alike,
+)
 from losiko_torch.descriptors.dscribe_names import DscribeNames
 from losiko_torch.errors import InputError, StructureError
 from losiko_torch.systems.batch import Batch
@@ -60,8 +67,9 @@ class NumpyInterface(DscribeNames):
             system: Structure, or a list of structures.
             centers: Atom indices or Cartesian positions (Angstrom); for a list of structures, one
                 such list for each. None means every atom.
-            n_jobs, only_physical_cores, verbose: Accepted for compatibility with DScribe; torch
-                uses its own threads.
+            n_jobs: Number of threads of compiled kernels (SOAP on a processor); -1 means one for
+                each core. Without kernels torch uses its own threads.
+            only_physical_cores, verbose: Accepted for compatibility with DScribe.
 
         Returns:
             Features (n_centers, n_features), or (n_features,) with averaging. Several structures
@@ -71,22 +79,10 @@ class NumpyInterface(DscribeNames):
         Raises:
             StructureError: For a structure that cannot be described, naming its place in the list.
         """
-        structures, centers = _as_lists(system, centers)
+        structures, centers = as_lists(system, centers)
         if len(centers) != len(structures):
             raise InputError(f"{len(structures)} structures but {len(centers)} lists of centers")
-        points = [
-            self._points(number, atoms, list_, attach=True)
-            for number, (atoms, list_) in enumerate(zip(structures, centers, strict=True))
-        ]
-        rows: list[np.ndarray] = []
-        for group in _groups(points):
-            rows.extend(self._rows(group))
-        if len(rows) == 1:
-            return self._formatted(rows[0])
-        same_shape = all(row.shape == rows[0].shape for row in rows)
-        if same_shape and rows:
-            return self._formatted(np.stack(rows))
-        return [self._formatted(row) for row in rows]
+        return self._created(structures, centers, n_jobs)
 
     def derivatives(
         self,
@@ -123,60 +119,79 @@ class NumpyInterface(DscribeNames):
         """
         self.validate_derivatives_method(method, attach)
         single = isinstance(system, Atoms)
-        structures, centers = _as_lists(system, centers)
+        structures, centers = as_lists(system, centers)
         count = len(structures)
-        include, exclude = _for_each(include, count, single), _for_each(exclude, count, single)
+        include, exclude = for_each(include, count, single), for_each(exclude, count, single)
         if not len(centers) == len(include) == len(exclude) == count:
             raise InputError("centers, include and exclude must have one entry for each structure")
         jacobians, rows = [], []
         for number, atoms in enumerate(structures):
-            points, chosen = self._points(number, atoms, centers[number], attach)
-            moved = _chosen_atoms(len(atoms), include[number], exclude[number])
-            jacobians.append(self._formatted(self._jacobian(points, chosen, moved)))
-            row = self._rows([(points, chosen)])[0]
-            rows.append(self._formatted(np.atleast_2d(row)))
+            moved = chosen_atoms(len(atoms), include[number], exclude[number])
+            found = self._derived(number, atoms, centers[number], moved, attach, n_jobs)
+            jacobians.append(found[0])
+            rows.append(found[1])
         if single or count == 1:
             return (jacobians[0], rows[0]) if return_descriptor else jacobians[0]
-        stack = _stack_if_alike
+        stack = stack_if_alike
         return (stack(jacobians), stack(rows)) if return_descriptor else stack(jacobians)
 
-    def _points(
-        self, number: int, atoms: Atoms, centers: Sequence | None, attach: bool
-    ) -> tuple[Atoms, np.ndarray]:
-        """The structure with its free centers as extra points, and the indices of all centers."""
+    def _created(self, structures: list[Atoms], centers: Sequence, n_jobs: int) -> Any:
+        """Return what ``create`` does, by a call with batches."""
+        points = [
+            self._points(number, atoms, list_, attach=True)
+            for number, (atoms, list_) in enumerate(zip(structures, centers, strict=True))
+        ]
+        rows: list[np.ndarray] = []
+        for group in _groups(points):
+            rows.extend(self._rows(group))
+        if len(rows) == 1:
+            return self._formatted(rows[0])
+        same_shape = all(row.shape == rows[0].shape for row in rows)
+        if same_shape and rows:
+            return self._formatted(np.stack(rows))
+        return [self._formatted(row) for row in rows]
+
+    def _derived(
+        self,
+        number: int,
+        atoms: Atoms,
+        centers: Sequence | None,
+        moved: np.ndarray,
+        attach: bool,
+        n_jobs: int,
+    ) -> tuple[Any, Any]:
+        """Return derivatives by the atoms ``moved`` and features (2-dimensional) of a structure."""
+        points, chosen = self._points(number, atoms, centers, attach)
+        row = self._rows([(points, chosen)])[0]
+        jacobian = self._jacobian(points, chosen, moved)
+        return self._formatted(jacobian), self._formatted(np.atleast_2d(row))
+
+    def checked(self, number: int, atoms: Atoms) -> Atoms:
+        """Return a structure as it is described; a reason why it cannot be names its place."""
         try:
-            if atoms.pbc.any() and not self.periodic:
+            if not self.periodic and atoms.pbc.any():
                 # The cell, possibly none, is not used.
                 atoms = Atoms(atoms.numbers, atoms.positions)
             check_structure(atoms)
             self.check_elements(atoms.numbers)
         except StructureError as error:
             raise StructureError(f"structure {number}: {error}") from None
-        listed = range(len(atoms)) if centers is None else centers
-        if not isinstance(listed, (Sequence, np.ndarray)) or len(listed) == 0:
-            raise InputError(f"structure {number}: its centers must be a list that is not empty")
-        chosen: list[int] = []
-        free: list[np.ndarray] = []
-        for center in listed:
-            is_index = isinstance(center, (int, np.integer))
-            if is_index and not -len(atoms) <= center < len(atoms):
-                raise InputError(f"structure {number} has no atom {center}")
-            if is_index and attach:
-                chosen.append(center % len(atoms))
-                continue
-            position = atoms.positions[center] if is_index else _position(center)
-            if position is None:
-                raise InputError(
-                    f"structure {number}: a center is an atom's index or x, y, z in Angstrom"
-                )
-            chosen.append(len(atoms) + len(free))
-            free.append(position)
-        if free:
+        return atoms
+
+    def _points(
+        self, number: int, atoms: Atoms, centers: Sequence | None, attach: bool
+    ) -> tuple[Atoms, np.ndarray]:
+        """The structure with its free centers as extra points, and the indices of all centers."""
+        atoms = self.checked(number, atoms)
+        own, places = centers_of(number, atoms, centers)
+        free = np.ones(len(own), dtype=bool) if not attach else own < 0
+        chosen = np.where(free, len(atoms) + np.cumsum(free) - 1, own)
+        if free.any():
             atoms = atoms.copy()
             atoms.calc = None
             atoms.set_constraint()
-            atoms.extend(Atoms(f"X{len(free)}", positions=free))
-        return atoms, np.array(chosen)
+            atoms.extend(Atoms(f"X{free.sum()}", positions=places[free]))
+        return atoms, chosen
 
     @torch.no_grad()
     def _rows(self, group: list[tuple[Atoms, np.ndarray]]) -> list[np.ndarray]:
@@ -213,29 +228,10 @@ class NumpyInterface(DscribeNames):
         array = array.astype(self.dtype, copy=False)
         if not self.sparse:
             return array
-        return _sparse().COO.from_numpy(array)
+        return sparse_package().COO.from_numpy(array)
 
     def _device(self) -> torch.device:
         return next(self.buffers()).device  # type: ignore[attr-defined]
-
-
-def _as_lists(
-    system: Atoms | Sequence[Atoms], centers: Sequence | None
-) -> tuple[list[Atoms], Sequence]:
-    """Structures as a list, and the centers of each, None for every atom."""
-    if isinstance(system, Atoms):
-        return [system], [centers]
-    structures = list(system)
-    return structures, [None] * len(structures) if centers is None else centers
-
-
-def _position(center: Any) -> np.ndarray | None:
-    """Cartesian coordinates (3,). None if ``center`` is anything else."""
-    try:
-        position = np.asarray(center, dtype=float)
-    except (TypeError, ValueError):
-        return None
-    return position if position.shape == (3,) and np.isfinite(position).all() else None
 
 
 def _flat_centers(group: list[tuple[Atoms, np.ndarray]]) -> torch.Tensor:
@@ -256,41 +252,3 @@ def _groups(points: list[tuple[Atoms, np.ndarray]]) -> Iterator[list[tuple[Atoms
         rows += len(entry[1])
     if group:
         yield group
-
-
-def _for_each(indices: Sequence | None, count: int, single: bool) -> Sequence:
-    """A list of indices for each structure; a flat list serves all structures."""
-    if indices is None:
-        return [None] * count
-    flat = all(isinstance(index, (int, np.integer)) for index in indices)
-    return [indices] * count if single or flat else indices
-
-
-def _chosen_atoms(
-    n_atoms: int, include: Sequence[int] | None, exclude: Sequence[int] | None
-) -> np.ndarray:
-    if include is not None and exclude is not None:
-        raise InputError("give include or exclude, not both")
-    given = exclude if include is None else include
-    named = np.array([] if given is None else given, dtype=int)
-    if ((named < 0) | (named >= n_atoms)).any():
-        raise InputError(f"include and exclude are indices from 0 to {n_atoms - 1}")
-    chosen = named if include is not None else np.setdiff1d(np.arange(n_atoms), named)
-    if len(chosen) == 0:
-        raise InputError("no atom is left to differentiate by")
-    return chosen
-
-
-def _stack_if_alike(arrays: list) -> Any:
-    if any(array.shape != arrays[0].shape for array in arrays):
-        return arrays
-    if isinstance(arrays[0], np.ndarray):
-        return np.stack(arrays)
-    return _sparse().stack(arrays)
-
-
-def _sparse() -> Any:
-    try:
-        return importlib.import_module("sparse")
-    except ImportError:
-        raise InputError("sparse=True needs the package sparse: pip install sparse") from None

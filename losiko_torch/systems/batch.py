@@ -148,6 +148,13 @@ def sum_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int
     return out.index_add_(0, system_idx, values)
 
 
+def mean_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int) -> torch.Tensor:
+    """Average ``values`` (n, ...) into one entry a structure (B, ...), zero if there are none."""
+    counts = torch.bincount(system_idx, minlength=n_systems).clamp(min=1)
+    summed = values.new_zeros((n_systems, *values.shape[1:])).index_add(0, system_idx, values)
+    return summed / counts.reshape(-1, *[1] * (values.ndim - 1))
+
+
 def max_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int) -> torch.Tensor:
     """Largest per-atom value (N,) of each structure, zero where it has no atoms; (B,)."""
     out = values.new_zeros(n_systems)

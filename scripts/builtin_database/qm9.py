@@ -4,8 +4,8 @@
 
 QM9's molecules of H, C, N and O come from ``LOSIKO_DATA``, else from their public place. The
 molecules on which the benchmarks and notebooks choose settings or report results are set apart:
-they are in no fit and no reference, and the file names them. References are those that cover the
-surroundings of all others best (``choose.py``). The same command goes on after an interruption.
+they are in no fit and no reference, and the file names them. References are those of 30,000 random
+ones that cover surroundings best (``choose.py``). The same command goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from choose import choose
 from learned import DATA, describe, fit
 
@@ -36,8 +37,8 @@ CHOSEN_ON = 1000
 NETWORKS, WIDTH = {"r_cut": 3.0, "n_max": 6, "l_max": 4, "sigma": 0.3, "smooth_width": 0.5}, 256
 #: Molecules that are surely no stand-ins.
 ALL = 100_000
-#: References, atoms drawn to judge the coverage by, seed of the choice.
-COUNT, SAMPLE, SEED = 3500, 2000, 7
+#: Molecules to choose references from, references, atoms that tell the coverage, seed.
+DRAWN, COUNT, SAMPLE, SEED = 30_000, 3000, 2000, 7
 UNIT = 1e-4  # angstrom
 
 
@@ -46,6 +47,13 @@ def set_apart(qm9: QM9) -> np.ndarray:
     chosen_on = qm9.choosing(CHOSEN_ON)
     reported = [atoms for count in REPORTED for atoms in qm9.reporting(count)]
     return np.unique([atoms.info["id"] for atoms in (*chosen_on, *reported)])
+
+
+def covering(molecules: list[Atoms]) -> np.ndarray:
+    """Places of those of some drawn molecules that cover surroundings best, best first."""
+    drawn = np.random.default_rng(SEED).permutation(len(molecules))[:DRAWN]
+    bare = [(molecules[k].numbers.tolist(), molecules[k].positions) for k in drawn]
+    return drawn[choose(bare, 0, COUNT, SAMPLE, SEED)]
 
 
 def write(qm9: QM9, kept: np.ndarray, fitted: int, apart: np.ndarray, path: Path) -> None:
@@ -93,8 +101,7 @@ def main() -> None:
     path = DATA / "qm9.npz"
     order = arguments.work / "qm9.order.npy"
     if not order.exists():
-        bare = [(atoms.numbers.tolist(), atoms.positions) for atoms in molecules]
-        np.save(order, choose(bare, 0, COUNT, SAMPLE, SEED))
+        np.save(order, covering(molecules))
     kept = np.load(order)
     write(qm9, pool[kept], len(pool), apart, path)
     print(f"{path}: {len(kept)} molecules of {len(pool)}; {len(apart)} are set apart", flush=True)

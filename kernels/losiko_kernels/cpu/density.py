@@ -8,6 +8,8 @@ come from a table, in rows of eight, the width of a register.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
@@ -25,15 +27,17 @@ def expand_density(
     element: torch.Tensor,
     n_elements: int,
     table: RadialTable,
+    threads: int | None = None,
 ) -> torch.Tensor:
     """Coefficients (n, (l_max + 1)^2, n_elements * n_max) from vectors (E, 3) in Angstrom.
 
-    ``weights`` (E,) multiply the contributions of neighbours. None means all 1.
+    ``weights`` (E,) multiply the contributions of neighbours. None means all 1. ``threads`` is the
+    largest number of threads. None means torch's.
     """
     n, rows = len(first) - 1, (table.l_max + 1) ** 2
     out = vectors.new_empty((n, rows, n_elements * table.n_max))
     given = (vectors, _or_empty(weights, vectors), first, element, n_elements)
-    run(_forward, n, *given, *_numbers_of(table, vectors.dtype), out)
+    run(_forward, n, *given, *numbers_of(table, vectors.dtype), out, threads=threads)
     return out
 
 
@@ -58,7 +62,7 @@ def expand_density_backward(
         grad,
         _or_empty(factor, vectors),
         *given,
-        *_numbers_of(table, vectors.dtype),
+        *numbers_of(table, vectors.dtype),
         terms,
         factors.astype(_kind(vectors.dtype)),
         out,
@@ -76,12 +80,14 @@ def _kind(dtype: torch.dtype) -> type:
     return np.float32 if dtype == torch.float32 else np.float64
 
 
-def _numbers_of(table: RadialTable, dtype: torch.dtype) -> tuple:
+@lru_cache(maxsize=32)
+def numbers_of(table: RadialTable, dtype: torch.dtype) -> tuple:
+    """Return a table as compiled functions take it, and the factors of the recursion."""
     kind = _kind(dtype)
-    coefficients = table.coefficients
+    coefficients = table.coefficients.numpy()
     intervals, _, degrees, n_pad = coefficients.shape
     return (
-        coefficients.flatten(),
+        coefficients.reshape(-1),
         intervals,
         degrees,
         n_pad,
@@ -100,7 +106,7 @@ def _place_block(vectors, begin, count, inverse_scale, place):
 
 
 @compiled
-def _look_up(r2, table, intervals, size, inverse_width, weight, values, slopes):
+def look_up(r2, table, intervals, size, inverse_width, weight, values, slopes):
     """Write all g_nl at ``r2``, times weight, to ``values``, and their derivatives to ``slopes``.
 
     Derivatives are not computed if ``slopes`` is empty.
@@ -132,37 +138,57 @@ def _forward(
     start, stop, vectors, weights, first, element, n_elements, table, intervals, degrees, n_pad,
     inverse_width, inverse_scale, n_max, steps, out,
 ):  # fmt: skip
-    kind = vectors.dtype.type
     rows, size = degrees * degrees, degrees * n_pad
     place = np.zeros(3 * BLOCK, vectors.dtype)
     harmonics = np.empty(rows * BLOCK, place.dtype)
     radial, no_slopes = np.empty(size, place.dtype), np.empty(0, place.dtype)
     summed = np.empty(n_elements * rows * n_pad, place.dtype)
     for center in range(start, stop):
-        summed[:] = 0
-        for begin in range(first[center], first[center + 1], BLOCK):
-            count = min(BLOCK, first[center + 1] - begin)
-            _place_block(vectors, begin, count, inverse_scale, place)
-            solid_harmonics(place, steps, degrees, harmonics)
-            for j in range(count):
-                pair = begin + j
-                x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
-                weight = weights[pair] if len(weights) > 0 else kind(1)
-                r2 = x * x + y * y + z * z
-                _look_up(r2, table, intervals, size, inverse_width, weight, radial, no_slopes)
-                into = element[pair] * rows * n_pad
-                for degree in range(degrees):
-                    for k in range(0, n_pad, 8):
-                        values = load(radial, degree * n_pad + k)
-                        for row in range(degree * degree, (degree + 1) * (degree + 1)):
-                            at = into + row * n_pad + k
-                            angular = load_one(harmonics, row * BLOCK + j)
-                            store(muladd(angular, values, load(summed, at)), summed, at)
-        for row in range(rows):
-            for number in range(n_elements):
-                at = (number * rows + row) * n_pad
-                for k in range(n_max):
-                    out[center, row, number * n_max + k] = summed[at + k]
+        sum_pairs(
+            first[center], first[center + 1], vectors, weights, element, table, intervals, degrees,
+            n_pad, inverse_width, inverse_scale, steps, place, harmonics, radial, no_slopes, summed,
+        )  # fmt: skip
+        write_center(summed, n_elements, n_max, n_pad, out[center])
+
+
+@compiled
+def sum_pairs(
+    begin, end, vectors, weights, element, table, intervals, degrees, n_pad, inverse_width,
+    inverse_scale, steps, place, harmonics, radial, no_slopes, summed,
+):  # fmt: skip
+    """Write the coefficients of a center, whose pairs are given, to ``summed``, by elements."""
+    kind = vectors.dtype.type
+    rows, size = degrees * degrees, degrees * n_pad
+    summed[:] = 0
+    for block in range(begin, end, BLOCK):
+        count = min(BLOCK, end - block)
+        _place_block(vectors, block, count, inverse_scale, place)
+        solid_harmonics(place, steps, degrees, harmonics)
+        for j in range(count):
+            pair = block + j
+            x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
+            weight = weights[pair] if len(weights) > 0 else kind(1)
+            r2 = x * x + y * y + z * z
+            look_up(r2, table, intervals, size, inverse_width, weight, radial, no_slopes)
+            into = element[pair] * rows * n_pad
+            for degree in range(degrees):
+                for k in range(0, n_pad, 8):
+                    values = load(radial, degree * n_pad + k)
+                    for row in range(degree * degree, (degree + 1) * (degree + 1)):
+                        at = into + row * n_pad + k
+                        angular = load_one(harmonics, row * BLOCK + j)
+                        store(muladd(angular, values, load(summed, at)), summed, at)
+
+
+@compiled
+def write_center(summed, n_elements, n_max, n_pad, out):
+    """Write the coefficients in ``summed`` to ``out`` (rows, n_elements * n_max)."""
+    rows = len(out)
+    for row in range(rows):
+        for number in range(n_elements):
+            at = (number * rows + row) * n_pad
+            for k in range(n_max):
+                out[row, number * n_max + k] = summed[at + k]
 
 
 @compiled
@@ -196,7 +222,7 @@ def _backward(
                 weight = weights[pair] if len(weights) > 0 else kind(1)
                 # The weight multiplies at the end: without it this is the gradient by the weight.
                 r2 = x * x + y * y + z * z
-                _look_up(r2, table, intervals, size, inverse_width, kind(1), radial, slopes)
+                look_up(r2, table, intervals, size, inverse_width, kind(1), radial, slopes)
                 of = element[pair] * rows * n_pad
                 by_r2, by_weight = zero, zero
                 for degree in range(degrees):

@@ -35,6 +35,19 @@ def compiled(function):
         return numba.njit(**options)(function)
 
 
+def compiled_apart(function):
+    """Compile a function that kernels call as it is, and keep the result on disk.
+
+    For long functions without vector instructions: inlining them would take seconds for each
+    kernel. Without the freedoms of ``FAST`` they give the same numbers wherever they are run.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder can be written to
+        return numba.njit(**options)(function)
+
+
 class Lanes(types.Type):
     """Eight numbers of one type, in a register."""
 

@@ -6,6 +6,8 @@ neighbours: the others are zero, and so are their products. Rows are padded to w
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from losiko_kernels.cpu.lanes import (
@@ -20,6 +22,7 @@ from losiko_kernels.cpu.lanes import (
 )
 
 
+@lru_cache(maxsize=64)
 def feature_offsets(n_elements: int, n_max: int, degrees: int) -> np.ndarray:
     """Number of the first feature of each pair of elements a <= b, (n_elements, n_elements)."""
     offsets = np.zeros((n_elements, n_elements), np.int64)

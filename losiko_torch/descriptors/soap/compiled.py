@@ -6,17 +6,15 @@ them if features are needed, and never for distances from points of feature spac
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
 from typing import Any
 
 import torch
-from losiko_kernels.radial_table import RadialTable, make_radial_table
 
 from losiko_torch.accelerators import kernels_for
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.soap import SOAP
+from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.active import ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
 from losiko_torch.systems.neighbors import find_pairs
@@ -137,34 +135,3 @@ class CompiledMixedSoap(CompiledSoap):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         unmixed = self.descriptor.unmixed(by_coefficients, self.numbers)
         return super()._to_positions(unmixed, factor)
-
-
-def table_of(soap: SOAP, like: torch.Tensor) -> RadialTable | None:
-    """Table of a descriptor's radial functions, in the precision and on the device of a tensor.
-
-    None means that they are too narrow for a table.
-    """
-    kind: Any = type(soap.basis)
-    return _table(kind, *soap.basis_arguments, like.dtype, like.device)
-
-
-@lru_cache(maxsize=32)
-def _table(
-    basis_class: type,
-    r_cut: float,
-    n_max: int,
-    l_max: int,
-    sigma: float,
-    cutoff: float,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> RadialTable | None:
-    basis = basis_class(r_cut, n_max, l_max, sigma, cutoff)
-    degrees = torch.arange(l_max + 1, dtype=torch.float64)
-    factors = torch.sqrt(math.pi * torch.sqrt(8 / (2 * degrees + 1)))[:, None, None]
-
-    def radial(r2: torch.Tensor) -> torch.Tensor:
-        return basis(r2) * factors
-
-    table = make_radial_table(radial, cutoff, dtype)
-    return None if table is None else table.to(device)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from ase.data import chemical_symbols
 from torch import nn
@@ -24,17 +23,20 @@ from torch import nn
 from losiko_torch.descriptors.dscribe_api import NumpyInterface
 from losiko_torch.descriptors.dscribe_names import RadialNames
 from losiko_torch.descriptors.interface import expected_neighbors
+from losiko_torch.descriptors.soap.arrays import arrays_for
 from losiko_torch.descriptors.soap.density import expand_density
+from losiko_torch.descriptors.soap.function import features_by_kernels, kernels_serve
 from losiko_torch.descriptors.soap.gaussian_basis import GaussianBasis, cutoff_padding
+from losiko_torch.descriptors.soap.jacobian import derived
 from losiko_torch.descriptors.soap.neighbor_weights import (
     check_weighting,
     infer_r_cut,
     neighbor_weights,
     smooth_cutoff,
 )
+from losiko_torch.descriptors.soap.parameters import check_compression, check_ranges
 from losiko_torch.descriptors.soap.polynomial_basis import PolynomialBasis
 from losiko_torch.descriptors.soap.power_spectrum import (
-    COMPRESSIONS,
     Coefficients,
     feature_count,
     power_spectrum,
@@ -42,7 +44,7 @@ from losiko_torch.descriptors.soap.power_spectrum import (
 )
 from losiko_torch.errors import InputError
 from losiko_torch.keywords import names_unknown
-from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.batch import Batch, mean_by_system
 from losiko_torch.systems.neighbors import Pairs, find_pairs
 from losiko_torch.systems.species import species_numbers
 
@@ -103,7 +105,7 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
         super().__init__()
         if species is None or n_max is None or l_max is None:
             raise InputError("SOAP needs species, n_max and l_max")
-        self._check_ranges(n_max, l_max, sigma, rbf, average, smooth_width, dtype)
+        check_ranges(n_max, l_max, sigma, rbf, average, smooth_width, dtype)
         self.weighting = check_weighting(weighting)
         self.r_cut = float(r_cut) if r_cut else infer_r_cut(self.weighting)
         if not 0 < self.r_cut < float("inf"):
@@ -114,7 +116,7 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
         self.rbf, self.average, self.periodic = rbf, average, periodic
         self.sparse, self.dtype, self.smooth_width = sparse, dtype, float(smooth_width)
         self._species = species_numbers(species)
-        self._compression, weights = _check_compression(compression, self.species)
+        self._compression, weights = check_compression(compression, self.species)
         #: Interatomic distance in Angstrom beyond which atoms have no influence.
         self.cutoff = self.r_cut + cutoff_padding(self.sigma)
 
@@ -146,14 +148,25 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
         Raises:
             StructureError: If an element is not among ``species``.
         """
+        if type(self) is SOAP and kernels_serve(self, batch):
+            if pairs is None:
+                pairs = find_pairs(batch, self.cutoff, self.periodic)
+            return features_by_kernels(self, batch, centers, pairs)
+        return self.plain(batch, centers, pairs)
+
+    def plain(
+        self, batch: Batch, centers: torch.Tensor | None = None, pairs: Pairs | None = None
+    ) -> torch.Tensor:
+        """Return what a call does, by plain torch: slower, differentiable in every way."""
         coefficients = self.coefficients(batch, centers, pairs)
         if centers is None:
             centers = torch.arange(batch.n_atoms, device=batch.positions.device)
+        systems = batch.system_idx[centers], batch.n_systems
         if self.average == "inner":
-            coefficients = [self._mean_by_system(c, centers, batch) for c in coefficients]
+            coefficients = [mean_by_system(c, *systems) for c in coefficients]
         features = power_spectrum(coefficients, self.compression["mode"])
         if self.average == "outer":
-            features = self._mean_by_system(features, centers, batch)
+            features = mean_by_system(features, *systems)
         return features
 
     def coefficients(
@@ -164,13 +177,13 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
             pairs = find_pairs(batch, self.cutoff, self.periodic)
         if centers is None:
             everyone = torch.arange(batch.n_atoms, device=batch.positions.device)
-            return scale_degrees(self._coefficients(batch, pairs, everyone))
+            return self._coefficients(batch, pairs, everyone)
         # A center may be listed several times; its pairs are summed once.
         distinct, place = torch.unique(centers, return_inverse=True)
         seen = torch.zeros(batch.n_atoms, dtype=torch.bool, device=centers.device)
         seen[distinct] = True
         pairs = pairs.keep(seen[pairs.center])
-        found = scale_degrees(self._coefficients(batch, pairs, distinct))
+        found = self._coefficients(batch, pairs, distinct)
         return [block.index_select(0, place) for block in found]
 
     def get_number_of_features(self) -> int:
@@ -278,9 +291,14 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
             return torch.zeros_like(numbers), 1
         return self.element_of_number[numbers], len(self.species)
 
+    @property
+    def weighs_neighbors(self) -> bool:
+        """Whether neighbours have weights other than 1."""
+        return bool(self.weighting) or self.smooth_width > 0 or self._weighs_species
+
     def pair_weights(self, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor | None:
         """Weights (E,) of neighbours, by r^2 (Angstrom^2) and atomic number. None means all 1."""
-        if not self.weighting and self.smooth_width == 0 and not self._weighs_species:
+        if not self.weighs_neighbors:
             return None
         weights = neighbor_weights(r2, self.weighting)
         if self._weighs_species:
@@ -290,69 +308,41 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
             weights = weights * smooth_cutoff(r2, self.cutoff, self.smooth_width)
         return weights
 
-    def _coefficients(self, batch: Batch, pairs: Pairs, centers: torch.Tensor) -> Coefficients:
-        self.check_batch(batch)
-        vectors = pairs.vectors(batch)
+    def expanded(
+        self, vectors: torch.Tensor, numbers: torch.Tensor, row: torch.Tensor, n: int
+    ) -> Coefficients:
+        """Return the coefficients of n centers, by plain torch.
+
+        Args:
+            vectors: Vectors to neighbours, Angstrom, shape (E, 3).
+            numbers: Atomic numbers of the neighbours, shape (E,).
+            row: Center of each neighbour, 0 to n - 1, shape (E,).
+            n: Number of centers.
+        """
         r2 = (vectors * vectors).sum(1)
-        numbers = batch.numbers[pairs.neighbor]
         channel, n_channels = self.channel_of(numbers)
         radial = self.basis(r2)
         weights = self.pair_weights(r2, numbers)
         if weights is not None:
             radial = radial * weights[None, :, None]
+        slot = row * n_channels + channel
+        return scale_degrees(expand_density(vectors, radial, slot, n, n_channels, self.cutoff))
+
+    def _created(self, structures, centers, n_jobs):
+        arrays = arrays_for(self, n_jobs) if type(self) is SOAP else None
+        if arrays is None:
+            return super()._created(structures, centers, n_jobs)
+        return arrays.created(structures, centers)
+
+    def _derived(self, number, atoms, centers, moved, attach, n_jobs):
+        arrays = arrays_for(self, n_jobs) if type(self) is SOAP else None
+        if arrays is None:
+            return super()._derived(number, atoms, centers, moved, attach, n_jobs)
+        return derived(arrays, arrays.site(number, atoms, centers), moved, attach)
+
+    def _coefficients(self, batch: Batch, pairs: Pairs, centers: torch.Tensor) -> Coefficients:
+        self.check_batch(batch)
         row = centers.new_full((batch.n_atoms,), -1)
         row[centers] = torch.arange(len(centers), device=row.device)
-        slot = row[pairs.center] * n_channels + channel
-        return expand_density(vectors, radial, slot, len(centers), n_channels, self.cutoff)
-
-    def _mean_by_system(
-        self, values: torch.Tensor, centers: torch.Tensor, batch: Batch
-    ) -> torch.Tensor:
-        system = batch.system_idx[centers]
-        counts = torch.bincount(system, minlength=batch.n_systems).clamp(min=1)
-        summed = values.new_zeros((batch.n_systems, *values.shape[1:])).index_add(0, system, values)
-        return summed / counts.reshape(-1, *[1] * (values.ndim - 1))
-
-    @staticmethod
-    def _check_ranges(n_max, l_max, sigma, rbf, average, smooth_width, dtype) -> None:
-        for name, number in (("n_max", n_max), ("l_max", l_max)):
-            if not isinstance(number, (int, np.integer)):
-                raise InputError(f"{name} must be an integer, not {number!r}")
-        if n_max < 1:
-            raise InputError(f"n_max must be at least 1, not {n_max}")
-        if not 0 <= l_max <= 20:
-            raise InputError(f"l_max must lie between 0 and 20, not {l_max}")
-        if not sigma > 0:
-            raise InputError(f"sigma must be positive, not {sigma}")
-        if not smooth_width >= 0:
-            raise InputError(f"smooth_width must not be negative, not {smooth_width}")
-        for name, value, allowed in (
-            ("rbf", rbf, ("gto", "polynomial")),
-            ("average", average, ("off", "inner", "outer")),
-            ("dtype", dtype, ("float32", "float64")),
-        ):
-            if value not in allowed:
-                raise InputError(f"{name} '{value}' is none of {', '.join(allowed)}")
-
-
-def _check_compression(
-    compression: Mapping[str, Any] | None, species: tuple[int, ...]
-) -> tuple[dict[str, Any], list[float]]:
-    """DScribe's compression dictionary, checked, and the weight of each species."""
-    compression = compression or {}
-    mode = compression.get("mode", "off")
-    if mode not in COMPRESSIONS:
-        raise InputError(f"compression mode '{mode}' is none of {', '.join(COMPRESSIONS)}")
-    unknown = set(compression) - {"mode", "species_weighting"}
-    if unknown:
-        raise InputError(f"compression has unknown entries: {', '.join(sorted(unknown))}")
-    weighting = compression.get("species_weighting")
-    if weighting is not None and not isinstance(weighting, Mapping):
-        raise InputError("species_weighting must be a dictionary from species to weights")
-    if weighting is None:
-        return {"mode": mode, "species_weighting": None}, [1.0] * len(species)
-    by_number = {species_numbers([key])[0]: float(value) for key, value in weighting.items()}
-    if set(by_number) != set(species):
-        raise InputError("species_weighting needs exactly one weight for each of the species")
-    named = {chemical_symbols[number]: by_number[number] for number in species}
-    return {"mode": mode, "species_weighting": named}, [by_number[number] for number in species]
+        numbers = batch.numbers[pairs.neighbor]
+        return self.expanded(pairs.vectors(batch), numbers, row[pairs.center], len(centers))

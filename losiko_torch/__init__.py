@@ -32,7 +32,7 @@ from losiko_torch.optimizers.lbfgs import LBFGS
 from losiko_torch.optimizers.nelder_mead import NelderMead
 from losiko_torch.relaxation.relax import relax, relax_iter
 from losiko_torch.relaxation.schedule import Stage, annealed
-from losiko_torch.results import Matches, Result, Score
+from losiko_torch.results import Matches, Result, Results, Score, Scores
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.geometry import bond_errors, rmsd, superposed
 from losiko_torch.systems.selection import near_plane, within
@@ -61,7 +61,9 @@ __all__ = [
     "Property",
     "Repulsion",
     "Result",
+    "Results",
     "Score",
+    "Scores",
     "Stage",
     "StructureError",
     "Target",

@@ -272,7 +272,9 @@ class DatabaseRecord:
 
     def _repr_html_(self) -> str:
         told = {
-            title: str(self.metadata[key]) for key, title in TITLES.items() if self.metadata.get(key)
+            title: str(self.metadata[key])
+            for key, title in TITLES.items()
+            if self.metadata.get(key)
         }
         told["structures"] = f"{len(self.structures):,}"
         told["environments"] = f"{len(self):,}: {counted(self._counts(), len(self.environments))}"

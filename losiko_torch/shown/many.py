@@ -68,7 +68,9 @@ class ShownList(list[Item]):
         title = plural(len(self), "structure")
         if self:
             title += f": {', '.join(counts)}"
-        return f"{title}; {ROWS} shown, the urgent first" if len(self) > ROWS else title
+        return (
+            f"{title}; {ROWS} shown, the failed and doubtful first" if len(self) > ROWS else title
+        )
 
     def _chosen(self) -> Iterable[int]:
         """Return the places of the items that are shown."""

@@ -26,7 +26,9 @@ def counted(counts: Mapping[str, int], most: int = ELEMENTS) -> str:
     if len(counts) <= most:
         return ", ".join(f"{count} {name}" for name, count in counts.items())
     largest = sorted(counts, key=lambda name: -counts[name])[:most]
-    return f"{counted({name: counts[name] for name in largest}, most)} and {len(counts) - most} more"
+    return (
+        f"{counted({name: counts[name] for name in largest}, most)} and {len(counts) - most} more"
+    )
 
 
 def one_line(text: str) -> str:

@@ -1,20 +1,21 @@
 """Results, scores, matches and databases at a prompt and in a notebook: short, and escaped."""
 
 import copy
+import operator
 import pickle
 import re
 import textwrap
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.build import molecule
 from hypothesis import given
 from hypothesis import strategies as st
-from small_database import NAMES, database, rattled, soap, water_database
+from small_database import database, rattled, soap, water_database
 
 from losiko_torch import (
     ACSF,
@@ -180,9 +181,6 @@ def test_a_long_name_keeps_its_beginning_and_its_formula():
     assert first_words("word " * 30, 20) == "word word word ..."
 
 
-KINDS = ("converged", "doubtful", "failed", "max_steps")
-
-
 def many(count):
     """Results of which all but a few, at the end, are reliable."""
     few = ["doubtful", "failed", "max_steps"]
@@ -244,7 +242,7 @@ def test_a_list_is_a_list_in_every_way(make):
     assert type(given_items) is kind
     assert len(given_items) == 6
     with pytest.raises(TypeError):
-        given_items + (1,)
+        operator.add(given_items, (1,))
     with pytest.raises(IndexError):
         given_items[6]
 
@@ -341,7 +339,7 @@ def test_a_database_is_a_line_and_a_table():
         == f"EnvironmentDatabase(2 structures: 6 H, 1 C, 2 O; SOAP with {made.n_features} features)"
     )
     cells = assert_plain(made._repr_html_()).cells
-    facts = dict(zip(cells, cells[1:], strict=False))
+    facts = dict(pairwise(cells))
     assert facts["structures"] == "2"
     assert facts["environments"] == "9: 6 H, 1 C, 2 O"
     assert facts["learned targets"] == "none"
@@ -349,12 +347,8 @@ def test_a_database_is_a_line_and_a_table():
     assert facts["title"].startswith('<b>"bold"</b> & <script>')
     learned = replace(made, fitted={LEARNED: {}})
     assert repr(learned) == repr(made)[:-1] + "; learned targets)"
-    assert (
-        dict(zip(*(lambda c: (c, c[1:]))(assert_plain(learned._repr_html_()).cells), strict=False))[
-            "learned targets"
-        ]
-        == "yes"
-    )
+    cells = assert_plain(learned._repr_html_()).cells
+    assert dict(pairwise(cells))["learned targets"] == "yes"
 
 
 def test_a_database_of_many_elements_stays_a_line():

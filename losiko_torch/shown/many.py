@@ -16,7 +16,7 @@ Item = TypeVar("Item", bound=ShownItem)
 
 
 class ShownList(list[Item]):
-    """List that shows its counts and at most ``ROWS`` of its items, the urgent ones first.
+    """List that shows its counts and at most ``ROWS`` of its items, the failed and doubtful first.
 
     Slices, sums and copies are of the same kind. A list that holds anything else, too, is shown as
     a plain list.

@@ -34,8 +34,9 @@ class ShownList(list[Item]):
     def __getitem__(self, place: slice, /) -> Self: ...
 
     def __getitem__(self, place: SupportsIndex | slice, /) -> Item | Self:
-        found = super().__getitem__(place)
-        return type(self)(found) if isinstance(place, slice) else found  # type: ignore[arg-type]
+        if isinstance(place, slice):
+            return type(self)(super().__getitem__(place))
+        return super().__getitem__(place)
 
     def __add__(self, others: list[Item], /) -> Self:  # type: ignore[override]
         return type(self)(super().__add__(others))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from losiko_torch.optimizers.nelder_mead import NelderMead
     from losiko_torch.relaxation.relax import relax, relax_iter
     from losiko_torch.relaxation.schedule import Stage, annealed
-    from losiko_torch.results import Matches, Result, Score
+    from losiko_torch.results import Matches, Result, Results, Score, Scores
     from losiko_torch.similarity.kernels import AverageKernel, REMatchKernel
     from losiko_torch.systems.batch import Batch
     from losiko_torch.systems.geometry import bond_errors, rmsd, superposed
@@ -80,7 +80,9 @@ _MODULES = {
     "annealed": "relaxation.schedule",
     "Matches": "results",
     "Result": "results",
+    "Results": "results",
     "Score": "results",
+    "Scores": "results",
     "AverageKernel": "similarity.kernels",
     "REMatchKernel": "similarity.kernels",
     "Batch": "systems.batch",
@@ -117,7 +119,9 @@ __all__ = [
     "REMatchKernel",
     "Repulsion",
     "Result",
+    "Results",
     "Score",
+    "Scores",
     "Stage",
     "StructureError",
     "Target",

@@ -9,14 +9,18 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
+from losiko_torch.shown.items import ShownMatches, ShownResult, ShownScore
+from losiko_torch.shown.many import ShownList
+from losiko_torch.systems.names import known_as
+
 #: Beginning of the reason of a failed structure; why it failed follows.
 FAILED = "failed: "
 #: Beginning of the reason of a structure that could not go on before it converged.
 STOPPED = "stopped: "
 
 
-@dataclass(frozen=True, eq=False)
-class Matches:
+@dataclass(frozen=True, eq=False, repr=False)
+class Matches(ShownMatches):
     """References of each of n atoms, nearest first; -1 and zero where there are fewer than k.
 
     Learned targets take no references: theirs are those of "locally-linear", searched on demand.
@@ -70,8 +74,8 @@ class Judgement(NamedTuple):
     matches: Matches
 
 
-@dataclass(frozen=True, eq=False)
-class Score:
+@dataclass(frozen=True, eq=False, repr=False)
+class Score(ShownScore):
     """Coverage of a structure by a database.
 
     Attributes:
@@ -90,9 +94,14 @@ class Score:
     problem: str | None = None
     terms: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """Return the names of the structure and its formula: "ethanol (C2H6O)"."""
+        return known_as(self.atoms.info, self.atoms.get_chemical_formula())
 
-@dataclass(frozen=True, eq=False)
-class Result:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(ShownResult):
     """Relaxed structure, or one that failed.
 
     Attributes:
@@ -135,6 +144,11 @@ class Result:
     doubt: str = ""
 
     @property
+    def name(self) -> str:
+        """Return the names of the structure and its formula: "ethanol, in.xyz@3 (C2H6O)"."""
+        return known_as(self.atoms.info, self.atoms.get_chemical_formula(), self.number)
+
+    @property
     def reliable(self) -> bool:
         """Return whether the structure relaxed and nothing speaks against it."""
         return self.converged and not self.failed and not self.doubt
@@ -168,3 +182,33 @@ def expected_rmsds(results: Sequence[Result]) -> list[float | None]:
         for place, value in zip(places, values.tolist(), strict=True):
             found[place] = value
     return found
+
+
+class Results(ShownList[Result]):
+    """List of results, as ``relax`` returns it: a ``list``, but for how it shows itself.
+
+    Slices, sums and copies are ``Results`` too, and so is what ``Results(...)`` makes of any other
+    results, such as ``Results(relax_iter(structures))`` or ``Results(r for r in results if
+    r.failed)``.
+    """
+
+    KIND = Result
+
+    def counts(self) -> dict[str, int]:
+        """Return how many results converged, are reliable, and failed."""
+        return {
+            "converged": sum(each.converged and not each.failed for each in self),
+            "reliable": sum(each.reliable for each in self),
+            "failed": sum(each.failed for each in self),
+        }
+
+
+class Scores(ShownList[Score]):
+    """List of scores, as ``score`` returns it: a ``list``, but for how it shows itself."""
+
+    KIND = Score
+
+    def counts(self) -> dict[str, int]:
+        """Return how many structures were judged, and how many could not be."""
+        failed = sum(each.problem is not None for each in self)
+        return {"judged": len(self) - failed, "failed": failed}

@@ -30,6 +30,7 @@ IDEAS = {
     "optimizers": "L-BFGS, FIRE, Adam, ...",
     "search": "nearest references",
     "systems": "structures as tensors",
+    "shown": "lines and plain tables",
     "calculator": "ASE",
     "torchsim": "TorchSim",
 }

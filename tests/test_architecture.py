@@ -48,7 +48,7 @@ BEFORE = """
 SINCE = """
     Density Repulsion Tether Property LBFGS FIRE Adam GradientDescent NelderMead LocallyLinear
     Nearest AutogradTarget Target Term Optimizer rmsd bond_errors superposed
-    fetch AverageKernel REMatchKernel
+    fetch AverageKernel REMatchKernel Results Scores
 """.split()  # noqa: SIM905
 
 

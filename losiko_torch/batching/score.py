@@ -14,7 +14,7 @@ from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.judge import judge, judgements
 from losiko_torch.loss.settings import LossOptions, LossSettings
-from losiko_torch.results import Score
+from losiko_torch.results import Score, Scores
 from losiko_torch.systems.pymatgen import AnyStructure
 
 
@@ -25,7 +25,7 @@ def score(
     *,
     progress: Callable[[int], None] | None = None,
     **options: Unpack[LossOptions],
-) -> list[Score]:
+) -> Scores:
     """Judge how well each atom is covered by a database, without moving it.
 
     Args:
@@ -36,8 +36,8 @@ def score(
             ``degree``, ``weights``, ``terms``, ``device``, ``dtype``, ``batch_atoms``.
 
     Returns:
-        One ``Score`` for each structure, in input order, with ``problem`` set where one could not
-        be judged. The loss is the one that ``relax`` minimises.
+        One ``Score`` for each structure, in input order, in a list (``Scores``), with ``problem``
+        set where one could not be judged. The loss is the one that ``relax`` minimises.
 
     Raises:
         InputError: For arguments that make no sense.
@@ -50,11 +50,11 @@ def scored(
     database: EnvironmentDatabase | str | None,
     settings: LossSettings,
     progress: Callable[[int], None] | None = None,
-) -> list[Score]:
+) -> Scores:
     """Return the scores of structures; see ``score``."""
     evaluator = Evaluator.make(database, settings)
     capacity = Capacity(evaluator.batch_atoms)
-    scores: list[Score] = []
+    scores = Scores()
     for group in evaluator.groups(structures):
         judging = _Judging(group, evaluator)
         good = [place for place, item in enumerate(group) if item.problem is None]

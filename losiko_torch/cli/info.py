@@ -27,6 +27,7 @@ from losiko_torch.database.curate.provenance import CURATION, MADE_FROM
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.on_demand import EnvironmentsOnDemand
+from losiko_torch.database.record import TITLES
 from losiko_torch.descriptors.interface import species_of, summary_of
 
 File = Annotated[
@@ -37,9 +38,6 @@ File = Annotated[
         help="A file, or the name of a built-in database; without one, that which is the default.",
     ),
 ]
-
-#: Entries of the metadata that are shown first, and their titles.
-TITLES = {"title": "title", "level_of_theory": "level of theory", "licence": "licence"}
 
 
 def info(database: File = None) -> None:

@@ -63,6 +63,9 @@ class Environments:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def __repr__(self) -> str:
+        return f"Environments({len(self):,} references with {self.n_features:,} features)"
+
     def __getstate__(self) -> dict[str, Any]:
         # What is made on demand, such as searches, is made anew in a copy or another process.
         return {each.name: getattr(self, each.name) for each in fields(self)}

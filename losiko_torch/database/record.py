@@ -19,18 +19,22 @@ from losiko_torch.database.defaults import CRYSTALS, MOLECULES, Defaults, for_mo
 from losiko_torch.database.element import Environments, full_name
 from losiko_torch.database.geometries import Geometries
 from losiko_torch.database.reference_weights import StructureWeights, as_weight, structure_weights
-from losiko_torch.descriptors.interface import name_of, restriction, species_of
+from losiko_torch.descriptors.interface import name_of, restriction, species_of, summary_of
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError, StructureError, first_line
 from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.stored import LEARNED, PREFIX, restored, stored
 from losiko_torch.search.inverted_lists import recall
+from losiko_torch.shown.table import facts
+from losiko_torch.shown.text import counted, plural
 
 #: Entry of the metadata that holds the recall of the search by element, and the number of nearest
 #: references by which recall is measured.
 RECALL, RECALLED = "search_recall", 16
 #: Restrictions to some elements that are kept in memory, each of some 10 MB: a basis an element.
 RESTRICTIONS = 8
+#: Entries of the metadata that are shown first, and their titles.
+TITLES = {"title": "title", "level_of_theory": "level of theory", "licence": "licence"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -260,13 +264,30 @@ class DatabaseRecord:
         return sum(len(part) for part in self.environments.values())
 
     def __repr__(self) -> str:
-        counts = ", ".join(
-            f"{len(part)} {chemical_symbols[z]}" for z, part in self.environments.items()
-        )
+        learned = "; learned targets" if LEARNED in self.fitted else ""
         return (
-            f"{type(self).__name__}({len(self.structures)} structures: {counts}; "
-            f"{name_of(self.descriptor)} with {self.n_features} features)"
+            f"{type(self).__name__}({len(self.structures)} structures: {counted(self._counts())}; "
+            f"{name_of(self.descriptor)} with {self.n_features} features{learned})"
         )
+
+    def _repr_html_(self) -> str:
+        told = {
+            title: str(self.metadata[key])
+            for key, title in TITLES.items()
+            if self.metadata.get(key)
+        }
+        told["structures"] = f"{len(self.structures):,}"
+        told["environments"] = f"{len(self):,}: {counted(self._counts(), len(self.environments))}"
+        told["descriptor"] = summary_of(self.descriptor)
+        told["features"] = f"{self.n_features:,}"
+        told["learned targets"] = "yes" if LEARNED in self.fitted else "none"
+        if self.skipped:
+            told["left out"] = plural(len(self.skipped), "structure")
+        return facts(type(self).__name__, told)
+
+    def _counts(self) -> dict[str, int]:
+        """Return the number of references of each element, by symbol."""
+        return {chemical_symbols[z]: len(part) for z, part in self.environments.items()}
 
 
 AnyDatabase = TypeVar("AnyDatabase", bound=DatabaseRecord)

@@ -18,7 +18,7 @@ from ase.data import chemical_symbols
 from torch import nn
 
 from losiko_torch.descriptors.evaluation import Surroundings, described
-from losiko_torch.descriptors.interface import bytes_of, restriction
+from losiko_torch.descriptors.interface import bytes_of, name_of, restriction
 from losiko_torch.errors import StructureError
 from losiko_torch.learned.networks import Networks
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
@@ -59,6 +59,10 @@ class LearnedModel:
     descriptor: nn.Module
     networks: dict[int, Networks]
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        elements = ", ".join(chemical_symbols[number] for number in self.networks)
+        return f"LearnedModel({elements}; {name_of(self.descriptor)}; {self.members} members)"
 
     @property
     def members(self) -> int:

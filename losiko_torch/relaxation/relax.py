@@ -32,7 +32,7 @@ from losiko_torch.relaxation.matches import with_matches
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.relaxation.schedule import Stage
 from losiko_torch.relaxation.settings import RelaxOptions, Settings
-from losiko_torch.results import Result
+from losiko_torch.results import Result, Results
 from losiko_torch.systems.pymatgen import AnyStructure
 
 
@@ -69,7 +69,7 @@ def relax(
     workers: int | None = None,
     ray_address: str | None = None,
     progress: Callable[[int], None] | None = None,
-) -> list[Result]:
+) -> Results:
     """Move atoms until their environments look like those of the database.
 
     Args:
@@ -141,8 +141,9 @@ def relax(
         progress: Function that is called with the number of structures that have just finished.
 
     Returns:
-        One ``Result`` for each structure, in input order. A structure that cannot be relaxed comes
-        back unmoved with the reason "failed: <why>"; the others are not affected.
+        One ``Result`` for each structure, in input order, in a list (``Results``). A structure that
+        cannot be relaxed comes back unmoved with the reason "failed: <why>"; the others are not
+        affected.
 
     Raises:
         InputError: For arguments that make no sense.
@@ -176,10 +177,10 @@ def relax(
     )
     given, by = structures_of(structures), Workers(workers, ray_address)
     relaxer = Relaxer.make(given, database, settings)
-    results: list[Result] = []
+    results = Results()
     for shard in execute(relaxer, given, by, progress):
         results += (with_matches(each, relaxer.evaluator) for each in shard.results)
-    return sorted(results, key=attrgetter("number"))
+    return Results(sorted(results, key=attrgetter("number")))
 
 
 @names_unknown

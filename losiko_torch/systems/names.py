@@ -34,14 +34,17 @@ def formula_of(atoms: Atoms) -> str:
     return atoms.get_chemical_formula() or "(no atoms)"
 
 
-def known_as(info: Mapping[str, Any], formula: str, number: int) -> str:
+def known_as(info: Mapping[str, Any], formula: str, number: int | None = None) -> str:
     """Return all names of a structure and its formula: "ethanol, in.xyz@3 (C2H6O)".
 
     Args:
         info: The structure's ``info``, or its record in a database.
         formula: The structure's formula; empty without atoms.
-        number: The structure's number, which is its name if it has no other.
+        number: The structure's number, which is its name if it has no other. None means that the
+            formula is.
     """
     keys = ("name", "material_id", "smiles", "id", "source", SOURCE)
     known = [str(info[key]) for key in keys if isinstance(info.get(key), (str, int, np.integer))]
-    return f"{', '.join(known) or numbered(number)} ({formula or 'no atoms'})"
+    if not known and number is None:
+        return formula or "(no atoms)"
+    return f"{', '.join(known) or numbered(number or 0)} ({formula or 'no atoms'})"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from ase import Atoms
 
 from losiko_torch import SOAP, EnvironmentDatabase
+from losiko_torch.database.building.survey import distances_of
 from losiko_torch.database.builtin import builtin_metadata, builtin_structures
 from losiko_torch.database.known import rounded, write_known
 from losiko_torch.descriptors.soap.mixed import MixedSoap
@@ -28,6 +30,7 @@ from losiko_torch.learned.begin import samples
 from losiko_torch.learned.components import mixed_soap
 from losiko_torch.learned.copies import Geometry
 from losiko_torch.learned.fit import FitOptions, fit_model
+from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.stored import read, write
 
 DATA = Path(__file__).resolve().parents[2] / "losiko_torch" / "data"
@@ -43,25 +46,33 @@ def seen_by_references(species: list[str], geometries: list[Geometry]) -> MixedS
     return rounded(mixed_soap(SOAP(species=species, **REFERENCES), batches, CHANNELS))
 
 
-def describe(name: str, species: list[str], structures: list[Atoms]) -> None:
-    """Describe all references once, for what is known of them together."""
+def describe(
+    name: str, species: list[str], structures: list[Atoms], fitted: list[Atoms] | None = None
+) -> None:
+    """Describe all references once, for what is known of them together.
+
+    Distances and bonds that occur are those of the ``fitted`` structures, where these are others.
+    """
     geometries = list(map(Geometry.of, structures))
     began = time.perf_counter()
     database = EnvironmentDatabase.build(structures, seen_by_references(species, geometries))
+    if fitted is not None:
+        closest, survey = distances_of(fitted)
+        survey = replace(survey, unlike=database.survey.unlike)
+        database = replace(database, closest=closest, survey=survey)
     minutes = (time.perf_counter() - began) / 60
     path = DATA / f"{name}_known.safetensors"
     write_known(database, path)
-    print(f"{path}: {database}, described in {minutes:.1f} min; {database.survey}", flush=True)
+    print(f"{path}: {database}, described in {minutes:.1f} min", flush=True)
 
 
 def fit(
-    name: str,
     soap: SOAP,
-    geometries: list[Geometry],
+    structures: list[Atoms],
     options: FitOptions,
     start: Path | None = None,
-) -> None:
-    """Fit learned targets, beginning with those of a file if one is given."""
+) -> LearnedModel:
+    """Return learned targets fitted to structures, begun with those of a file if one is given."""
     began = time.perf_counter()
 
     def tell(step: int, steps: int, error: float) -> None:
@@ -70,11 +81,10 @@ def fit(
             print(f"{step:,} of {steps:,} steps, error {error:.3f}, {minutes:.1f} min", flush=True)
 
     begun = None if start is None else read(start, soap)
-    molecules = [each for each in geometries if len(each) > 1]
+    molecules = [Geometry.of(each) for each in structures if len(each) > 1]
     model = fit_model(soap, molecules, options, begun, tell)
-    path = DATA / f"{name}_learned.safetensors"
-    write(model, path)
-    print(f"{path}: {model.info}", flush=True)
+    print(model.info, flush=True)
+    return model
 
 
 def main() -> None:
@@ -87,7 +97,7 @@ def main() -> None:
     structures, species = list(builtin_structures()), builtin_metadata()["elements"]
     options = FitOptions(seed=0, steps=arguments.steps, checkpoint=arguments.work / "organic.fit")
     soap = SOAP(species=species, **NETWORKS)
-    fit("organic", soap, list(map(Geometry.of, structures)), options, arguments.start)
+    write(fit(soap, structures, options, arguments.start), DATA / "organic_learned.safetensors")
     describe("organic", species, structures)
 
 

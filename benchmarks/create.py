@@ -19,13 +19,15 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.neighborlist import neighbor_list
 from common import one_core
+from dscribe.descriptors import SOAP as DScribe
+from gradient_speed import (
+    SoapPowerSpectrum,
+    dense_features,
+    featomic_calculator,
+    systems_to_torch,
+)
 
 from losiko_torch import SOAP, Batch
-
-try:
-    from dscribe.descriptors import SOAP as DScribe
-except ImportError:
-    sys.exit("DScribe is not installed: pip install 'losiko-torch[benchmarks]'")
 
 BASIS = {"r_cut": 4.0, "n_max": 6, "l_max": 6}
 ORGANIC = ["H", "C", "O"]
@@ -114,24 +116,48 @@ def derivative_rows(scale: int) -> list[float]:
 
 
 def call_rows(scale: int) -> None:
-    """Calls with a batch beside plain torch: values, and the gradient of a scalar."""
+    """Calls with a batch, values and the gradient of a scalar, beside plain torch and featomic."""
     cases = {
         "ethanol": (ORGANIC, False, [molecule("CH3CH2OH")], 51),
         "200 ethanols": (ORGANIC, False, [molecule("CH3CH2OH")] * 200, 5),
         "Si, 1,000 atoms": (["Si"], True, [bulk("Si", cubic=True) * (5, 5, 5)], 5),
     }
-    print("\n| call with a batch | kernels (ms) | plain torch (ms) | ratio |\n|---|---|---|---|")
-    for name, (species, periodic, structures, rounds) in cases.items():
-        soap, batch = both(species, periodic)[0], Batch.from_atoms(structures)
+    against = ["plain torch"] + ["featomic-torch"] * (SoapPowerSpectrum is not None)
+    for other in against:
+        print(f"\n| call with a batch | kernels (ms) | {other} (ms) | ratio |\n|---|---|---|---|")
+        for name, (species, periodic, structures, rounds) in cases.items():
+            soap = both(species, periodic)[0]
+            ours = batch_calls(soap, structures)
+            plain = other == "plain torch"
+            theirs = (
+                batch_calls(soap.plain, structures) if plain else featomic_calls(soap, structures)
+            )
+            for what, here, there in zip(("values", "gradient"), ours, theirs, strict=True):
+                row(f"{what}: {name}", here, there, max(rounds // scale, 1))
 
-        def gradient(features: Callable, batch: Batch = batch) -> None:
-            positions = batch.positions.clone().requires_grad_()
-            features(batch.with_positions(positions)).square().sum().backward()
 
-        count = max(rounds // scale, 1)
-        row(f"values: {name}", partial(soap, batch), partial(soap.plain, batch), count)
-        calls = partial(gradient, soap), partial(gradient, soap.plain)
-        row(f"gradient: {name}", *calls, count)
+def batch_calls(features: Callable, structures: list[Atoms]) -> tuple:
+    """Values, and the gradient by positions of a scalar."""
+    batch = Batch.from_atoms(structures)
+
+    def gradient() -> None:
+        positions = batch.positions.clone().requires_grad_()
+        features(batch.with_positions(positions)).square().sum().backward()
+
+    return partial(features, batch), gradient
+
+
+def featomic_calls(soap: SOAP, structures: list[Atoms]) -> tuple:
+    """Values and gradient as ``batch_calls``; the making of its systems is not timed."""
+    calculator = featomic_calculator(soap)
+    fixed = systems_to_torch(structures)
+    moving = systems_to_torch(structures, positions_requires_grad=True)
+    positions = [system.positions for system in moving]
+
+    def gradient() -> None:
+        torch.autograd.grad(dense_features(calculator(moving)).square().sum(), positions)
+
+    return lambda: dense_features(calculator(fixed)), gradient
 
 
 def main() -> None:

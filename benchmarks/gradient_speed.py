@@ -40,7 +40,7 @@ from losiko_torch.loss.targets.nearest import Nearest
 try:
     from featomic.torch import SoapPowerSpectrum, systems_to_torch
 except ImportError:
-    SoapPowerSpectrum = None
+    SoapPowerSpectrum = systems_to_torch = None
 
 DIAMOND = {"r_cut": 2.3, "n_max": 8, "l_max": 6, "sigma": 0.25}
 SMOOTH_WIDTH = 0.5
@@ -126,13 +126,11 @@ def ours(setting: Setting) -> Candidates:
     return candidates
 
 
-def featomic(setting: Setting) -> Candidates:
-    if SoapPowerSpectrum is None:
-        return {}
-    soap = setting.soap
+def featomic_calculator(soap: SOAP) -> SoapPowerSpectrum:
+    """Power spectra of as many functions, of the same Gaussians up to the same distance."""
     radial = {"type": "Gto", "max_radial": soap.n_max - 1}
-    width = setting.soap.smooth_width
-    calculator = SoapPowerSpectrum(
+    width = soap.smooth_width
+    return SoapPowerSpectrum(
         cutoff={
             "radius": soap.cutoff,
             "smoothing": {"type": "ShiftedCosine", "width": width} if width else {"type": "Step"},
@@ -140,6 +138,18 @@ def featomic(setting: Setting) -> Candidates:
         density={"type": "Gaussian", "width": soap.sigma},
         basis={"type": "TensorProduct", "max_angular": soap.l_max, "radial": radial},
     )
+
+
+def dense_features(sparse) -> torch.Tensor:
+    """Features of all atoms, with zeros for elements that are not there."""
+    by_atom = sparse.keys_to_samples("center_type")
+    return by_atom.keys_to_properties(["neighbor_1_type", "neighbor_2_type"]).block(0).values
+
+
+def featomic(setting: Setting) -> Candidates:
+    if SoapPowerSpectrum is None:
+        return {}
+    calculator = featomic_calculator(setting.soap)
     fixed = systems_to_torch(setting.structures)
     moving = systems_to_torch(
         setting.structures, positions_requires_grad=True, cell_requires_grad=setting.periodic
@@ -149,8 +159,7 @@ def featomic(setting: Setting) -> Candidates:
         variables += [system.cell for system in moving]
 
     def unit(systems: list) -> torch.Tensor:
-        sparse = calculator(systems).keys_to_samples("center_type")
-        dense = sparse.keys_to_properties(["neighbor_1_type", "neighbor_2_type"]).block(0).values
+        dense = dense_features(calculator(systems))
         return dense / dense.norm(dim=1, keepdim=True)
 
     # Any unit vectors do: each atom's target is the descriptor of another atom.

@@ -78,7 +78,8 @@ def chosen_atoms(
     if ((named < 0) | (named >= n_atoms)).any():
         raise InputError(f"include and exclude are indices from 0 to {n_atoms - 1}")
     chosen = named if include is not None else np.setdiff1d(np.arange(n_atoms), named)
-    if len(chosen) == 0:
+    # A structure without atoms has an error of its own.
+    if len(chosen) == 0 and n_atoms > 0:
         raise InputError("no atom is left to differentiate by")
     return chosen
 

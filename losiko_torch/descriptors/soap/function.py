@@ -25,7 +25,7 @@ from losiko_torch.systems.neighbors import Pairs
 
 @dataclass(frozen=True)
 class Expansion:
-    """What the vectors of pairs, sorted by center, are expanded into.
+    """Centers and neighbours of pairs, sorted by center, and how their vectors are expanded.
 
     Attributes:
         soap: The descriptor.

@@ -293,7 +293,7 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
 
     @property
     def weighs_neighbors(self) -> bool:
-        """Whether neighbours have weights other than 1."""
+        """True if neighbours have weights other than 1."""
         return bool(self.weighting) or self.smooth_width > 0 or self._weighs_species
 
     def pair_weights(self, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor | None:

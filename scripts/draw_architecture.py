@@ -24,6 +24,9 @@ IDEAS = {
     "relaxation": "relax: settings, stages, loop",
     "batching": "what fits; in-flight batching",
     "loss": "targets, terms, objective",
+    "verdict": "what speaks against an end",
+    "learned": "networks, fitted to geometries",
+    "similarity": "kernels between structures",
     "database": "reference environments",
     "descriptors": "SOAP, ACSF, modules",
     "io": "files in and out",
@@ -72,19 +75,31 @@ def main() -> None:
         if name in IDEAS:
             rows[level].append((name, IDEAS[name]))
     order = sorted(rows)
-    figure, axes = plt.subplots(figsize=(8.4, 0.72 * (len(order) + 1) + 0.3))
+    middle = 2.75 * max(len(row) for row in rows.values()) / 2
+    figure, axes = plt.subplots(figsize=(2 * middle + 0.2, 0.72 * (len(order) + 1) + 0.3))
     for height, level in enumerate(order, start=1):
         row = rows[level]
         for place, (name, idea) in enumerate(row):
-            x = 4.2 + 2.75 * (place - (len(row) - 1) / 2)
+            x = middle + 2.75 * (place - (len(row) - 1) / 2)
             _box(axes, x, height, 2.6, name, idea)
         axes.text(-0.45, height, str(level), ha="center", va="center", color="#888888", size=9)
-    _box(axes, 4.2, 0, 8.2, "modules without a package", ", ".join(small))
+    _box(axes, middle, 0, 8.2, "modules without a package", ", ".join(small))
     axes.annotate(
-        "", (8.75, 0.1), (8.75, len(order)), arrowprops={"arrowstyle": "->", "color": "#888888"}
+        "",
+        (2 * middle + 0.4, 0.1),
+        (2 * middle + 0.4, len(order)),
+        arrowprops={"arrowstyle": "->", "color": "#888888"},
     )
-    axes.text(8.9, len(order) / 2, "imports", rotation=90, va="center", color="#888888", size=9)
-    axes.set(xlim=(-0.7, 9.1), ylim=(-0.5, len(order) + 0.5))
+    axes.text(
+        2 * middle + 0.55,
+        len(order) / 2,
+        "imports",
+        rotation=90,
+        va="center",
+        color="#888888",
+        size=9,
+    )
+    axes.set(xlim=(-0.7, 2 * middle + 0.75), ylim=(-0.5, len(order) + 0.5))
     axes.axis("off")
     plt.rcParams |= {"svg.hashsalt": "losiko", "svg.fonttype": "none"}
     figure.savefig(TARGET, bbox_inches="tight", metadata={"Date": None})

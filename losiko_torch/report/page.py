@@ -117,7 +117,7 @@ def _plotly() -> str:
 
 
 def _data(table: pa.Table, summary: Summary, drawn: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the page's scripts draw."""
+    """Return what the page's scripts draw."""
     return {
         "histograms": [asdict(one) for one in histograms(table)],
         "structures": drawn,

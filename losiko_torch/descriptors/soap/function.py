@@ -77,7 +77,9 @@ def kernels_serve(soap: Any, batch: Batch) -> bool:
     positions, cells = batch.positions, batch.cells
     if torch.compiler.is_compiling():
         return False
-    if positions.device.type != "cpu" or kernels_for(positions.device) is None:
+    kernels = kernels_for(positions.device)
+    # Those for GPUs, which an interpreter may run on a processor, have no features of their own.
+    if positions.device.type != "cpu" or not hasattr(kernels, "power_spectra"):
         return False
     if positions.dtype not in (torch.float32, torch.float64):
         return False

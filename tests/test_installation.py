@@ -120,7 +120,7 @@ def test_a_wheel_in_an_empty_environment_runs_the_first_screen_of_readme(wheel, 
     assert "1 of 1 reliable" in shown
     assert (tmp_path / "relaxed.extxyz").exists()
     first = run(python, "-c", block, cwd=tmp_path, **kernels).splitlines()[0]
-    assert first.startswith("C2OH6 converged")
+    assert first.startswith("Results(2 structures: 2 converged")
 
 
 def test_the_sdist_runs_its_tests(sdist, tmp_path):

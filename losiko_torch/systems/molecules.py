@@ -5,7 +5,7 @@ only elements and positions nothing is left to look at: such a molecule takes ov
 of an empty one that ASE has made.
 
 >>> made = molecule(np.array([8, 1, 1]), np.zeros((3, 3)), {"name": "water"})
->>> made == Atoms("OHH", np.zeros((3, 3))), made.info
+>>> bool(made == Atoms("OHH", np.zeros((3, 3)))), made.info
 (True, {'name': 'water'})
 """
 

@@ -57,7 +57,7 @@ def test_partners_and_their_numbers_agree():
     structures = [molecule(name) for name in (*NAMES, "CH3", "O3", "C2H2")]
     batch = Batch.from_atoms(structures)
     codes = codes_of(batch, Lengths.of(batch, 5.0))
-    found = coded(partners(structures))
+    found = coded(frozenset(partners(structures)))
     assert torch.equal(codes.unique(), found.unique())
     assert len(found) == len(found.unique()) == len(partners(structures))
 

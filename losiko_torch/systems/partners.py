@@ -6,8 +6,8 @@ bonds a hydrogen has is not counted, since hydrogen bonds come close to being on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.bonds import BONDED, Lengths
+from losiko_torch.systems.neighbors import Pairs
 
 #: Symbol of an atom, and its partners' symbols and numbers of bonds, such as "C C4 H H H".
 Partners = str
@@ -31,16 +32,20 @@ def partners_of(batch: Batch, near: Lengths) -> set[Partners]:
     for row, bonded in zip(codes_of(batch, near), COUNTED, strict=True):
         _, first = np.unique(row.cpu().numpy(), return_index=True)
         atoms = first[molecular(batch).cpu().numpy()[first]]
-        found.update(partners_of_atom(batch, near, atom, bonded) for atom in atoms.tolist())
+        found.update(partners_of_atoms(batch, near, atoms, bonded))
     return found
 
 
-def partners_of_atom(batch: Batch, near: Lengths, atom: int, bonded: float = BONDED) -> Partners:
-    """Return the partners of an atom, by bonds of at most ``bonded`` times the covalent radii."""
-    pairs = near.pairs.keep(near.relative <= bonded)
-    own = pairs.neighbor[pairs.center == atom].tolist()
-    words = [_word(int(batch.numbers[k]), int((pairs.center == k).sum())) for k in own]
-    return " ".join([chemical_symbols[int(batch.numbers[atom])], *sorted(words)])
+def partners_of_atoms(
+    batch: Batch, near: Lengths, atoms: Iterable[int], bonded: float = BONDED
+) -> Iterator[Partners]:
+    """Yield the partners of atoms, by bonds of at most ``bonded`` times the covalent radii."""
+    pairs, counts = _bonds(batch, near, bonded)
+    for atom in atoms:
+        own = pairs.neighbor[pairs.center == int(atom)]
+        places = zip(batch.numbers[own].tolist(), counts[own].tolist(), strict=True)
+        words = sorted(_word(number, count) for number, count in places)
+        yield " ".join([chemical_symbols[int(batch.numbers[atom])], *words])
 
 
 def molecular(batch: Batch) -> torch.Tensor:
@@ -61,14 +66,13 @@ def codes_of(batch: Batch, near: Lengths) -> torch.Tensor:
     words = _words().to(numbers.device)
     codes = (words[numbers, 0] + ~molecular(batch)).repeat(len(COUNTED), 1)
     for row, bonded in zip(codes, COUNTED, strict=True):
-        pairs = near.pairs.keep(near.relative <= bonded)
-        counts = torch.bincount(pairs.center, minlength=len(numbers)).clamp(max=MOST_BONDS)
-        counts[numbers == 1] = 1
+        pairs, counts = _bonds(batch, near, bonded)
         row.index_add_(0, pairs.center, words[numbers, counts][pairs.neighbor])
     return codes
 
 
-def coded(partners: Iterable[Partners]) -> torch.Tensor:
+@lru_cache(maxsize=16)
+def coded(partners: frozenset[Partners]) -> torch.Tensor:
     """Return the numbers that ``codes_of`` gives to atoms with these partners, ascending.
 
     Raises:
@@ -77,18 +81,29 @@ def coded(partners: Iterable[Partners]) -> torch.Tensor:
     words = _words().numpy()
     codes = []
     for center, *own in map(str.split, partners):
-        drawn = [words[_unword(each)] for each in own]
-        codes.append(np.sum([words[atomic_numbers[center], 0], *drawn]))
+        drawn = [words[atomic_numbers[center], 0]]
+        for symbol, count in map(element_and_bonds, own):
+            drawn.append(words[atomic_numbers[symbol], count])
+        codes.append(np.sum(drawn))
     return torch.as_tensor(np.sort(np.array(codes, dtype=np.int64)))
 
 
+def element_and_bonds(partner: str) -> tuple[str, int]:
+    """Return the symbol and the number of bonds of a partner, such as "C4"; of H one."""
+    symbol = partner.rstrip("0123456789")
+    return symbol, int(partner[len(symbol) :] or 1)
+
+
+def _bonds(batch: Batch, near: Lengths, bonded: float) -> tuple[Pairs, torch.Tensor]:
+    """Return the bonded pairs, and the number of bonds of each atom that counts, shape (N,)."""
+    pairs = near.pairs.keep(near.relative <= bonded)
+    counts = torch.bincount(pairs.center, minlength=batch.n_atoms).clamp(max=MOST_BONDS)
+    counts[batch.numbers == 1] = 1
+    return pairs, counts
+
+
 def _word(number: int, count: int) -> str:
-    return "H" if number == 1 else f"{chemical_symbols[number]}{min(count, MOST_BONDS)}"
-
-
-def _unword(word: str) -> tuple[int, int]:
-    symbol = word.rstrip("0123456789")
-    return atomic_numbers[symbol], int(word[len(symbol) :] or 1)
+    return "H" if number == 1 else f"{chemical_symbols[number]}{count}"
 
 
 @cache

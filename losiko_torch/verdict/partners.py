@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 
 from losiko_torch.database.record import DatabaseRecord
-from losiko_torch.systems.partners import coded, codes_of, molecular, partners_of_atom
+from losiko_torch.shown.text import plural
+from losiko_torch.systems.partners import (
+    coded,
+    codes_of,
+    element_and_bonds,
+    molecular,
+    partners_of_atoms,
+)
 from losiko_torch.verdict.change import Change
 from losiko_torch.verdict.doubts import Doubts
 
@@ -19,7 +26,8 @@ def doubt_partners(doubts: Doubts, change: Change, database: DatabaseRecord) -> 
     odd = ~torch.isin(codes_of(after, end), known).any(0) & molecular(after) & change.moving
 
     def sentence(atom: int) -> str:
-        _, *own = partners_of_atom(after, end, atom).split()
+        (found,) = partners_of_atoms(after, end, [atom])
+        _, *own = found.split()
         partners = ", ".join(map(_in_words, own)) or "nothing"
         return (
             f"{doubts.name(atoms[atom])} is bonded to {partners}, as no such atom of the database "
@@ -32,6 +40,5 @@ def doubt_partners(doubts: Doubts, change: Change, database: DatabaseRecord) -> 
 
 def _in_words(partner: str) -> str:
     """Return a partner such as "C4" as "C (of 4 bonds)"."""
-    symbol = partner.rstrip("0123456789")
-    count = partner[len(symbol) :]
-    return symbol if not count else f"{symbol} (of {count} bond{'s' if count != '1' else ''})"
+    symbol, count = element_and_bonds(partner)
+    return partner if partner == symbol else f"{symbol} (of {plural(count, 'bond')})"

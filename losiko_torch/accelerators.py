@@ -22,6 +22,11 @@ from losiko_torch.compiling import tell_of_compiling
 #: Compiler of the kernels for each kind of device, and the package that holds them.
 COMPILERS = {"cpu": ("numba", "losiko_kernels.cpu"), "cuda": ("triton", "losiko_kernels.gpu")}
 
+#: Atoms to relax or judge by learned targets for which loading kernels pays.
+MANY_ATOMS = 2000
+#: Kinds of devices whose kernels a process has asked for.
+_loaded: set[str] = set()
+
 #: Texts of torch's errors for lack of memory that are of no type of their own.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
@@ -31,10 +36,22 @@ def kernels_for(device: torch.device) -> ModuleType | None:
     return _kernels(device.type)
 
 
+def kernels_pay(device: torch.device, atoms: int = 0) -> bool:
+    """Return whether kernels serve a device, and are loaded already or atoms are many.
+
+    Loading the kernels for processors takes a second, and compiling them, once, a quarter of a
+    minute: plain torch is done with few atoms by then.
+    """
+    if device.type == "cpu" and device.type not in _loaded and atoms < MANY_ATOMS:
+        return False
+    return kernels_for(device) is not None
+
+
 @lru_cache
 def _kernels(device: str) -> ModuleType | None:
     if device not in COMPILERS:
         return None
+    _loaded.add(device)
     compiler, name = COMPILERS[device]
     try:
         if find_spec(compiler) is None:

@@ -23,6 +23,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from losiko_torch.accelerators import kernels_for
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
@@ -96,6 +97,8 @@ class LosikoCalculator(Calculator):
         self._settings = replace(settings, terms=terms)
         self._built_in = database is None
         self.evaluator = Evaluator.make(database, self._settings)
+        # One structure is evaluated often: kernels pay, compiled or not.
+        kernels_for(self.evaluator.device)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

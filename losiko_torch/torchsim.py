@@ -22,6 +22,7 @@ import torch
 from ase import Atoms
 from ase.geometry import complete_cell
 
+from losiko_torch.accelerators import kernels_for
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.interface import is_periodic
@@ -81,6 +82,8 @@ class LosikoModel(ModelInterface):
         settings = LossSettings(**options)
         terms = for_calculator(settings.terms, "a model")
         self.evaluator = Evaluator.make(database, replace(settings, terms=terms))
+        # A few structures are evaluated often: kernels pay, compiled or not.
+        kernels_for(self.evaluator.device)
         self._device, self._dtype = self.evaluator.device, self.evaluator.dtype
         self._compute_forces, self._compute_stress = compute_forces, compute_stress
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+import losiko_torch.accelerators
 import losiko_torch.compiling
 
 # A compiled kernel is kept until its own file changes; those that it is made of do not count.
@@ -23,6 +24,9 @@ os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"losiko_kerne
 
 # Which test compiles a kernel is chance, and what is said of it belongs to none of them.
 losiko_torch.compiling.say = lambda text: None
+
+# The tests judge kernels with few atoms, too.
+losiko_torch.accelerators.MANY_ATOMS = 0
 
 # The tensors of the tests are small: threads cost more than they gain.
 torch.set_num_threads(1)

@@ -296,6 +296,20 @@ def test_kernels_that_fail_are_not_used(monkeypatch):
         assert accelerators._kernels.__wrapped__("cpu") is None
 
 
+def test_kernels_are_loaded_where_they_pay(monkeypatch):
+    asked = []
+    monkeypatch.setattr(accelerators, "MANY_ATOMS", 100)
+    monkeypatch.setattr(accelerators, "_loaded", set())
+    monkeypatch.setattr(accelerators, "_kernels", lambda device: asked.append(device) or kernels)
+    cpu = torch.device("cpu")
+    assert not accelerators.kernels_pay(cpu, 99)
+    assert asked == []
+    assert accelerators.kernels_pay(cpu, 100)
+    assert accelerators.kernels_pay(torch.device("cuda"))
+    accelerators._loaded.add("cpu")
+    assert accelerators.kernels_pay(cpu, 1)
+
+
 def test_devices_without_kernels_use_torch():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -106,3 +106,16 @@ def test_without_numba_plain_torch_serves_and_it_is_said_once(tmp_path, before, 
     assert said.count("compiled kernels") == said.count(warned) == 1
     compiled, _ = run(RELAX, tmp_path)
     assert float(loss) == pytest.approx(float(compiled), rel=1e-9)
+
+
+@with_numba
+@pytest.mark.parametrize(("copies", "loaded"), [(2, "False"), (700, "True")])
+def test_few_molecules_wait_for_no_kernels(tmp_path, copies, loaded):
+    code = f"""
+import sys
+from ase.build import molecule
+from losiko_torch import relax
+relax([molecule("H2O")] * {copies}, max_steps=1)
+print("losiko_kernels.cpu" in sys.modules)
+"""
+    assert run(code, tmp_path)[0] == loaded

@@ -13,6 +13,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import nn
 
+from losiko_torch.accelerators import kernels_for
 from losiko_torch.errors import InputError
 from losiko_torch.learned import checkpoint
 from losiko_torch.learned.begin import random_model
@@ -65,6 +66,8 @@ def fit_model(
         InputError: If there are too few structures, or ``start`` does not know their elements.
     """
     began = time.monotonic()
+    # A fit evaluates few atoms often: kernels pay, compiled or not.
+    kernels_for(torch.device("cpu") if device is None else device)
     kept, held_out = split(geometries, options.seed)
     model = _beginning(descriptor, kept, options, start, device)
     steps = options.steps or usual_steps(len(kept))

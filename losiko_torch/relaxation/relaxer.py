@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from losiko_torch.accelerators import kernels_pay
 from losiko_torch.batching.evaluator import Evaluator, check_learned
 from losiko_torch.batching.in_flight import Capacity
 from losiko_torch.batching.prepare import Prepared
@@ -75,6 +76,7 @@ class Relaxer:
             if item.problem is not None
         }
         progress(len(results))
+        kernels_pay(self.evaluator.device, sum(len(item.atoms) for item in copies))
         good = [place for place in range(len(copies)) if place not in results]
         _warn_of_sharp_cutoff([copies[place] for place in good], self.evaluator)
         numbers = [copies[place].atoms.numbers for place in good]

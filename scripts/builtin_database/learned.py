@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,9 @@ from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.learned.begin import samples
 from losiko_torch.learned.components import mixed_soap
 from losiko_torch.learned.copies import Geometry
-from losiko_torch.learned.fit import FitOptions, fit_model
+from losiko_torch.learned.expected_error import calibration
+from losiko_torch.learned.fit import FitOptions, fit_model, split
+from losiko_torch.learned.fitting import HeldOut
 from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.stored import read, write
 
@@ -66,6 +69,19 @@ def describe(
     print(f"{path}: {database}, described in {minutes:.1f} min", flush=True)
 
 
+def rare_sizes_repeated(geometries: list[Geometry]) -> list[Geometry]:
+    """Return structures, those of rare sizes many times: QM9 has only three of one heavy atom.
+
+    How many times is the root of how much more frequent the most frequent number of heavy atoms is.
+    """
+    heavy = [int((each.numbers > 1).sum()) for each in geometries]
+    counts = Counter(heavy)
+    most = max(counts.values())
+    times = {size: round((most / count) ** 0.5) for size, count in counts.items()}
+    pairs = zip(geometries, heavy, strict=True)
+    return [each for each, size in pairs for _ in range(times[size])]
+
+
 def fit(
     soap: SOAP,
     structures: list[Atoms],
@@ -73,6 +89,41 @@ def fit(
     start: Path | None = None,
 ) -> LearnedModel:
     """Return learned targets fitted to structures, begun with those of a file if one is given."""
+    return _fitted(soap, geometries_of(structures), options, start)
+
+
+def fit_further(
+    soap: SOAP, structures: list[Atoms], options: FitOptions, start: Path, held_out_of: int
+) -> LearnedModel:
+    """Return learned targets fitted further, structures of rare sizes repeated.
+
+    Held out are, as in the fit before, those that the seed ``held_out_of`` chooses; they tell the
+    error and calibrate.
+    """
+    kept, held_out = split(geometries_of(structures), held_out_of)
+    found = _fitted(soap, rare_sizes_repeated(kept), options, start)
+    like = torch.empty(0)
+    judges = HeldOut.of(held_out[::2], like, held_out_of)
+    info = {
+        **found.info,
+        "structures": len(kept),
+        "held_out": len(held_out),
+        "error_before": judges.error(read(start, soap)),
+        "error": judges.error(found),
+        "calibration": calibration(found, held_out[1::2], held_out_of, like),
+    }
+    print(info, flush=True)
+    return replace(found, info=info)
+
+
+def geometries_of(structures: list[Atoms]) -> list[Geometry]:
+    """Return what a fit takes of structures of two atoms and more."""
+    return [Geometry.of(each) for each in structures if len(each) > 1]
+
+
+def _fitted(
+    soap: SOAP, geometries: list[Geometry], options: FitOptions, start: Path | None
+) -> LearnedModel:
     began = time.perf_counter()
 
     def tell(step: int, steps: int, error: float) -> None:
@@ -81,8 +132,7 @@ def fit(
             print(f"{step:,} of {steps:,} steps, error {error:.3f}, {minutes:.1f} min", flush=True)
 
     begun = None if start is None else read(start, soap)
-    molecules = [Geometry.of(each) for each in structures if len(each) > 1]
-    model = fit_model(soap, molecules, options, begun, tell)
+    model = fit_model(soap, geometries, options, begun, tell)
     print(model.info, flush=True)
     return model
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from losiko_torch.accelerators import kernels_for
+from losiko_torch.accelerators import kernels_for, kernels_pay
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.soap import SOAP
@@ -23,17 +23,19 @@ from losiko_torch.systems.neighbors import find_pairs
 def serves(descriptor: Any, like: torch.Tensor) -> bool:
     """Return whether kernels serve a descriptor in the precision and on the device of a tensor."""
     return (
-        kernels_for(like.device) is not None
-        and type(descriptor) is SOAP
+        type(descriptor) is SOAP
         and descriptor.average == "off"
         and descriptor.compression["mode"] in ("off", "mu2")
+        and kernels_for(like.device) is not None
         and table_of(descriptor, like) is not None
     )
 
 
 def serves_mixed(descriptor: Any, like: torch.Tensor) -> bool:
-    """Return whether kernels serve a descriptor, which then is a ``MixedSoap``."""
-    return type(descriptor) is MixedSoap and serves(descriptor.soap, like)
+    """Return whether kernels serve a descriptor and pay, which then is a ``MixedSoap``."""
+    return (
+        type(descriptor) is MixedSoap and kernels_pay(like.device) and serves(descriptor.soap, like)
+    )
 
 
 def bytes_per_atom(soap: SOAP, item: int) -> int:

@@ -40,7 +40,7 @@ DATA = Path(__file__).resolve().parents[2] / "losiko_torch" / "data"
 #: SOAP of the references, and the channels that stay of it (lengths in Angstrom).
 REFERENCES, CHANNELS = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}, 24
 #: SOAP of the networks, before its channels are mixed.
-NETWORKS = {"r_cut": 4.0, "n_max": 8, "l_max": 4, "sigma": 0.3, "smooth_width": 0.5}
+NETWORKS = {"r_cut": 4.0, "n_max": 6, "l_max": 4, "sigma": 0.3, "smooth_width": 0.5}
 
 
 def seen_by_references(species: list[str], geometries: list[Geometry]) -> MixedSoap:
@@ -141,13 +141,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
     parser.add_argument("--steps", type=int, help="steps of the fit")
+    parser.add_argument("--more", type=int, default=20_000, help="steps with rare sizes repeated")
     parser.add_argument("--start", type=Path, help="networks to begin with")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     structures, species = list(builtin_structures()), builtin_metadata()["elements"]
     options = FitOptions(seed=0, steps=arguments.steps, checkpoint=arguments.work / "organic.fit")
     soap = SOAP(species=species, **NETWORKS)
-    write(fit(soap, structures, options, arguments.start), DATA / "organic_learned.safetensors")
+    learned = DATA / "organic_learned.safetensors"
+    write(fit(soap, structures, options, arguments.start), learned)
+    again = FitOptions(seed=1, steps=arguments.more, checkpoint=arguments.work / "organic.again")
+    write(fit_further(soap, structures, again, learned, held_out_of=0), learned)
     describe("organic", species, structures)
 
 

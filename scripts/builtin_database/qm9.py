@@ -14,14 +14,12 @@ import argparse
 import datetime
 import json
 import sys
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from choose import choose
-from learned import DATA, describe, fit
+from learned import DATA, describe, fit, fit_further
 
 from losiko_torch import SOAP
 from losiko_torch.io.fetching.qm9 import METADATA
@@ -56,18 +54,6 @@ def covering(molecules: list[Atoms]) -> np.ndarray:
     drawn = np.random.default_rng(SEED).permutation(len(molecules))[:DRAWN]
     bare = [(molecules[k].numbers.tolist(), molecules[k].positions) for k in drawn]
     return drawn[choose(bare, 0, COUNT, SAMPLE, SEED)]
-
-
-def small_ones_repeated(molecules: list[Atoms]) -> list[Atoms]:
-    """Molecules, those of few heavy atoms many times: QM9 has only three of one such atom.
-
-    How many times is the root of how much more frequent the most frequent size is.
-    """
-    heavy = [int((atoms.numbers > 1).sum()) for atoms in molecules]
-    counts = Counter(heavy)
-    most = max(counts.values())
-    times = {size: round((most / count) ** 0.5) for size, count in counts.items()}
-    return [atoms for atoms, size in zip(molecules, heavy, strict=True) for _ in range(times[size])]
 
 
 def plan(checkpoint: Path, steps: int, seed: int) -> FitOptions:
@@ -127,13 +113,10 @@ def main() -> None:
     print(f"{path}: {len(kept)} molecules of {len(pool)}; {len(apart)} are set apart", flush=True)
     soap = SOAP(species=SPECIES, **NETWORKS)
     learned = DATA / "qm9_learned.safetensors"
-    first = fit(soap, molecules, plan(arguments.work / "qm9.fit", arguments.steps, seed=0))
-    write_model(first, learned)
+    first = plan(arguments.work / "qm9.fit", arguments.steps, seed=0)
+    write_model(fit(soap, molecules, first), learned)
     again = plan(arguments.work / "qm9.again", arguments.more, seed=1)
-    second = fit(soap, small_ones_repeated(molecules), again, learned)
-    # What is held out the second time has copies among what is fitted: the first tells the errors.
-    steps = arguments.steps + arguments.more
-    write_model(replace(second, info={**first.info, "steps": steps}), learned)
+    write_model(fit_further(soap, molecules, again, learned, held_out_of=0), learned)
     describe("qm9", SPECIES, [molecules[k] for k in kept], fitted=molecules)
 
 

@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     # Of docs/extensions.
+    "accessible",
     "gathered",
     "mathml",
     "plain_docstrings",

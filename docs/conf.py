@@ -23,6 +23,9 @@ extensions = [
     "mathml",
     "plain_docstrings",
 ]
+# Options of commands keep their two hyphens.
+smartquotes = False
+toc_object_entries = False
 exclude_patterns = ["extensions/**", "static/**"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
@@ -50,4 +53,5 @@ html_js_files = ["keyboard.js"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {"navigation_with_keys": False}

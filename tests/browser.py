@@ -189,9 +189,7 @@ def browser(downloads: Path | None = None):
         try:
             tab = Tab(lambda data: _write_all(from_us, data), answers)
             if downloads is not None:
-                tab.call(
-                    "Page.setDownloadBehavior", behavior="allow", downloadPath=str(downloads)
-                )
+                tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
             yield tab
         finally:
             process.terminate()

@@ -1,8 +1,8 @@
 """Code blocks of documents, and how a page's are run: all of them in order, in one folder.
 
 Python shares one namespace a page. Commands of ``losiko`` run within this process; a pipe runs in a
-shell. A line that ends with ``# not run here: REASON`` is left out, and so are lines that set up an
-environment (``NOT_RUN``).
+shell. A line whose comment says what it needs or how long it takes ("# needs a GPU", "# takes 20
+minutes") is left out, and so are lines that set up an environment (``NOT_RUN``).
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ from losiko_torch.cli import main
 NOT_RUN = ("pip install", "make ", "git clone", "cd ", "sbatch ", ".venv/bin/", "python ")
 #: Modules of extras: a page that imports one is skipped without it.
 EXTRAS = {"torch_sim": "torchsim", "tblite": "benchmarks", "rdkit": "files", "pymatgen": "files"}
-LEFT_OUT = re.compile(r"#\s*not run here: \S")
+LEFT_OUT = re.compile(r"#\s*(needs|takes) \S")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Block:
 def blocks(text: str) -> list[Block]:
     """Return the fenced blocks of a page in order."""
     found = []
-    for match in re.finditer(r"^```(\{?[\w-]*\}?)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+    for match in re.finditer(
+        r"^```(\{?[\w-]*\}?)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    ):
         found.append(Block(match[1], match[2], text[: match.start()].count("\n") + 2))
     return found
 
@@ -106,7 +108,10 @@ def write_inputs(folder: Path) -> None:
     ase.io.write(folder / "true.xyz", true)
     ase.io.write(folder / "molecules.xyz", rough)
     ase.io.write(folder / "distorted.xyz", rough[0])
-    good = [molecule(name) for name in ("CH3OH", "C2H6", "CH3OCH3", "CH3CHO", "HCOOH", "CH3NO2", "CH3CONH2")]
+    good = [
+        molecule(name)
+        for name in ("CH3OH", "C2H6", "CH3OCH3", "CH3CHO", "HCOOH", "CH3NO2", "CH3CONH2")
+    ]
     ase.io.write(folder / "good.extxyz", good)
     silica = crystal(
         ["Si", "O"],
@@ -128,5 +133,3 @@ def write_inputs(folder: Path) -> None:
 def written_by(text: str) -> set[str]:
     """Return the files that the commands of a page write."""
     return set(re.findall(r"(?:-o|--output) (\S+)", text)) - {"-"}
-
-

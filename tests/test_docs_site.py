@@ -193,7 +193,9 @@ def test_no_page_is_wider_than_a_phone(tab, site, pages):
         if width > 390:
             wide[str(path.relative_to(site))] = width
     assert not wide
-    asked = [each for each in tab.requests if not each.startswith(("file:", "data:", "about:", "blob:"))]
+    asked = [
+        each for each in tab.requests if not each.startswith(("file:", "data:", "about:", "blob:"))
+    ]
     assert not asked
     assert not tab.complaints
 
@@ -208,8 +210,9 @@ def test_pages_can_be_read_and_used_by_all(theme, tab, site, pages):
         themed(tab, path, 1440, theme)
         tab.run(script)
         told = tab.run(
-            """axe.run(document, {resultTypes: ["violations"], preload: false}).then(done => done.violations.map(
-            each => [each.id, each.nodes.map(node => node.target.join(" ")).slice(0, 5)]))"""
+            """axe.run(document, {resultTypes: ["violations"], preload: false}).then(
+            done => done.violations.map(each =>
+                [each.id, each.nodes.slice(0, 5).map(node => node.target.join(" "))]))"""
         )
         for rule, nodes in told:
             found[rule].append((str(path.relative_to(site)), nodes))

@@ -1,6 +1,6 @@
-"""What README, CONTRIBUTING and docs/ show runs as it stands, page by page; their links lead somewhere.
+"""What README, CONTRIBUTING and docs/ show runs as it stands; their links lead somewhere.
 
-What a page leaves out says why, in its line ("not run here: ...").
+A command that is left out says why in its line ("# needs a GPU", "# takes 20 minutes").
 """
 
 import re
@@ -24,7 +24,9 @@ MADE = ROOT / "docs" / "gathered"
 PAGES = [path for path in sorted(ROOT.glob("docs/**/*.md")) if MADE not in path.parents]
 DOCS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", *DOCS)}
-RUN = [name for name, text in TEXTS.items() if {"python", "bash"} & {b.language for b in blocks(text)}]
+RUN = [
+    name for name, text in TEXTS.items() if {"python", "bash"} & {b.language for b in blocks(text)}
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,13 @@ def test_there_are_blocks():
     assert shown["CONTRIBUTING.md"].count("python") >= 5
     assert shown["docs/dscribe.md"].count("python") == 3
     assert sum(each.count("python") for each in shown.values()) >= 70
-    run = [line for text in TEXTS.values() for b in blocks(text) if b.language == "bash" for line in commands(b)]
+    run = [
+        line
+        for text in TEXTS.values()
+        for b in blocks(text)
+        if b.language == "bash"
+        for line in commands(b)
+    ]
     assert len(run) >= 20
 
 

@@ -4,7 +4,9 @@ import re
 from typing import Any
 
 #: A signature of several lines, which Sphinx makes a list of definitions without terms.
-SIGNATURE = re.compile(r'<span class="sig-paren">\(</span>(.*?)<span class="sig-paren">\)', re.DOTALL)
+SIGNATURE = re.compile(
+    r'<span class="sig-paren">\(</span>(.*?)<span class="sig-paren">\)', re.DOTALL
+)
 #: A cell of a table's head in which nothing stands: it heads nothing.
 EMPTY_HEAD = re.compile(r'<th class="head([^"]*)">\s*(?:<p></p>)?\s*</th>')
 CAPTION = '<p class="caption" role="heading"'
@@ -22,7 +24,9 @@ def mended(body: str) -> str:
     return EMPTY_HEAD.sub(r'<td class="\1"></td>', SIGNATURE.sub(lines, body))
 
 
-def _mend(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+def _mend(
+    app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
     if "body" in context:
         context["body"] = mended(context["body"])
     tree = context.get("furo_navigation_tree")

@@ -3,6 +3,7 @@
 They are written into docs/gathered/, which is not kept.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,21 @@ def notebooks() -> dict[str, str]:
 def option_of(parameter: Any, context: Any) -> str:
     """Return an option or argument as an entry of a definition list."""
     if parameter.param_type_name == "argument":
-        record = parameter.get_help_record(context)
-        name, text = record or (parameter.make_metavar(context), "")
-        return f"`{name.strip()}`\n: {plain(text)}\n"
-    name, text = parameter.get_help_record(context)
+        name, text = parameter.metavar or parameter.name.upper(), parameter.help or ""
+    else:
+        name, text = parameter.get_help_record(context)
     return f"`{name.strip()}`\n: {plain(text)}\n"
 
 
+def unstyled(text: str) -> str:
+    """Return a help text without the terminal's styles."""
+    return re.sub(r"\[/?(bold|dim|italic)\]", "", text)
+
+
 def plain(text: str) -> str:
-    """Return a help text as Markdown: no marks of the terminal, and brackets stay brackets."""
-    for style in ("bold", "dim", "italic"):
-        text = text.replace(f"[{style}]", "").replace(f"[/{style}]", "")
-    for mark in ("*", "|", "<", "$", "_"):
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())
+    """Return a help text as Markdown in which no mark means anything but itself."""
+    text = re.sub(r"([*|<$_`])", r"\\\1", " ".join(unstyled(text).split()))
+    return re.sub(r"\[default: \(?(.*?)\)?\]$", r"Default: \1.", text)
 
 
 def command_line() -> str:
@@ -41,11 +43,11 @@ def command_line() -> str:
 
     program = typer.main.get_command(app)
     context = typer.Context(program, info_name="losiko")
-    pages = [f"# Command line\n\n{plain_paragraphs(program.help)}\n\n{plain(program.epilog)}\n"]
+    pages = [f"# Command line\n\n{paragraphs(program.help)}\n\n{plain(program.epilog)}\n"]
     for name in program.list_commands(context):
         command = program.get_command(context, name)
         within = typer.Context(command, info_name=f"losiko {name}", parent=context)
-        pages.append(f"## losiko {name}\n\n{plain_paragraphs(command.help)}\n")
+        pages.append(f"## losiko {name}\n\n{paragraphs(command.help)}\n")
         panels: dict[str, list[str]] = {}
         for parameter in command.get_params(within):
             if getattr(parameter, "hidden", False):
@@ -58,9 +60,22 @@ def command_line() -> str:
     return "\n".join(pages)
 
 
-def plain_paragraphs(text: str) -> str:
-    """Return paragraphs of a help; lines that begin with "losiko" or "$" are examples."""
-    return "\n\n".join(plain(paragraph) for paragraph in text.split("\n\n"))
+def paragraphs(text: str) -> str:
+    """Return the paragraphs of a help as Markdown, its examples as blocks."""
+    found: list[str] = []
+    for paragraph in text.split("\n\n"):
+        if not paragraph.startswith("Example: "):
+            found.append(plain(paragraph))
+            continue
+        line = paragraph.removeprefix("Example: ")
+        command = re.match(r"\[bold\](.*?)\[/bold\],?\s*(.*)", line)
+        if command is not None:
+            line = command[1] + (f"  # {command[2]}" if command[2] else "")
+        if found and found[-1].endswith("\n```"):
+            found[-1] = found[-1].removesuffix("```") + f"{line}\n```"
+        else:
+            found.append(f"```bash\n{line}\n```")
+    return "\n\n".join(found)
 
 
 def write(app: Any) -> None:

@@ -13,7 +13,9 @@ def escaped(line: str) -> str:
 
 
 def _escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = [line if line.lstrip().startswith((">>>", "...")) else escaped(line) for line in lines]
+    lines[:] = [
+        line if line.lstrip().startswith((">>>", "...")) else escaped(line) for line in lines
+    ]
 
 
 def setup(app: Any) -> dict[str, bool]:

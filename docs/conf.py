@@ -45,6 +45,8 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 
 html_theme = "furo"
+# Furo's own choice for dark pages underlines names of modules as if they were links.
+pygments_dark_style = "a11y-high-contrast-dark"
 html_math_renderer = "mathml"
 html_title = f"LOSIKO-torch {release}"
 html_static_path = ["static"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from document_blocks import (
+    SHELL,
     blocks,
     commands,
     run_command,
@@ -25,7 +26,7 @@ PAGES = [path for path in sorted(ROOT.glob("docs/**/*.md")) if MADE not in path.
 DOCS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", *DOCS)}
 RUN = [
-    name for name, text in TEXTS.items() if {"python", "bash"} & {b.language for b in blocks(text)}
+    name for name, text in TEXTS.items() if {"python", *SHELL} & {b.language for b in blocks(text)}
 ]
 
 
@@ -63,7 +64,7 @@ def test_there_are_blocks():
         line
         for text in TEXTS.values()
         for b in blocks(text)
-        if b.language == "bash"
+        if b.language in SHELL
         for line in commands(b)
     ]
     assert len(run) >= 20
@@ -71,7 +72,7 @@ def test_there_are_blocks():
 
 def test_every_block_has_a_language():
     """One without would be shown, and not run."""
-    known = {"python", "bash", "text", "toml", "{toctree}", "{eval-rst}", "{include}"}
+    known = {"python", *SHELL, "text", "toml", "{toctree}", "{eval-rst}", "{include}"}
     for name, text in TEXTS.items():
         for block in blocks(text):
             assert block.language in known, f"{name}, line {block.line}: {block.language!r}"

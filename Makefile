@@ -1,5 +1,6 @@
 # make demo   sets everything up, relaxes distorted molecules with the built-in database
 # make test   sets everything up, runs linter, type checker and all tests, in WORKERS processes
+# make docs   sets everything up, builds the documentation into docs_output: open docs_output/index.html
 # make notebooks   sets everything up, runs the notebooks of the paper's cases into notebook_output
 #
 # PYTHON is the interpreter that the environment is made with. The versions that were tested are in
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint notebooks clean
+.PHONY: demo test lint docs notebooks clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -28,6 +29,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs_output
+
 notebooks: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[cpu,notebooks]'
 	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir notebook_output notebooks/*.ipynb
@@ -40,4 +45,4 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo_output notebook_output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info demo_output notebook_output docs_output docs/gathered .pytest_cache .mypy_cache .ruff_cache

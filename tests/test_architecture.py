@@ -205,7 +205,7 @@ def test_every_public_name_is_told_about_here():
 
 def python_of_documents():
     """Python of README, the pages for contributors and the notebooks, by where it stands."""
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]:
         blocks = re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL)
         yield from ((f"{path.relative_to(ROOT)} {k}", text) for k, text in enumerate(blocks))
     for path in sorted(ROOT.glob("notebooks/*.ipynb")):

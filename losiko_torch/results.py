@@ -120,7 +120,8 @@ class Result(ShownResult):
         matches: References of the atoms; None if it failed.
         number: Number of the structure among those given, from 0.
         starts: With ``n_starts``, the results of all copies, that of the input as given first;
-            this one is the one of lowest loss among them.
+            this one is the one of lowest loss among them. Of a molecule that came as SMILES or by
+            RDKit, those of all conformers; this one is the best of them.
         terms: Value of each further term of the loss, by name.
         expected_error: Distance (Angstrom) at which each atom is to be expected from where it
             should be, shape (n,), with learned targets; see ``learned.expected_error``. None with

@@ -85,6 +85,7 @@ OTHER_VALUES = {
     "schedule": ([Stage("nearest")], [Stage("nearest", noise=annealed(0.01, 0.5))]),
     "noise": ((0.2, 0.05), [0.2, 0.05, 3]),
     "n_starts": (3, 4),
+    "n_conformers": (3, 1),
     "start_noise": (0.2, 0.3),
     "escape": (False,),
     "max_error": (0.05, 0.5),

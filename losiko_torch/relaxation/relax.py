@@ -59,6 +59,7 @@ def relax(
     schedule: Sequence[Stage] = (),
     noise: Sequence[float] | None = None,
     n_starts: int = 1,
+    n_conformers: int = 10,
     start_noise: float = 0.1,
     escape: bool = True,
     max_error: float = 0.3,
@@ -75,8 +76,8 @@ def relax(
     Args:
         structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms``, ``FixCartesian``
             and, where the cell allows it, ``FixScaled`` are honoured. pymatgen's ``Structure`` and
-            ``Molecule`` count as such; results hold ``ase.Atoms``. Or the name of a file or folder,
-            or several, of what ``read_structures`` reads.
+            ``Molecule`` and RDKit's ``Mol`` count as such; results hold ``ase.Atoms``. Or the name
+            of a file or folder, or several, of what ``read_structures`` reads.
         database: References, or the name of a built-in database. None takes "organic": molecules,
             ions and complexes of H, B, C, N, O, F, Si, P, S, Cl, Br and I.
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
@@ -122,6 +123,9 @@ def relax(
             ``annealed`` and these ``targets`` just before the last.
         n_starts: Copies of each structure relaxed, all but the first with ``start_noise`` on every
             movable coordinate; the one of lowest loss is returned, all are in its ``starts``.
+        n_conformers: Conformers relaxed, at most, of each molecule that comes as SMILES or by RDKit
+            without a geometry; ETKDG makes them from the ``seed``. The best is returned: reliable
+            ones first, then by ``expected_rmsd``, then by loss; all are in its ``starts``.
         start_noise: Standard deviation, Angstrom.
         escape: Whether a molecule that ends on a saddle, where the symmetry of its start keeps it,
             is led away from there (see ``relaxation.escape``), within ``max_steps`` in all. Else it
@@ -170,6 +174,7 @@ def relax(
         schedule=schedule,
         noise=noise,
         n_starts=n_starts,
+        n_conformers=n_conformers,
         start_noise=start_noise,
         escape=escape,
         max_error=max_error,

@@ -22,6 +22,7 @@ from losiko_torch.relaxation.outcome import best_conformer, best_of, failure
 from losiko_torch.relaxation.queues import WINDOW, queues
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.stages import no_progress, run_stages
+from losiko_torch.relaxation.watch import NOTHING, Watch, Watching
 from losiko_torch.results import Result
 from losiko_torch.systems.rdkit import conformers_of, failing, is_drawn
 from losiko_torch.systems.selection import Selection, selections
@@ -40,12 +41,14 @@ class Relaxer:
         select: Function from the number of a structure to the selection of its movable atoms.
         batch_atoms: Atoms of a batch, fewer than the evaluator's if memory ran out. Shards are cut
             by the latter.
+        watching: Wishes about the steps.
     """
 
     settings: Settings
     evaluator: Evaluator
     select: Callable[[int], Selection]
     batch_atoms: int
+    watching: Watching = NOTHING
 
     @classmethod
     def make(
@@ -93,7 +96,8 @@ class Relaxer:
             items = [copies[place] for place in places]
             once = _Once(len(items), progress)
             evaluator = self.evaluator.restricted(items)
-            relaxed = run_stages(items, evaluator, self.settings, capacity, once)
+            watch = self._watch(items, [0] * len(items))
+            relaxed = run_stages(items, evaluator, self.settings, capacity, once, watch)
             if self.settings.seeks_saddles:
                 relaxed = self._escaped(items, relaxed, evaluator, capacity)
             once(len(items))
@@ -111,10 +115,14 @@ class Relaxer:
     ) -> list[Result]:
         """Return results with none on a saddle that the symmetry of its start explains."""
 
-        def again(shaken: list[Prepared]) -> list[Result]:
-            return run_stages(shaken, evaluator, self.settings, capacity, no_progress)
+        def again(shaken: list[Prepared], steps: list[int]) -> list[Result]:
+            watch = self._watch([replace(each, copy=-1) for each in shaken], steps)
+            return run_stages(shaken, evaluator, self.settings, capacity, no_progress, watch)
 
         return escaped(items, relaxed, evaluator, again, self.settings)
+
+    def _watch(self, items: list[Prepared], steps: list[int]) -> Watch | None:
+        return Watch(items, steps, self.watching) if self.watching.wanted else None
 
     def _conformers(self, shard: Shard) -> list[list[Prepared]]:
         """Return the structures of a shard, prepared: one of each, or all conformers of it."""

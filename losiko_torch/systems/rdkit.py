@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 #: RMSD (Angstrom) of all atoms below which two conformers are the same.
 ALIKE = 0.1
-#: Distance (Angstrom) between the parts of a SMILES such as "CCO.O", and seeds that RDKit has.
-APART, SEEDS = 3.0, 2**31 - 1
+#: Distance (Angstrom) between the parts of a SMILES such as "CCO.O".
+APART = 3.0
+#: Seeds that RDKit has, and the stride from one of ours to the next.
+SEEDS, STRIDE = 2_000_000_000, 1_000_003
 
 
 def is_molecule(given: Any) -> bool:
@@ -186,7 +188,9 @@ def _embed(full: Mol, count: int, seed: int) -> None:
     from rdkit.Chem import rdDistGeom
 
     how: Any = rdDistGeom.ETKDGv3()
-    how.randomSeed = seed % SEEDS
+    # RDKit multiplies its seed by the conformer's number, so that 0 would make all of them alike.
+    how.randomSeed = 1 + seed * STRIDE % SEEDS
+    how.enableSequentialRandomSeeds = True
     how.pruneRmsThresh, how.onlyHeavyAtomsForRMS, how.useSymmetryForPruning = ALIKE, False, False
     found = list(rdDistGeom.EmbedMultipleConfs(full, count, how))
     if not found:

@@ -167,9 +167,8 @@ def test_molecules_that_cannot_be_fail_alone():
 
 def test_a_file_of_smiles(tmp_path):
     file = tmp_path / "some.smi"
-    file.write_text(
-        "smiles name\nCCO ethanol\n\nC(C\nCC\tmy ethane\n# no molecule\nCC(C)(C)(C)C\nN"
-    )
+    lines = ["smiles name", "CCO ethanol", "", "C(C", "CC\tmy ethane", "# none"]
+    file.write_text("\n".join([*lines, "CC(C)(C)(C)C", "N"]))
     results = relax(file, database(), **FEW)
     assert [each.atoms.info.get("name") for each in results] == (
         ["ethanol", None, "my ethane", None, "N"]

@@ -42,8 +42,8 @@ class Difference:
         atom: Index of the atom that it belongs to, in the first structure.
         bond_mean, bond_max: Mean and largest change of the lengths of bonds that both have; NaN
             without any.
-        made, broken: Bonds that only the second or only the first structure has: "C0-H5", or "C0-C1@0,0,1" for the image in
-            the next cell along c.
+        made, broken: Bonds that only the second or only the first structure has: "C0-H5", or
+            "C0-C1@0,0,1" for the image in the next cell along c.
         volume: Change of the volume relative to the first; NaN unless periodic in all directions.
         lengths, angles: Largest change of a cell vector's length, and of an angle between two, in
             degrees; NaN where nothing is periodic.

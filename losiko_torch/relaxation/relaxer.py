@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from losiko_torch.results import Result
 from losiko_torch.systems.rdkit import conformers_of, failing, is_drawn
 from losiko_torch.systems.selection import Selection, selections
 
+LOGGER = logging.getLogger(__name__)
 #: Function that is called with the number of structures that have just finished.
 Progress = Callable[[int], None]
 
@@ -104,6 +106,10 @@ class Relaxer:
             results.update(zip(places, relaxed, strict=True))
         starts = [results[place] for place in range(len(copies))]
         best = self._best(starts, [len(own) for own in group])
+        LOGGER.info(
+            "structures %d to %d are relaxed, in batches of %d atoms",
+            *(shard.first, shard.first + len(best) - 1, capacity.atoms),
+        )
         return RelaxedShard(shard.number, shard.first, best, capacity.atoms)
 
     def _escaped(

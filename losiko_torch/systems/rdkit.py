@@ -72,8 +72,10 @@ def conformers_of(given: Any, count: int, seed: int) -> list[Atoms]:
     """
     from rdkit import Chem, rdBase
 
+    kept: dict[str, Any] = {}
     if isinstance(given, Atoms):
-        given = molecule_of(given.info[DRAWN], given.info.get("name", ""))
+        kept = {key: value for key, value in given.info.items() if key != DRAWN}
+        given = molecule_of(given.info[DRAWN], str(kept.get("name", "")))
     if given is None:
         raise StructureError("it is None, which RDKit returns for what it cannot read")
     with rdBase.BlockLogs():
@@ -86,7 +88,7 @@ def conformers_of(given: Any, count: int, seed: int) -> list[Atoms]:
             raise StructureError("it has no atoms")
         if not own:
             _embed(full, count, seed)
-    info, charges = _info(given, full), _charges(full)
+    info, charges = kept | _info(given, full), _charges(full)
     made = []
     for each in full.GetConformers():
         atoms = Atoms(_numbers(full), each.GetPositions(), info=dict(info))

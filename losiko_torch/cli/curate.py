@@ -29,7 +29,7 @@ Databases = Annotated[
     typer.Argument(
         metavar="DB.losiko...",
         show_default=False,
-        help="Databases of 'losiko build', or names of built-in ones, all with the same descriptor; "
+        help="Databases of 'losiko build', or names of built-in ones, of one descriptor; "
         "several are united. Their elements may differ.",
     ),
 ]

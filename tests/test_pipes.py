@@ -1,6 +1,7 @@
 """Pipes: structures from the standard input to the standard output, with nothing else in it."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -24,7 +25,7 @@ def folder(tmp_path):
 def shell(folder, command):
     path = os.pathsep.join(sys.path)
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command.replace("losiko ", f"{LOSIKO} ")],
+        ["bash", "-o", "pipefail", "-c", re.sub(r"(?<!\.)losiko ", f"{LOSIKO} ", command)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -37,8 +37,10 @@ from losiko_torch.optimizers.registry import OPTIMIZERS
 from losiko_torch.options import options_of
 from losiko_torch.relaxation.settings import RelaxOptions, Settings
 
-#: Parameters of ``relax`` that are no settings: what is relaxed, and where.
-OTHERS = {"structures", "database", "workers", "ray_address", "progress"}
+#: Parameters of ``relax`` that are no settings: what is relaxed, where, and what is watched.
+OTHERS = {"structures", "database", "workers", "ray_address", "progress"} | {
+    *("callback", "history", "trajectory", "trajectory_interval")
+}
 
 
 def squares(p, z):

@@ -1,6 +1,7 @@
 """SMILES and molecules of RDKit: conformers relaxed together, and results as molecules again."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from losiko_torch import (
 from losiko_torch.cli import main
 from losiko_torch.relaxation.outcome import best_conformer
 from losiko_torch.systems.names import DRAWN
+from losiko_torch.systems.rdkit import conformers_of, portable
 
 Chem = pytest.importorskip("rdkit.Chem")
 FEW = {"targets": "nearest", "max_steps": 5, "n_conformers": 3}
@@ -147,6 +149,24 @@ def test_ways_back_that_there_are_none_of():
     odd.info["bonds"] = np.array([[0, k, 3] for k in range(1, 5)])
     with pytest.raises(StructureError, match="RDKit objects to its bonds"):
         to_rdkit(odd)
+
+
+def test_another_process_gets_all_of_a_molecule():
+    from rdkit.Chem import rdDistGeom
+
+    mol = Chem.AddHs(Chem.MolFromSmiles("CO"))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=7)
+    for each in (mol, Chem.MolFromSmiles("[NH4+]")):
+        each.SetProp("_Name", "a name")
+        got = pickle.loads(pickle.dumps(portable(each)))
+        ours, theirs = (conformers_of(one, 2, 3) for one in (each, got))
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one.positions, other.positions)
+            assert one.info["name"] == other.info["name"] == "a name"
+    assert portable(None) is None
+    water = molecule("H2O")
+    assert portable(water) is water
 
 
 def test_parts_of_a_molecule_stand_apart():

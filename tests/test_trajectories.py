@@ -3,6 +3,7 @@
 import ase.io
 import numpy as np
 import pytest
+import small_learned
 from ase.build import bulk
 from ase.constraints import FixAtoms
 from small_database import database, rattled
@@ -39,6 +40,26 @@ def test_watching_changes_no_result(watched):
         np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
         assert (one.loss, one.n_steps, one.reason) == (other.loss, other.n_steps, other.reason)
         assert other.history is None
+
+
+def test_nothing_is_watched_unless_it_is_asked_for(monkeypatch):
+    def never(*arguments):
+        raise AssertionError("a watch is made")
+
+    monkeypatch.setattr("losiko_torch.relaxation.relaxer.Watch", never)
+    assert not relax(structures(), database(), **FEW)[0].failed
+    with pytest.raises(AssertionError):
+        relax(structures(), database(), history=True, **FEW)
+
+
+def test_expected_errors_are_told_where_targets_are_learned(tmp_path):
+    learned = small_learned.of_molecules()
+    start = small_learned.molecule("CH3OH", 1)
+    (result,) = relax(start, learned, trajectory=tmp_path / "a.extxyz", escape=False)
+    frames = ase.io.read(tmp_path / "a.extxyz", ":")
+    errors = [each.info["losiko_expected_rmsd"] for each in frames]
+    assert errors[-1] == pytest.approx(result.expected_rmsd)
+    assert errors[0] > errors[-1] > 0
 
 
 def test_a_trajectory_leads_from_the_start_to_the_result(watched):

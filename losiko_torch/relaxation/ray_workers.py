@@ -29,6 +29,7 @@ from losiko_torch.relaxation.relaxer import Progress, Relaxer
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.watch import Watching
 from losiko_torch.systems.pymatgen import outline
+from losiko_torch.systems.rdkit import portable
 
 #: Shards of a worker at a time: one that it works on, one that waits.
 EACH = 2
@@ -73,7 +74,8 @@ def relaxed_by_workers(
                 if shard is None:
                     break
                 worker, last = free.popleft(), shard.number
-                given[worker.relax.remote(shard)] = worker, shard
+                whole = shard._replace(structures=[portable(each) for each in shard.structures])
+                given[worker.relax.remote(whole)] = worker, shard
             if not given:
                 return
             (done,), _ = ray.wait(list(given))

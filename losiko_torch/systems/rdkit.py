@@ -88,7 +88,10 @@ def conformers_of(given: Any, count: int, seed: int) -> list[Atoms]:
             raise StructureError("it has no atoms")
         if not own:
             _embed(full, count, seed)
-    info, charges = kept | _info(given, full), _charges(full)
+    try:
+        info, charges = kept | _info(given, full), _charges(full)
+    except Exception as error:  # RDKit's own kinds
+        raise StructureError(f"RDKit cannot tell its bonds ({first_line(error)})") from None
     made = []
     for each in full.GetConformers():
         atoms = Atoms(_numbers(full), each.GetPositions(), info=dict(info))
@@ -124,6 +127,28 @@ def size_of_molecule(given: Any) -> int:
         return 0 if given is None else given.GetNumAtoms(onlyExplicit=False)
     except Exception:  # of molecules that RDKit did not sanitize
         return 0 if given is None else given.GetNumAtoms()
+
+
+def portable(given: Any) -> Any:
+    """Return what another process gets a structure from, all of it.
+
+    RDKit's molecules lose names and digits where Python alone sends them.
+    """
+    return _Packed(given) if given is not None and is_molecule(given) else given
+
+
+class _Packed:
+    """Molecule that becomes one again where it arrives."""
+
+    def __init__(self, given: Any):
+        """Keep the molecule."""
+        self.given = given
+
+    def __reduce__(self) -> tuple:
+        from rdkit import Chem
+
+        kept = Chem.PropertyPickleOptions
+        return Chem.Mol, (self.given.ToBinary(int(kept.AllProps) | int(kept.CoordsAsDouble)),)
 
 
 def to_rdkit(result: Any) -> Mol:

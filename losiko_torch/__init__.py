@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from losiko_torch.similarity.kernels import AverageKernel, REMatchKernel
     from losiko_torch.systems.batch import Batch
     from losiko_torch.systems.geometry import bond_errors, rmsd, superposed
+    from losiko_torch.systems.rdkit import to_rdkit
     from losiko_torch.systems.selection import near_plane, within
     from losiko_torch.version import __version__
 
@@ -89,6 +90,7 @@ _MODULES = {
     "bond_errors": "systems.geometry",
     "rmsd": "systems.geometry",
     "superposed": "systems.geometry",
+    "to_rdkit": "systems.rdkit",
     "near_plane": "systems.selection",
     "within": "systems.selection",
     "__version__": "version",
@@ -139,6 +141,7 @@ __all__ = [
     "rmsd",
     "score",
     "superposed",
+    "to_rdkit",
     "within",
 ]
 

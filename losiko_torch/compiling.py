@@ -1,4 +1,4 @@
-"""A line on stderr when kernels for the processor begin to be compiled, which takes a while.
+"""A message when kernels for the processor begin to be compiled, which takes a while.
 
 numba compiles a kernel where one of its kind is first called for numbers of a precision, and keeps
 it on disk, so that most processes compile none and say nothing.
@@ -6,7 +6,7 @@ it on disk, so that most processes compile none and say nothing.
 
 from __future__ import annotations
 
-import sys
+import logging
 from functools import lru_cache
 from typing import Any
 
@@ -16,8 +16,8 @@ NOT_KEPT = "anew in each process, as no folder can be written to (NUMBA_CACHE_DI
 
 
 def say(text: str) -> None:
-    """Print a line on stderr."""
-    print(f"losiko: {text}", file=sys.stderr, flush=True)
+    """Log a message, as a warning: without a handler Python prints those, and nothing below."""
+    logging.getLogger(__name__).warning(text)
 
 
 @lru_cache(maxsize=1)

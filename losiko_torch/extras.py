@@ -16,6 +16,7 @@ EXTRAS = {
     "pyarrow": "runs",
     "plotly": "map",
     "matplotlib": "map",
+    "rdkit": "files",
 }
 
 

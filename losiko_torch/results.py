@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 
+from losiko_torch.errors import InputError
+from losiko_torch.extras import needs
 from losiko_torch.shown.items import ShownMatches, ShownResult, ShownScore
+from losiko_torch.shown.losses import draw_losses
 from losiko_torch.shown.many import ShownList
 from losiko_torch.systems.names import known_as
 
@@ -101,6 +104,67 @@ class Score(ShownScore):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Frames:
+    """Structures on the way of a relaxation, F of them with n atoms.
+
+    Attributes:
+        steps: Numbers of the evaluations, from 1, shape (F,).
+        loss, fmax: Loss and largest gradient there, shape (F,).
+        positions: Positions in Angstrom, shape (F, n, 3).
+        cells: Cell vectors as rows, missing ones completed, shape (F, 3, 3).
+        expected_rmsd: Root mean square of the errors to expect (Angstrom), shape (F,); NaN where
+            targets are not learned.
+    """
+
+    steps: np.ndarray
+    loss: np.ndarray
+    fmax: np.ndarray
+    positions: np.ndarray
+    cells: np.ndarray
+    expected_rmsd: np.ndarray
+
+    def joined(self, other: Frames) -> Frames:
+        """Return these frames and those of a later part of the way."""
+        pairs = ((getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
+        return Frames(*map(np.concatenate, pairs))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class History:
+    """Losses of all T evaluations of a structure, in all stages together.
+
+    Not every evaluation is accepted, so that the loss need not fall at each of them.
+
+    Attributes:
+        steps: Numbers of the evaluations, from 1, shape (T,).
+        loss: Loss, shape (T,).
+        fmax: Largest gradient on any row of coordinates, shape (T,); NaN where none is computed.
+        frames: Structures on the way, where a trajectory is asked for and not written yet.
+    """
+
+    steps: np.ndarray
+    loss: np.ndarray
+    fmax: np.ndarray
+    frames: Frames | None = None
+
+    def joined(self, other: History) -> History:
+        """Return this history with that of a later part of the way."""
+        frames = self.frames or other.frames
+        if self.frames is not None and other.frames is not None:
+            frames = self.frames.joined(other.frames)
+        steps, loss, fmax = (
+            np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("steps", "loss", "fmax")
+        )
+        return History(steps, loss, fmax, frames)
+
+    def __repr__(self) -> str:
+        if not len(self.steps):
+            return "History(0 steps)"
+        return f"History({len(self.steps)} steps, loss {self.loss[0]:.3g} to {self.loss[-1]:.3g})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Result(ShownResult):
     """Relaxed structure, or one that failed.
 
@@ -120,13 +184,15 @@ class Result(ShownResult):
         matches: References of the atoms; None if it failed.
         number: Number of the structure among those given, from 0.
         starts: With ``n_starts``, the results of all copies, that of the input as given first;
-            this one is the one of lowest loss among them.
+            this one is the one of lowest loss among them. Of a molecule that came as SMILES or by
+            RDKit, those of all conformers; this one is the best of them.
         terms: Value of each further term of the loss, by name.
         expected_error: Distance (Angstrom) at which each atom is to be expected from where it
             should be, shape (n,), with learned targets; see ``learned.expected_error``. None with
             others.
         doubt: Sentence about why the structure may be wrong and what to do; "" if nothing speaks
             against it. See ``losiko_torch.verdict``.
+        history: Losses of all evaluations, if ``relax`` was asked for them (``history=True``).
     """
 
     atoms: Atoms
@@ -142,6 +208,7 @@ class Result(ShownResult):
     terms: dict[str, float] = field(default_factory=dict)
     expected_error: np.ndarray | None = None
     doubt: str = ""
+    history: History | None = None
 
     @property
     def name(self) -> str:
@@ -159,6 +226,21 @@ class Result(ShownResult):
         if self.expected_error is None or not len(self.expected_error):
             return None
         return float(np.sqrt(np.mean(np.square(self.expected_error))))
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the losses of all evaluations with matplotlib; return its axes.
+
+        Args:
+            axes: Axes to draw into. None makes new ones.
+
+        Raises:
+            InputError: If matplotlib is not installed, or no losses were kept.
+        """
+        needs("matplotlib", "a picture of losses")
+        if self.history is None:
+            raise InputError("its losses were not kept: relax it with history=True")
+        steps, loss, fmax = self.history.steps, self.history.loss, self.history.fmax
+        return draw_losses(steps, loss, fmax, self.name, axes)
 
     @property
     def failed(self) -> bool:
@@ -182,6 +264,15 @@ def expected_rmsds(results: Sequence[Result]) -> list[float | None]:
         for place, value in zip(places, values.tolist(), strict=True):
             found[place] = value
     return found
+
+
+def without_frames(result: Result, history: bool = True) -> Result:
+    """Return a result without its frames, and without its ``history`` unless that is to be kept."""
+    if result.history is None and not result.starts:
+        return result
+    kept = replace(result.history, frames=None) if result.history and history else None
+    starts = tuple(without_frames(each, history) for each in result.starts)
+    return replace(result, history=kept, starts=starts)
 
 
 class Results(ShownList[Result]):

@@ -48,7 +48,7 @@ BEFORE = """
 SINCE = """
     Density Repulsion Tether Property LBFGS FIRE Adam GradientDescent NelderMead LocallyLinear
     Nearest AutogradTarget Target Term Optimizer rmsd bond_errors superposed
-    fetch AverageKernel REMatchKernel Results Scores
+    fetch AverageKernel REMatchKernel Results Scores to_rdkit
 """.split()  # noqa: SIM905
 
 

@@ -277,19 +277,18 @@ def test_learned_targets_relax_before_anything_is_described(tiny, monkeypatch):
     assert "MixedSoap" in repr(database)
 
 
-def test_matches_describe_the_references_once_and_say_so(tiny, capsys):
+def test_matches_describe_the_references_once_and_say_so(tiny, caplog):
     forget()
     (result,) = relax(small_learned.molecule("CH3OH", 1))
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
     matches = result.matches
     assert (matches.distance[:, 0] < 1).all()
-    told = capsys.readouterr().err
-    assert told.startswith("losiko: describing the references of the built-in database 'organic'")
-    assert len(told.splitlines()) == 1
+    (told,) = caplog.messages
+    assert told.startswith("describing the references of the built-in database 'organic'")
     forget()
     (again,) = relax(small_learned.molecule("CH3OH", 1))
     np.testing.assert_array_equal(again.matches.distance, matches.distance)
-    assert capsys.readouterr().err == ""
+    assert len(caplog.messages) == 1
 
 
 def test_described_on_demand_is_what_is_built(tiny):

@@ -11,7 +11,7 @@ from small_database import database
 
 FOLDER = Path(__file__).parent
 with_numba = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
-COMPILING = "losiko: compiling kernels for this processor, "
+COMPILING = "compiling kernels for this processor, "
 
 #: Kernels solve their small problem, for which some of them are compiled.
 SOLVE = """

@@ -247,3 +247,33 @@ def test_outputs_of_all_kinds_say_the_same(losiko):
     assert table["reason"].to_pylist() == [atoms.info["losiko_reason"] for atoms in frames]
     assert losiko(*arguments, "-o", "out.csv") == 2
     assert "out.csv: results are written to .extxyz" in losiko.err
+
+
+def paths_of(folder):
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
+def test_trajectories_survive_with_their_run(losiko, tmp_path):
+    more = ("--trajectory", "paths", "--trajectory-interval", "2")
+    assert losiko(*relaxes("whole", *more)) == 1
+    assert "whole/paths" in losiko.out
+    whole = paths_of(tmp_path / "whole" / "paths")
+    # One failed before its first step.
+    assert len(whole) == COUNT - 1
+    for file in (4, 9, 17):
+        killed_at(file, relaxes("run", *more))
+        some = paths_of(tmp_path / "run" / "paths") if (tmp_path / "run/paths").exists() else {}
+        torn = [name for name in some if name in whole and some[name] != whole[name]]
+        assert torn == []
+    assert losiko(*relaxes("run", *more)) == 1
+    assert paths_of(tmp_path / "run" / "paths") == whole
+    assert results("run")[0] == results("whole")[0]
+    assert losiko(*relaxes("run")) == 2
+    assert "trajectory was ['paths', '.extxyz', 2] and is None" in losiko.err
+
+
+@pytest.mark.parametrize("name", ["/paths", "a/b", "shards", "relaxed.extxyz/", "paths.traj", ".."])
+def test_folders_of_trajectories_that_cannot_be(losiko, tmp_path, name):
+    assert losiko(*relaxes("run", "--trajectory", name)) == 2
+    assert losiko.err.startswith(f"losiko: error: {name}: ")
+    assert not (tmp_path / "run").exists()

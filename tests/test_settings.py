@@ -37,8 +37,10 @@ from losiko_torch.optimizers.registry import OPTIMIZERS
 from losiko_torch.options import options_of
 from losiko_torch.relaxation.settings import RelaxOptions, Settings
 
-#: Parameters of ``relax`` that are no settings: what is relaxed, and where.
-OTHERS = {"structures", "database", "workers", "ray_address", "progress"}
+#: Parameters of ``relax`` that are no settings: what is relaxed, where, and what is watched.
+OTHERS = {"structures", "database", "workers", "ray_address", "progress"} | {
+    *("callback", "history", "trajectory", "trajectory_interval")
+}
 
 
 def squares(p, z):
@@ -85,6 +87,7 @@ OTHER_VALUES = {
     "schedule": ([Stage("nearest")], [Stage("nearest", noise=annealed(0.01, 0.5))]),
     "noise": ((0.2, 0.05), [0.2, 0.05, 3]),
     "n_starts": (3, 4),
+    "n_conformers": (3, 1),
     "start_noise": (0.2, 0.3),
     "escape": (False,),
     "max_error": (0.05, 0.5),

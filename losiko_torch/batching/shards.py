@@ -7,11 +7,11 @@ run that was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from losiko_torch.results import Result
-from losiko_torch.systems.pymatgen import AnyStructure, check_type, one_by_one
+from losiko_torch.systems.pymatgen import AnyStructure, check_type, one_by_one, size_of
 
 #: Shards that wait to be written while others relax.
 WAITING = 2
@@ -34,13 +34,15 @@ class RelaxedShard(NamedTuple):
     batch_atoms: int
 
 
-def shards(structures: Any, most_atoms: int, copies: int = 1) -> Iterator[Shard]:
+def shards(
+    structures: Any, most_atoms: int, copies: Callable[[AnyStructure], int] = lambda given: 1
+) -> Iterator[Shard]:
     """Cut structures, in order, so that no shard has more atoms unless a single structure has.
 
     Args:
         structures: As for ``relax``.
         most_atoms: Most atoms of a shard.
-        copies: Number of copies that will be made of each structure.
+        copies: Function from a structure to the number of copies that will be made of it.
 
     Raises:
         InputError: For what is no structure.
@@ -49,7 +51,7 @@ def shards(structures: Any, most_atoms: int, copies: int = 1) -> Iterator[Shard]
     waiting: list[AnyStructure] = []
     for place, given in enumerate(one_by_one(structures)):
         check_type(given, place)
-        size = len(given) * copies
+        size = size_of(given) * copies(given)
         if waiting and n_atoms + size > most_atoms:
             yield Shard(number, first, waiting)
             number, first, n_atoms, waiting = number + 1, place, 0, []

@@ -6,11 +6,13 @@ nothing written; 74 what was found cannot be printed; 130 interrupted.
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any, cast
 
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if threading.current_thread() is threading.main_thread():
         # Ending in order gives every half-written file the chance to be removed.
         signal.signal(signal.SIGTERM, _end)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _logged():
         warnings.showwarning = _warning
         sys.exit(_run(argv))
 
@@ -113,6 +115,28 @@ def _run(argv: Sequence[str] | None) -> int:
     if status == 130:
         _error("interrupted")
     return status if isinstance(status, int) else 0
+
+
+class _Notes(logging.Handler):
+    """Handler that prints messages of the library as the program's own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from losiko_torch.cli.console import note
+
+        note(record.getMessage())
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Print messages of the library on stderr while the context lasts, and nowhere else."""
+    logger, handler = logging.getLogger("losiko_torch"), _Notes()
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 def _warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -26,9 +26,30 @@ from rich.text import Text
 WIDE = 1000
 
 
+#: Whether the standard output is taken by what a command writes, and results go to stderr.
+_taken = False
+
+
+@contextmanager
+def stdout_taken(taken: bool) -> Iterator[None]:
+    """Print results on stderr while the context lasts, if the standard output is ``taken``."""
+    global _taken
+    before, _taken = _taken, taken
+    try:
+        yield
+    finally:
+        _taken = before
+
+
 def stdout() -> Console:
     """Return the console for results, on which nothing is wrapped unless it is a terminal."""
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if _taken:
+        return _wide(stderr())
+    return _wide(Console(highlight=False, markup=False, emoji=False, soft_wrap=True))
+
+
+def _wide(console: Console) -> Console:
+    """Return a console with nothing wrapped unless it is a terminal."""
     if not console.is_terminal:
         console.width = WIDE
     return console

@@ -12,7 +12,7 @@ from losiko_torch.checks import positive
 from losiko_torch.cli.build import NOTES, Output
 from losiko_torch.cli.console import progress
 from losiko_torch.cli.info import describe
-from losiko_torch.cli.inputs import Force
+from losiko_torch.cli.inputs import Force, open_database
 from losiko_torch.database.components import COMPONENTS
 from losiko_torch.database.curate import select as curation
 from losiko_torch.database.curate.union import united
@@ -29,8 +29,8 @@ Databases = Annotated[
     typer.Argument(
         metavar="DB.losiko...",
         show_default=False,
-        help="Databases of 'losiko build', all with the same descriptor; several are united. Their "
-        "elements may differ.",
+        help="Databases of 'losiko build', or names of built-in ones, of one descriptor; "
+        "several are united. Their elements may differ.",
     ),
 ]
 Where = Annotated[
@@ -132,7 +132,7 @@ def curate(
     if len(databases) > 1:
         made = united([_named(path) for path in databases], components)
     else:
-        made = EnvironmentDatabase.load(databases[0])
+        made = open_database(databases[0])
     if where:
         made = curation.chosen(made, where)
     if minus is not None and within is not None:
@@ -154,7 +154,7 @@ def curate(
 
 def _named(path: Path) -> EnvironmentDatabase:
     """Load a database, with the name of its file for a title if it has none."""
-    database = EnvironmentDatabase.load(path)
+    database = open_database(path)
     title = database.metadata.get("title") or path.name
     return replace(database, metadata={**database.metadata, "title": title})
 

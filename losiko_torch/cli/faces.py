@@ -25,6 +25,7 @@ COMMANDS = {
     "relax": "losiko_torch.cli.relax:relax",
     "report": "losiko_torch.cli.report:report",
     "score": "losiko_torch.cli.score:score",
+    "compare": "losiko_torch.cli.compare:compare",
     "map": "losiko_torch.cli.map:map_",
     "fetch": "losiko_torch.cli.fetch:fetch",
     "build": "losiko_torch.cli.build:build",

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from losiko_torch.checks import positive
 from losiko_torch.cli.console import facts_table, note, stdout, steps_progress
-from losiko_torch.cli.inputs import Force
+from losiko_torch.cli.inputs import Force, open_database
 from losiko_torch.cli.learned_facts import learned_facts
 from losiko_torch.cli.settings_options import takes
 from losiko_torch.database.environments import EnvironmentDatabase
@@ -68,7 +68,8 @@ Start = Annotated[
     typer.Option(
         metavar="OTHER.losiko",
         show_default="random networks",
-        help="Database whose learned targets are adapted, so that few structures suffice.",
+        help="Database whose learned targets are adapted, so that few structures suffice; may be "
+        "the name of a built-in one.",
         rich_help_panel=HOW,
     ),
 ]
@@ -104,7 +105,7 @@ def fit(
         raise InputError("--minutes and --steps both say how long to fit: give one")
     target = _checked_target(database, output, start, force)
     opened = EnvironmentDatabase.load(database, settings.get("device") or "cpu")
-    begun = None if start is None else EnvironmentDatabase.load(start)
+    begun = None if start is None else open_database(start)
     if begun is not None and begun.learned is None:
         raise InputError(f"{start}: carries no learned targets to start with: fit it first")
     made = fitted(opened, target, minutes, steps, seed, begun)

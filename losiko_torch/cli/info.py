@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from losiko_torch.cli.console import facts_table, stdout
-from losiko_torch.cli.inputs import open_database
+from losiko_torch.cli.inputs import DatabaseFile, open_database
 from losiko_torch.cli.learned_facts import learned_facts
 from losiko_torch.cli.tables import structure_table
 from losiko_torch.database.builtin import (
@@ -29,6 +29,7 @@ from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.database.on_demand import EnvironmentsOnDemand
 from losiko_torch.database.record import TITLES
 from losiko_torch.descriptors.interface import species_of, summary_of
+from losiko_torch.errors import InputError
 
 File = Annotated[
     Path | None,
@@ -40,7 +41,7 @@ File = Annotated[
 ]
 
 
-def info(database: File = None) -> None:
+def info(database: File = None, option: DatabaseFile = None) -> None:
     """Show what a database holds: its origin, level of theory, licence, environments, descriptor,
     learned targets.
 
@@ -48,6 +49,9 @@ def info(database: File = None) -> None:
 
     Example: [bold]losiko info organic.losiko[/bold]
     """
+    if database is not None and option is not None:
+        raise InputError("a database is named twice: give DB.losiko or -d DB.losiko")
+    database = option if database is None else database
     builtin = builtin_name(database)
     if builtin is None:
         assert database is not None

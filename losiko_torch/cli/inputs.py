@@ -16,11 +16,12 @@ from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.io.read import split_source
 from losiko_torch.io.stream import check_sources, one_after_the_other
 from losiko_torch.options import HOW, WHAT
+from losiko_torch.systems.names import DRAWN
 
 #: What the argument for structures says of itself.
 STRUCTURES_HELP = (
-    "Files that ASE reads, SDF, pymatgen's JSON, or QM9-style npz, folders of them, - for a pipe; "
-    "frames by a slice: file@:100, file@-1."
+    "Files that ASE reads, SDF, SMILES (.smi), pymatgen's JSON, or QM9-style npz, folders of them, "
+    "- for a pipe; frames by a slice: file@:100, file@-1."
 )
 Structures = Annotated[
     list[str],
@@ -79,6 +80,7 @@ def read_inputs(sources: Sequence[str], no_pbc: bool = False) -> list[Atoms]:
     structures = []
     with progress("reading") as done:
         for atoms in one_after_the_other(sources, no_pbc):
+            atoms.info.pop(DRAWN, None)
             structures.append(atoms)
             done(1)
     return structures

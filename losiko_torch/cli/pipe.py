@@ -1,4 +1,4 @@
-"""Structures that come by a pipe: "-" among the names of files.
+"""Structures that come by a pipe, "-" among the names of files, or by the command line itself.
 
 Their form is found out and they are read more than once, so that they are kept in a file, which the
 command's end removes.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -39,3 +42,62 @@ def read_pipe(context: typer.Context, sources: list[str] | None) -> list[str] | 
         f"{file}{source[1:]}" if name == "-" else source
         for name, source in zip(names, sources or [], strict=True)
     ]
+
+
+def is_piped(source: str) -> bool:
+    """Return whether a name of a file is that of what came by a pipe or the command line."""
+    return Path(source).parent.name.startswith(PIPE)
+
+
+@contextmanager
+def typed_smiles(smiles: Sequence[str] | None) -> Iterator[list[str]]:
+    """Yield the names of files with the SMILES of the command line: one, or none without any.
+
+    Raises:
+        InputError: For a SMILES without a character, or if RDKit is not installed.
+    """
+    from losiko_torch.errors import InputError
+    from losiko_torch.extras import needs
+
+    if not smiles:
+        yield []
+        return
+    needs("rdkit", "--smiles")
+    lines = [" ".join(text.split()) for text in smiles]
+    if not all(lines):
+        raise InputError('a SMILES is empty: give one such as --smiles "CCO"')
+    with tempfile.TemporaryDirectory(prefix=PIPE) as folder:
+        file = Path(folder) / "smiles.smi"
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        yield [str(file)]
+
+
+def is_stdout(output: Path | None) -> bool:
+    """Return whether an output is the standard output, "-"."""
+    return output is not None and str(output) == "-"
+
+
+@contextmanager
+def results_to_stdout() -> Iterator[Callable[[Sequence[Any]], int]]:
+    """Yield a function that writes results to the standard output, as extended xyz."""
+    from losiko_torch.io.formats.extxyz import NAME
+    from losiko_torch.io.formats.frames import frames_of
+    from losiko_torch.io.formats.left_out import left_out
+
+    with left_out(NAME) as tell:
+
+        def add(results: Sequence[Any]) -> int:
+            write_stdout("".join(frames_of(results, tell)).encode("utf-8", "backslashreplace"))
+            return 0
+
+        yield add
+
+
+def write_stdout(contents: bytes) -> None:
+    """Write bytes to the standard output at once."""
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None:
+        sys.stdout.write(contents.decode("utf-8", "backslashreplace"))
+    else:
+        raw.write(contents)
+    sys.stdout.flush()

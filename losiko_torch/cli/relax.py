@@ -7,17 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
+from losiko_torch.cli.config import SavedConfig, with_config
+from losiko_torch.cli.console import note, stdout_taken
 from losiko_torch.cli.inputs import (
+    STRUCTURES_HELP,
     DatabaseFile,
     Force,
     NoPbc,
     ReferenceWeights,
-    Structures,
     input_files,
     name_of,
 )
-from losiko_torch.cli.pipe import PIPE
-from losiko_torch.cli.relax_run import RelaxRequest, relax_into_file, relax_into_folder
+from losiko_torch.cli.pipe import is_piped, is_stdout, read_pipe, typed_smiles
+from losiko_torch.cli.relax_run import Paths, RelaxRequest, relax_into_file, relax_into_folder
 from losiko_torch.cli.settings_options import takes
 from losiko_torch.errors import InputError
 from losiko_torch.extras import needs
@@ -28,6 +30,45 @@ from losiko_torch.options import WHAT, WHERE
 from losiko_torch.relaxation.execute import Workers
 from losiko_torch.relaxation.settings import Settings
 
+Structures = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="STRUCTURES", show_default=False, help=STRUCTURES_HELP, callback=read_pipe
+    ),
+]
+Smiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--smiles",
+        metavar="SMILES",
+        show_default=False,
+        help="Molecule to relax beside those of the files, by its graph; may be repeated, and a "
+        "name may follow behind a space.",
+        rich_help_panel=WHAT,
+    ),
+]
+Trajectory = Annotated[
+    str | None,
+    typer.Option(
+        "--trajectory",
+        metavar="PATH",
+        show_default=False,
+        help="Frames of all structures on their way: a file (.traj, .extxyz), or a folder with a "
+        "file for each; with --run a folder within the run.",
+        rich_help_panel=WHAT,
+    ),
+]
+TrajectoryInterval = Annotated[
+    int | None,
+    typer.Option(
+        "--trajectory-interval",
+        min=1,
+        metavar="N",
+        show_default="1",
+        help="Evaluations from one frame to the next.",
+        rich_help_panel=WHAT,
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -36,7 +77,7 @@ Output = Annotated[
         metavar="OUT",
         show_default=False,
         help=f"Relaxed structures, in input order, in the form that the suffix names: "
-        f"{', '.join(suffixes())}.",
+        f"{', '.join(suffixes())}; - for a pipe (extended xyz).",
         rich_help_panel=WHAT,
     ),
 ]
@@ -101,10 +142,13 @@ Strict = Annotated[
 ]
 
 
+@with_config
 @takes(Settings)
 def relax(
-    structures: Structures,
     settings: dict[str, Any],
+    saved: SavedConfig | None = None,
+    structures: Structures = None,
+    smiles: Smiles = None,
     output: Output = None,
     run: Run = None,
     database: DatabaseFile = None,
@@ -116,6 +160,8 @@ def relax(
     ray_address: RayAddress = None,
     as_finished: AsFinished = False,
     strict: Strict = False,
+    trajectory: Trajectory = None,
+    trajectory_interval: TrajectoryInterval = None,
 ) -> int:
     """Move atoms until their surroundings look like those of known good structures.
 
@@ -132,6 +178,8 @@ def relax(
 
     Example: [bold]losiko relax guesses.xyz -o relaxed.extxyz[/bold]
 
+    Example: [bold]losiko relax --smiles "CCO ethanol" --smiles "c1ccccc1O" -o relaxed.sdf[/bold]
+
     Example: [bold]losiko relax POSCAR -d si-o.losiko --cell -o relaxed.extxyz[/bold]
 
     Example: [bold]losiko relax slab.xyz -d si-o.losiko --movable "within 5 of z=12.5" --noise
@@ -141,25 +189,45 @@ def relax(
     """
     # Before anything is read, which may take long.
     how, by = Settings(**settings), Workers(workers, ray_address)
+    files, references = structures or [], reference or []
+    if saved is not None:
+        saved.check(force)
+        if not files and not smiles:
+            saved.write(force)
+            note(f"the options are written to {saved.path}, and nothing is relaxed")
+            return 0
+    if not files and not smiles:
+        raise InputError("what to relax? Name files of structures, or give --smiles")
     if output is None and run is None:
         raise InputError("where to? Name a file (-o OUT.extxyz) or the folder of a run (--run DIR)")
     if run is not None:
         needs("pyarrow", "a run")
-    references = reference or []
-    if run is not None and any(Path(each).parent.name.startswith(PIPE) for each in structures):
-        raise InputError("--run goes on from files, and what comes by a pipe is none: name a file")
-    if output is not None:
-        files = input_files([*structures, *references], database)
+        if smiles or any(is_piped(each) for each in files):
+            raise InputError(
+                "--run goes on from files, and what comes by a pipe or as --smiles is none: "
+                "write it into a file (SMILES: one a line, named .smi)"
+            )
+    if output is not None and not is_stdout(output):
         format_of(output)
-        check_output(output, files, force)
-    check_sources([*structures, *references])
-    request = RelaxRequest(structures, references, database, reference_weights, no_pbc, how)
-    if run is not None:
-        tally, end, complete = relax_into_folder(request, run, output, force, by)
-    else:
-        assert output is not None
-        tally, end, complete = relax_into_file(request, output, force, not as_finished, by)
-    tally.print_table()
-    tally.print_summary(f"against {name_of(database)}", end)
+        check_output(output, input_files([*files, *references], database), force)
+    paths = None
+    if trajectory is not None:
+        paths = Paths.make(trajectory, trajectory_interval or 1, force, run is not None)
+    elif trajectory_interval is not None:
+        raise InputError("--trajectory-interval is for trajectories: give --trajectory PATH too")
+    check_sources([*files, *references])
+    if saved is not None:
+        saved.write(force)
+    against = f"against {name_of(database)}"
+    with typed_smiles(smiles) as typed, stdout_taken(is_stdout(output)):
+        sources = [*files, *typed]
+        request = RelaxRequest(sources, references, database, reference_weights, no_pbc, how, paths)
+        if run is not None:
+            tally, end, complete = relax_into_folder(request, run, output, force, by)
+        else:
+            assert output is not None
+            tally, end, complete = relax_into_file(request, output, force, not as_finished, by)
+        tally.print_table()
+        tally.print_summary(against, end)
     doubtful = strict and tally.unreliable
     return 1 if tally.failures or doubtful or not complete else 0

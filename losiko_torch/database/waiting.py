@@ -1,7 +1,8 @@
-"""A bar for what takes a while, on the standard error: a terminal shows it, a file gets a line."""
+"""A bar for what takes a while where a terminal shows it, else a message."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,8 @@ def waiting(what: str, count: int) -> Iterator[Callable[[int], None]]:
     """Show that ``what`` is under way; yield a function to call with the counts that are done."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        console.print(f"losiko: {what}", soft_wrap=True, markup=False, highlight=False)
+        # As a warning: without a handler Python prints those, and nothing below.
+        logging.getLogger(__name__).warning(what)
         yield lambda done: None
         return
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()

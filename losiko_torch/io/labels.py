@@ -23,7 +23,7 @@ from ase.spacegroup import Spacegroup
 from losiko_torch.errors import InputError
 from losiko_torch.io.read import read_structures
 from losiko_torch.results import Matches, Result
-from losiko_torch.systems.names import METADATA, UNREADABLE
+from losiko_torch.systems.names import DRAWN, METADATA, UNREADABLE
 from losiko_torch.systems.reference_geometry import deviation
 
 #: Per-atom array of what each atom adds to the loss.
@@ -55,6 +55,7 @@ def labelled(result: Result) -> Atoms:
     atoms.info.pop(METADATA, None)
     # The reason of the result says why the structure could not be read. The file can be read.
     atoms.info.pop(UNREADABLE, None)
+    atoms.info.pop(DRAWN, None)
     for key, value in atoms.info.items():
         if isinstance(value, Spacegroup):  # from ASE's reader of cif
             atoms.info[key] = value.symbol

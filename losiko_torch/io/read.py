@@ -17,7 +17,7 @@ from losiko_torch.errors import InputError
 from losiko_torch.io.extras import printable, restored
 from losiko_torch.io.readers.interface import reason_of, select
 from losiko_torch.io.readers.registry import reader_of
-from losiko_torch.systems.names import SOURCE, UNREADABLE
+from losiko_torch.systems.names import DRAWN, SOURCE, UNREADABLE
 
 #: Most files named in a warning.
 SHOWN = 5
@@ -39,6 +39,7 @@ def read_structures(source: str | Path) -> Iterator[Atoms]:
     for atoms in frames_of(source):
         if UNREADABLE in atoms.info:
             raise InputError(f"{split_source(source)[0]}: {atoms.info[UNREADABLE]}")
+        atoms.info.pop(DRAWN, None)
         yield atoms
 
 

@@ -15,6 +15,7 @@ from losiko_torch.loss.objective import Objective
 from losiko_torch.optimizers.interface import Optimizer
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
+from losiko_torch.relaxation.watch import Watch
 from losiko_torch.systems.active import ALL_ATOMS
 from losiko_torch.systems.batch import max_by_system
 from losiko_torch.systems.noise import gaussian
@@ -27,6 +28,8 @@ def anneal_batch(
     sigmas: Sequence[float],
     key: tuple[int, ...],
     copies: Sequence[int],
+    places: Sequence[int] = (),
+    watch: Watch | None = None,
 ) -> Finished:
     """Evaluate the structures, then shake, evaluate and step once for each standard deviation.
 
@@ -38,6 +41,8 @@ def anneal_batch(
         key: Numbers that the random numbers follow from, with the structures' ``copies``; see
             ``systems.noise.gaussian``.
         copies: Number of each structure among the copies of its input.
+        places: Number of each structure among those that ``watch`` observes.
+        watch: Observer of the evaluations.
 
     Returns:
         Ends of the structures, ``last`` and ``best`` both where the loss was lowest; none has
@@ -65,7 +70,13 @@ def anneal_batch(
         gradient = coordinates.gradient(trial, evaluation)
         size = max_by_system(gradient.norm(dim=1), idx, start.n_systems)
         collapsed = coordinates.collapsed(trial)
-        finished.note_lost(everyone, loss, size, collapsed, evaluation.terms)
+        broken = finished.note_lost(everyone, loss, size, collapsed, evaluation.terms)
+        if watch is not None:
+            system = torch.as_tensor(places, device=loss.device)
+            seen = loss, size, here, broken | lost
+            finished.broken[:] |= watch.see(
+                objective, system, torch.full_like(system, step + 1), *seen
+            )
         better = loss < lowest
         best = torch.where(better[idx, None], trial, best)
         lowest = torch.where(better, loss, lowest)

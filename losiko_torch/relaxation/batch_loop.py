@@ -27,6 +27,7 @@ from losiko_torch.loss.objective import Objective
 from losiko_torch.optimizers.interface import Optimizer, State, hold
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
+from losiko_torch.relaxation.watch import Watch
 from losiko_torch.systems.active import ALL_ATOMS
 from losiko_torch.systems.batch import max_by_system, sum_by_system
 from losiko_torch.systems.record import ATOM, ROW, SYSTEM, Record, part, per
@@ -149,6 +150,7 @@ def advance(
     now: BatchState,
     limits: Limits,
     finished: Finished,
+    watch: Watch | None = None,
 ) -> tuple[BatchState | None, int]:
     """Evaluate the trial of every structure of a batch, and decide what each does next.
 
@@ -158,6 +160,7 @@ def advance(
         now: Batch of at least one structure.
         limits: Limits of the search.
         finished: Ends of all structures that are to be relaxed; those that leave are written there.
+        watch: Observer of the evaluations.
 
     Returns:
         The structures that stay in the batch, None if none does, and the number of those that left.
@@ -184,6 +187,11 @@ def advance(
     lost = finished.note_lost(
         now.system, loss, size, coordinates.collapsed(trial), evaluation.terms
     )
+    if watch is not None:
+        seen = evaluation.loss, size, here, lost
+        ended = watch.see(objective, now.system, now.steps + 1, *seen)
+        finished.broken[now.system] |= ended
+        lost = lost | ended
 
     fresh = now.fresh | (far & (loss <= now.loss))
     stiff = objective.stiffness

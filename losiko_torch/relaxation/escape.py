@@ -17,8 +17,10 @@ from ase import Atoms
 
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
+from losiko_torch.relaxation.outcome import failure
 from losiko_torch.relaxation.settings import Settings
-from losiko_torch.results import Result
+from losiko_torch.relaxation.watch import ENDED
+from losiko_torch.results import FAILED, Result
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.equivalent import are_symmetric
 from losiko_torch.systems.geometry import superposed
@@ -42,7 +44,7 @@ def escaped(
     items: Sequence[Prepared],
     results: Sequence[Result],
     evaluator: Evaluator,
-    relax: Callable[[list[Prepared]], list[Result]],
+    relax: Callable[[list[Prepared], list[int]], list[Result]],
     settings: Settings,
 ) -> list[Result]:
     """Return results with those on a saddle led away, or doubted if they are not to leave.
@@ -51,7 +53,7 @@ def escaped(
         items: Structures as they were prepared.
         results: Their results.
         evaluator: Evaluator of the loss.
-        relax: Function that relaxes prepared structures.
+        relax: Function that relaxes prepared structures, of which so many steps were taken before.
         settings: Options of the relaxation.
     """
     ended = [k for k, result in enumerate(results) if result.converged and items[k].movable.all()]
@@ -62,7 +64,9 @@ def escaped(
         if may_be_held
     }
     shaken = {k: item for k, item in shaken.items() if item.problem is None}
-    others = relax(list(shaken.values())) if shaken else []
+    others = []
+    if shaken:
+        others = relax(list(shaken.values()), [results[k].n_steps for k in shaken])
     below = {
         k: other
         for (k, start), other in zip(shaken.items(), others, strict=True)
@@ -70,6 +74,10 @@ def escaped(
     }
     granted = sum(stage.max_steps for stage in settings.stages)
     found, left = list(results), {}
+    for k, other in zip(shaken, others, strict=True):
+        if other.reason.startswith(f"{FAILED}{ENDED}"):
+            why = other.reason.removeprefix(FAILED)
+            found[k] = failure(items[k].atoms, why, results[k].start_loss, results[k].number)
     for k, other in below.items():
         if settings.escape and found[k].n_steps + other.n_steps <= granted:
             left[k] = other
@@ -81,7 +89,10 @@ def escaped(
     doubts = _doubts([items[k] for k in left], list(left.values()), evaluator, settings)
     for (k, other), doubt in zip(left.items(), doubts, strict=True):
         steps, start = found[k].n_steps + other.n_steps, found[k].start_loss
-        found[k] = replace(other, start_loss=start, n_steps=steps, doubt=doubt)
+        history, after = found[k].history, other.history
+        if history is not None and after is not None:
+            after = history.joined(after)
+        found[k] = replace(other, start_loss=start, n_steps=steps, doubt=doubt, history=after)
     return found
 
 

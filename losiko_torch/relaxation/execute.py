@@ -10,6 +10,7 @@ from losiko_torch.batching.shards import RelaxedShard, Shard
 from losiko_torch.checks import whole
 from losiko_torch.relaxation.ray_workers import relaxed_by_workers
 from losiko_torch.relaxation.relaxer import Progress, Relaxer
+from losiko_torch.relaxation.stages import no_progress
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def execute(
         return relaxed_by_workers(
             relaxer, waiting, workers.count or 1, workers.ray_address, progress
         )
-    return _relaxed_here(relaxer, waiting, _in_inputs(progress, relaxer.settings.n_starts))
+    return _relaxed_here(relaxer, waiting, progress or no_progress)
 
 
 def _relaxed_here(
@@ -64,17 +65,3 @@ def _relaxed_here(
         relaxed = relaxer.relax(shard, progress)
         relaxer = replace(relaxer, batch_atoms=relaxed.batch_atoms)
         yield relaxed
-
-
-def _in_inputs(progress: Progress | None, n_starts: int) -> Progress:
-    """Return a function that counts finished copies, and reports the inputs that they make."""
-    done = 0
-
-    def finished(count: int) -> None:
-        nonlocal done
-        inputs = (done + count) // n_starts - done // n_starts
-        done += count
-        if progress is not None and inputs:
-            progress(inputs)
-
-    return finished

@@ -16,6 +16,8 @@ from losiko_torch.loss.objective import Objective
 from losiko_torch.optimizers.interface import DirectSearch
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
+from losiko_torch.relaxation.watch import Watch
+from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.noise import gaussian
 
 
@@ -25,17 +27,24 @@ def relax_one_by_one(
     optimizer: DirectSearch,
     max_steps: int,
     progress: Callable[[int], None],
+    see: See | None = None,
 ) -> Finished:
     """Relax the structures of a batch, each with at most ``max_steps`` evaluations of its loss.
 
-    ``progress`` is called with 1 after each structure.
+    ``progress`` is called with 1 after each structure, ``see`` at each evaluation.
     """
     finished = Finished.at_start(coordinates.start)
     for k, problem in enumerate(_problems(objective, coordinates)):
         if problem.n_variables == 0:
             finished.converged[k] = True
+            progress(1)
+            continue
+        loss = _Counted(problem, k, see)
+        try:
+            found = optimizer.minimum(loss, np.zeros(problem.n_variables), max_steps)
+        except _Ended:
+            finished.broken[k], finished.n_steps[k] = True, loss.count
         else:
-            found = optimizer.minimum(problem.loss, np.zeros(problem.n_variables), max_steps)
             problem.write(finished, k, found.x)
             finished.converged[k], finished.n_steps[k] = found.converged, found.n_evaluations
             finished.broken[k] = not np.isfinite(found.loss)
@@ -50,23 +59,69 @@ def anneal_one_by_one(
     sigmas: Sequence[float],
     key: tuple[int, ...],
     copies: Sequence[int],
+    see: See | None = None,
 ) -> Finished:
     """Relax as ``annealing.anneal_batch``, with a short search after each addition of noise."""
     finished = Finished.at_start(coordinates.start)
     for k, problem in enumerate(_problems(objective, coordinates)):
         here = best = np.zeros(problem.n_variables)
-        lowest, n_steps = problem.loss(here), 1
-        finished.broken[k] = not np.isfinite(lowest)
-        for step, sigma in enumerate(sigmas if problem.n_variables else (), start=1):
-            noise = problem.noise((*key, step), copies[k])
-            most = optimizer.per_kick * problem.n_variables
-            found = optimizer.minimum(problem.loss, here + sigma * noise, most)
-            here, n_steps = found.x, n_steps + found.n_evaluations
-            if found.loss < lowest:
-                best, lowest = here, found.loss
+        loss = _Counted(problem, k, see)
+        try:
+            lowest, n_steps = loss(here), 1
+            finished.broken[k] = not np.isfinite(lowest)
+            for step, sigma in enumerate(sigmas if problem.n_variables else (), start=1):
+                noise = problem.noise((*key, step), copies[k])
+                most = optimizer.per_kick * problem.n_variables
+                found = optimizer.minimum(loss, here + sigma * noise, most)
+                here, n_steps = found.x, n_steps + found.n_evaluations
+                if found.loss < lowest:
+                    best, lowest = here, found.loss
+        except _Ended:
+            finished.broken[k], n_steps = True, loss.count
         problem.write(finished, k, best)
         finished.n_steps[k] = n_steps
     return finished
+
+
+#: Takes objective, number in the batch, evaluation, loss and structure; tells whether it ends.
+See = Callable[[Objective, int, int, float, Batch], bool]
+
+
+def watched(places: Sequence[int], watch: Watch | None) -> See | None:
+    """Return the function by which an observer sees structures of these places, or None."""
+    if watch is None:
+        return None
+
+    def see(objective: Objective, k: int, step: int, loss: float, here: Batch) -> bool:
+        numbers = torch.tensor([places[k]]), torch.tensor([step])
+        values = torch.tensor([loss]), torch.tensor([torch.nan])
+        lost = torch.tensor([not np.isfinite(loss)])
+        return bool(watch.see(objective, *numbers, *values, here, lost).any())
+
+    return see
+
+
+class _Ended(Exception):
+    """The observer ends a structure."""
+
+
+@dataclass
+class _Counted:
+    """Loss of a problem that counts its evaluations, and shows them."""
+
+    problem: _Problem
+    number: int
+    see: See | None
+    count: int = 0
+
+    def __call__(self, variables: np.ndarray) -> float:
+        problem, loss = self.problem, self.problem.loss(variables)
+        self.count += 1
+        if self.see is not None:
+            here = problem.coordinates.place(problem.rows(variables))
+            if self.see(problem.objective, self.number, self.count, loss, here):
+                raise _Ended
+        return loss
 
 
 @dataclass(frozen=True)

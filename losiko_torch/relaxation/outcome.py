@@ -151,6 +151,20 @@ def best_of(copies: Sequence[Result]) -> Result:
     return replace(best, start_loss=first.start_loss, starts=tuple(copies))
 
 
+def best_conformer(ends: Sequence[Result]) -> Result:
+    """Return the best result among conformers of a molecule, with all of them as its ``starts``.
+
+    Reliable ones come first, then the expected error decides, then the loss.
+    """
+
+    def badness(end: Result) -> tuple[float, ...]:
+        error = end.expected_rmsd
+        known = np.inf if error is None or end.failed else error
+        return end.failed, not end.reliable, known, np.inf if end.failed else end.loss
+
+    return replace(min(ends, key=badness), starts=tuple(ends))
+
+
 def _never_worse(objective: Objective, before: Judged, finished: Finished) -> Judged:
     """Return structures where they ended, or at their best where a last search finds the end worse.
 

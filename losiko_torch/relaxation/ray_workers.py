@@ -27,7 +27,9 @@ from losiko_torch.errors import InputError, LosikoError, first_line
 from losiko_torch.relaxation.outcome import failure
 from losiko_torch.relaxation.relaxer import Progress, Relaxer
 from losiko_torch.relaxation.settings import Settings
+from losiko_torch.relaxation.watch import Watching
 from losiko_torch.systems.pymatgen import outline
+from losiko_torch.systems.rdkit import portable
 
 #: Shards of a worker at a time: one that it works on, one that waits.
 EACH = 2
@@ -62,7 +64,8 @@ def relaxed_by_workers(
         database = ray.put(_packed(relaxer.evaluator.objective.database))
         settings = _put(ray, _for_a_worker(relaxer))
         actor = ray.remote(max_restarts=-1, max_task_retries=AGAIN, **share)(_Worker)
-        free = deque([actor.remote(database, settings, threads) for _ in range(workers)] * EACH)
+        told = database, settings, threads, relaxer.watching
+        free = deque([actor.remote(*told) for _ in range(workers)] * EACH)
         given: dict[Any, tuple[Any, Shard]] = {}
         last = -1
         while True:
@@ -71,7 +74,8 @@ def relaxed_by_workers(
                 if shard is None:
                     break
                 worker, last = free.popleft(), shard.number
-                given[worker.relax.remote(shard)] = worker, shard
+                whole = shard._replace(structures=[portable(each) for each in shard.structures])
+                given[worker.relax.remote(whole)] = worker, shard
             if not given:
                 return
             (done,), _ = ray.wait(list(given))
@@ -97,9 +101,12 @@ def relaxed_by_workers(
 class _Worker:
     """Worker that relaxes one shard after the other."""
 
-    def __init__(self, database: Mapping[str, Any], settings: Settings, threads: int):
+    def __init__(
+        self, database: Mapping[str, Any], settings: Settings, threads: int, watching: Watching
+    ):
         torch.set_num_threads(threads)
-        self.relaxer = Relaxer.make(None, _unpacked(database), settings)
+        made = Relaxer.make(None, _unpacked(database), settings)
+        self.relaxer = replace(made, watching=watching)
 
     def relax(self, shard: Shard) -> tuple[RelaxedShard, list[str]]:
         """Return the relaxed shard, and the texts of warnings."""

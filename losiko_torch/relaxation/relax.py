@@ -14,15 +14,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from contextlib import contextmanager
+from dataclasses import replace
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 
-from losiko_torch.batching.shards import by_number
+from losiko_torch.batching.shards import RelaxedShard, by_number
+from losiko_torch.checks import whole
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.errors import InputError
 from losiko_torch.io.stream import Files, structures_of
+from losiko_torch.io.trajectories import check_trajectory, trajectories
 from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.targets.interface import Target
 from losiko_torch.loss.terms.interface import Term
@@ -32,7 +37,8 @@ from losiko_torch.relaxation.matches import with_matches
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.relaxation.schedule import Stage
 from losiko_torch.relaxation.settings import RelaxOptions, Settings
-from losiko_torch.results import Result, Results
+from losiko_torch.relaxation.watch import Callback, Watching
+from losiko_torch.results import Result, Results, without_frames
 from losiko_torch.systems.pymatgen import AnyStructure
 
 
@@ -59,6 +65,7 @@ def relax(
     schedule: Sequence[Stage] = (),
     noise: Sequence[float] | None = None,
     n_starts: int = 1,
+    n_conformers: int = 10,
     start_noise: float = 0.1,
     escape: bool = True,
     max_error: float = 0.3,
@@ -69,14 +76,18 @@ def relax(
     workers: int | None = None,
     ray_address: str | None = None,
     progress: Callable[[int], None] | None = None,
+    callback: Callback | None = None,
+    history: bool = False,
+    trajectory: str | Path | None = None,
+    trajectory_interval: int = 1,
 ) -> Results:
     """Move atoms until their environments look like those of the database.
 
     Args:
         structures: One ``ase.Atoms`` or many; they are not changed. ``FixAtoms``, ``FixCartesian``
             and, where the cell allows it, ``FixScaled`` are honoured. pymatgen's ``Structure`` and
-            ``Molecule`` count as such; results hold ``ase.Atoms``. Or the name of a file or folder,
-            or several, of what ``read_structures`` reads.
+            ``Molecule`` and RDKit's ``Mol`` count as such; results hold ``ase.Atoms``. Or the name
+            of a file or folder, or several, of what ``read_structures`` reads.
         database: References, or the name of a built-in database. None takes "organic": molecules,
             ions and complexes of H, B, C, N, O, F, Si, P, S, Cl, Br and I.
         optimizer: "lbfgs", "fire", "adam" or "gradient-descent", all batched; or "nelder-mead",
@@ -122,6 +133,9 @@ def relax(
             ``annealed`` and these ``targets`` just before the last.
         n_starts: Copies of each structure relaxed, all but the first with ``start_noise`` on every
             movable coordinate; the one of lowest loss is returned, all are in its ``starts``.
+        n_conformers: Conformers relaxed, at most, of each molecule that comes as SMILES or by RDKit
+            without a geometry; ETKDG makes them from the ``seed``. The best is returned: reliable
+            ones first, then by ``expected_rmsd``, then by loss; all are in its ``starts``.
         start_noise: Standard deviation, Angstrom.
         escape: Whether a molecule that ends on a saddle, where the symmetry of its start keeps it,
             is led away from there (see ``relaxation.escape``), within ``max_steps`` in all. Else it
@@ -139,6 +153,16 @@ def relax(
         ray_address: Address of a Ray cluster to use, "auto" for the one that this machine is part
             of. None starts Ray here for as long as it takes.
         progress: Function that is called with the number of structures that have just finished.
+        callback: Function that is called with each evaluation of each structure, a ``Step`` of
+            ``losiko_torch.relaxation.watch``: ``number``, ``name``, ``step``, ``loss``, ``fmax``
+            and, on demand, ``positions``, ``cell`` and ``atoms``. An exception that it raises ends
+            that structure, which fails with the exception as its reason. It takes no ``workers``.
+        history: Whether to keep the losses of all evaluations, ``Result.history``.
+        trajectory: File for the frames of all structures, ".traj" of ASE or extended xyz by its
+            suffix; a name without a suffix is a folder with a file for each structure (see
+            ``losiko_torch.io.trajectories``). Nothing is overwritten.
+        trajectory_interval: Evaluations from one frame to the next; the relaxed structure is the
+            last one.
 
     Returns:
         One ``Result`` for each structure, in input order, in a list (``Results``). A structure that
@@ -170,16 +194,20 @@ def relax(
         schedule=schedule,
         noise=noise,
         n_starts=n_starts,
+        n_conformers=n_conformers,
         start_noise=start_noise,
         escape=escape,
         max_error=max_error,
         seed=seed,
     )
     given, by = structures_of(structures), Workers(workers, ray_address)
-    relaxer = Relaxer.make(given, database, settings)
+    watching = _watching(by, callback, history, trajectory, trajectory_interval)
+    relaxer = replace(Relaxer.make(given, database, settings), watching=watching)
     results = Results()
-    for shard in execute(relaxer, given, by, progress):
-        results += (with_matches(each, relaxer.evaluator) for each in shard.results)
+    with _written(trajectory) as write:
+        for shard in write(execute(relaxer, given, by, progress)):
+            some = (without_frames(each, history) for each in shard.results)
+            results += (with_matches(each, relaxer.evaluator) for each in some)
     return Results(sorted(results, key=attrgetter("number")))
 
 
@@ -192,6 +220,10 @@ def relax_iter(
     workers: int | None = None,
     ray_address: str | None = None,
     progress: Callable[[int], None] | None = None,
+    callback: Callback | None = None,
+    history: bool = False,
+    trajectory: str | Path | None = None,
+    trajectory_interval: int = 1,
     **options: Unpack[RelaxOptions],
 ) -> Iterator[Result]:
     """Relax more structures than lie in memory at once, and yield the results.
@@ -202,7 +234,8 @@ def relax_iter(
         database: As for ``relax``.
         in_order: Whether results come in input order; else as they are made, which with several
             ``workers`` is sooner. ``Result.number`` tells the place of each.
-        workers, ray_address, progress: As for ``relax``.
+        workers, ray_address, progress, callback, history, trajectory, trajectory_interval: As for
+            ``relax``. A file of a trajectory is there once the last result is.
         options: All other options of ``relax``.
 
     Results come some batches at a time, and ``structures`` are read no faster than that: should
@@ -213,9 +246,49 @@ def relax_iter(
         InputError: At once, for arguments that make no sense.
     """
     settings, by = Settings(**options), Workers(workers, ray_address)
+    watching = _watching(by, callback, history, trajectory, trajectory_interval)
     given = structures_of(structures)
-    relaxer = Relaxer.make(given, database, settings)
+    relaxer = replace(Relaxer.make(given, database, settings), watching=watching)
     relaxed = execute(relaxer, given, by, progress)
-    ordered = by_number(relaxed) if in_order else relaxed
-    results = chain.from_iterable(shard.results for shard in ordered)
-    return (with_matches(each, relaxer.evaluator) for each in results)
+
+    def results() -> Iterator[Result]:
+        with _written(trajectory) as write:
+            for shard in write(by_number(relaxed) if in_order else relaxed):
+                for each in shard.results:
+                    yield with_matches(without_frames(each, history), relaxer.evaluator)
+
+    return results()
+
+
+def _watching(
+    by: Workers,
+    callback: Callback | None,
+    history: bool,
+    trajectory: str | Path | None,
+    interval: int,
+) -> Watching:
+    """Return the wishes about the steps; raise ``InputError`` for those that make no sense."""
+    interval = whole("trajectory_interval", interval)
+    if callback is not None and (by.count is not None or by.ray_address is not None):
+        raise InputError("a callback is called in this process: it goes with no workers")
+    if trajectory is not None:
+        check_trajectory(trajectory)
+    return Watching(callback, None if trajectory is None else interval, history)
+
+
+@contextmanager
+def _written(
+    trajectory: str | Path | None,
+) -> Iterator[Callable[[Iterable[RelaxedShard]], Iterable[RelaxedShard]]]:
+    """Yield a function that writes the frames of shards, in input order, as they pass."""
+    if trajectory is None:
+        yield lambda shards: shards
+        return
+    with trajectories(trajectory) as add:
+
+        def written(shards: Iterable[RelaxedShard]) -> Iterator[RelaxedShard]:
+            for shard in by_number(shards):
+                add(shard.results)
+                yield shard
+
+        yield written

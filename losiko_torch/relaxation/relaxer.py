@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
+from ase import Atoms
 
 from losiko_torch.accelerators import kernels_pay
 from losiko_torch.batching.evaluator import Evaluator, check_learned
@@ -13,14 +18,18 @@ from losiko_torch.batching.in_flight import Capacity
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.batching.shards import RelaxedShard, Shard, shards
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.errors import StructureError
 from losiko_torch.relaxation.escape import escaped
-from losiko_torch.relaxation.outcome import best_of, failure
+from losiko_torch.relaxation.outcome import best_conformer, best_of, failure
 from losiko_torch.relaxation.queues import WINDOW, queues
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.stages import no_progress, run_stages
+from losiko_torch.relaxation.watch import NOTHING, Watch, Watching
 from losiko_torch.results import Result
+from losiko_torch.systems.rdkit import conformers_of, failing, is_drawn
 from losiko_torch.systems.selection import Selection, selections
 
+LOGGER = logging.getLogger(__name__)
 #: Function that is called with the number of structures that have just finished.
 Progress = Callable[[int], None]
 
@@ -35,12 +44,14 @@ class Relaxer:
         select: Function from the number of a structure to the selection of its movable atoms.
         batch_atoms: Atoms of a batch, fewer than the evaluator's if memory ran out. Shards are cut
             by the latter.
+        watching: Wishes about the steps.
     """
 
     settings: Settings
     evaluator: Evaluator
     select: Callable[[int], Selection]
     batch_atoms: int
+    watching: Watching = NOTHING
 
     @classmethod
     def make(
@@ -64,12 +75,15 @@ class Relaxer:
     def shards(self, structures: Any) -> Iterator[Shard]:
         """Return structures in shards of some batches, in input order."""
         most = WINDOW * self.evaluator.batch_atoms
-        return shards(structures, most, self.settings.n_starts)
+        starts, conformers = self.settings.n_starts, self.settings.n_conformers
+        return shards(structures, most, lambda each: starts * (conformers if is_drawn(each) else 1))
 
     def relax(self, shard: Shard, progress: Progress) -> RelaxedShard:
-        """Relax one shard; ``progress`` counts copies, where there are several of a structure."""
-        n_starts, capacity = self.settings.n_starts, Capacity(self.batch_atoms)
-        copies = self._copies(shard)
+        """Relax one shard; ``progress`` is called with the number of structures just done."""
+        capacity = Capacity(self.batch_atoms)
+        group = self._conformers(shard)
+        copies = self.evaluator.with_terms_checked(self._copies(group))
+        progress = _InInputs(len(copies), len(shard.structures), progress)
         results = {
             place: failure(item.atoms, item.problem, number=item.number)
             for place, item in enumerate(copies)
@@ -86,16 +100,19 @@ class Relaxer:
             items = [copies[place] for place in places]
             once = _Once(len(items), progress)
             evaluator = self.evaluator.restricted(items)
-            relaxed = run_stages(items, evaluator, self.settings, capacity, once)
+            watch = self._watch(items, [0] * len(items))
+            relaxed = run_stages(items, evaluator, self.settings, capacity, once, watch)
             if self.settings.seeks_saddles:
                 relaxed = self._escaped(items, relaxed, evaluator, capacity)
             once(len(items))
             results.update(zip(places, relaxed, strict=True))
         starts = [results[place] for place in range(len(copies))]
-        if n_starts > 1:
-            copied = range(0, len(starts), n_starts)
-            starts = [best_of(starts[first : first + n_starts]) for first in copied]
-        return RelaxedShard(shard.number, shard.first, starts, capacity.atoms)
+        best = self._best(starts, [len(own) for own in group])
+        LOGGER.info(
+            "structures %d to %d are relaxed, in batches of %d atoms",
+            *(shard.first, shard.first + len(best) - 1, capacity.atoms),
+        )
+        return RelaxedShard(shard.number, shard.first, best, capacity.atoms)
 
     def _escaped(
         self,
@@ -106,23 +123,74 @@ class Relaxer:
     ) -> list[Result]:
         """Return results with none on a saddle that the symmetry of its start explains."""
 
-        def again(shaken: list[Prepared]) -> list[Result]:
-            return run_stages(shaken, evaluator, self.settings, capacity, no_progress)
+        def again(shaken: list[Prepared], steps: list[int]) -> list[Result]:
+            watch = self._watch([replace(each, copy=-1) for each in shaken], steps)
+            return run_stages(shaken, evaluator, self.settings, capacity, no_progress, watch)
 
         return escaped(items, relaxed, evaluator, again, self.settings)
 
-    def _copies(self, shard: Shard) -> list[Prepared]:
-        """Return the structures of a shard, prepared, each with its noisy copies behind it."""
-        settings = self.settings
-        group = self.evaluator.prepare_many(shard.structures, shard.first, self.select)
-        if settings.n_starts == 1:
-            return self.evaluator.with_terms_checked(group)
-        copies = [
-            item if copy == 0 else item.shaken(copy, settings.start_noise, settings.seed)
-            for item in group
-            for copy in range(settings.n_starts)
-        ]
-        return self.evaluator.with_terms_checked(copies)
+    def _watch(self, items: list[Prepared], steps: list[int]) -> Watch | None:
+        return Watch(items, steps, self.watching) if self.watching.wanted else None
+
+    def _conformers(self, shard: Shard) -> list[list[Prepared]]:
+        """Return the structures of a shard, prepared: one of each, or all conformers of it."""
+        drawn = {k: self._drawn(each) for k, each in enumerate(shard.structures) if is_drawn(each)}
+        firsts = [drawn[k][0] if k in drawn else each for k, each in enumerate(shard.structures)]
+        group = [[item] for item in self.evaluator.prepare_many(firsts, shard.first, self.select)]
+        for k, conformers in drawn.items():
+            number = shard.first + k
+            group[k] += [
+                self.evaluator.prepare(each, number, self.select(number)) for each in conformers[1:]
+            ]
+        return group
+
+    def _drawn(self, given: Any) -> list[Atoms]:
+        """Return the conformers of a molecule, or a structure that fails in their place."""
+        try:
+            return conformers_of(given, self.settings.n_conformers, self.settings.seed)
+        except StructureError as error:
+            return [failing(given, str(error))]
+
+    def _copies(self, group: list[list[Prepared]]) -> list[Prepared]:
+        """Return prepared structures, each with its noisy copies behind it."""
+        settings, n_starts = self.settings, self.settings.n_starts
+        copies = []
+        for own in group:
+            for number, item in enumerate(own):
+                first = number * n_starts
+                copies.append(item if first == 0 else replace(item, copy=first))
+                for copy in range(first + 1, first + n_starts):
+                    copies.append(item.shaken(copy, settings.start_noise, settings.seed))
+        return copies
+
+    def _best(self, results: list[Result], counts: list[int]) -> list[Result]:
+        """Return the best of the results of each input, of which there are so many conformers."""
+        n_starts = self.settings.n_starts
+        if n_starts > 1:
+            copied = range(0, len(results), n_starts)
+            results = [best_of(results[first : first + n_starts]) for first in copied]
+        if len(results) == len(counts):
+            return results
+        ends = np.cumsum([0, *counts]).tolist()
+        own = [results[begin:end] for begin, end in pairwise(ends)]
+        return [each[0] if len(each) == 1 else best_conformer(each) for each in own]
+
+
+@dataclass
+class _InInputs:
+    """Progress in inputs, of which there are several copies."""
+
+    copies: int
+    inputs: int
+    progress: Progress
+    done: int = 0
+
+    def __call__(self, count: int) -> None:
+        before = self.done * self.inputs // max(self.copies, 1)
+        self.done += count
+        inputs = self.done * self.inputs // max(self.copies, 1) - before
+        if inputs:
+            self.progress(inputs)
 
 
 @dataclass

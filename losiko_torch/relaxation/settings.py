@@ -177,6 +177,14 @@ class Settings(LossSettings):
         metavar="N",
         text=int,
     )
+    n_conformers: int = option(
+        10,
+        "Relax up to N conformers of each molecule given as SMILES or by RDKit, and keep the best.",
+        check=whole,
+        panel=NOISE,
+        metavar="N",
+        text=int,
+    )
     start_noise: float = option(
         0.1, "Their noise in Angstrom.", check=positive, panel=NOISE, metavar="A", text=float
     )
@@ -295,6 +303,7 @@ class RelaxOptions(LossOptions, total=False):
     schedule: Sequence[Stage]
     noise: Sequence[float] | None
     n_starts: int
+    n_conformers: int
     start_noise: float
     escape: bool
     max_error: float

@@ -18,9 +18,10 @@ from losiko_torch.relaxation.annealing import anneal_batch
 from losiko_torch.relaxation.batch_loop import BatchState, Limits, advance, begin
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
-from losiko_torch.relaxation.one_by_one import anneal_one_by_one, relax_one_by_one
+from losiko_torch.relaxation.one_by_one import anneal_one_by_one, relax_one_by_one, watched
 from losiko_torch.relaxation.outcome import failure, results_of
 from losiko_torch.relaxation.settings import Settings
+from losiko_torch.relaxation.watch import Watch
 from losiko_torch.results import Result
 from losiko_torch.systems.batch import Batch
 
@@ -31,6 +32,7 @@ def run_stages(
     settings: Settings,
     capacity: Capacity,
     progress: Callable[[int], None],
+    watch: Watch | None = None,
 ) -> list[Result]:
     """Relax structures; all go through a stage before any goes through the next.
 
@@ -41,6 +43,7 @@ def run_stages(
         capacity: Atoms that a batch may hold.
         progress: Function that is called with the number of structures that leave the last stage;
             some count twice if memory runs out.
+        watch: Observer of the evaluations.
     """
     movable = np.concatenate([item.movable for item in items])
     batch = evaluator.batch(items)
@@ -49,17 +52,19 @@ def run_stages(
     fitting, so_far = list(range(len(items))), Finished.at_start(batch)
     *early, last = range(len(settings.stages))
     for number in early:
-        stage = _StageInFlight(evaluator, settings, number, here, copies, no_progress)
+        stage = _StageInFlight(evaluator, settings, number, here, copies, no_progress, watch)
         too_large = flow(fitting, sizes, capacity, stage)
         fitting = [place for place in fitting if place not in too_large]
         so_far = stage.finished.after(so_far)
+        if watch is not None:
+            watch.begin(so_far.n_steps.tolist())
         # Where a structure failed, later stages work on what it was: they cannot trip over it.
         here = here.from_here(so_far.last.swapped(batch, so_far.failed))
     stage = _LastStageInFlight(
-        evaluator, settings, last, here, copies, progress, items, batch, so_far
+        evaluator, settings, last, here, copies, progress, watch, items, batch, so_far
     )
     flow(fitting, sizes, capacity, stage)
-    return stage.results
+    return stage.results if watch is None else watch.results(stage.results)
 
 
 class _StageInFlight(InFlight):
@@ -78,6 +83,7 @@ class _StageInFlight(InFlight):
         everyone: Coordinates,
         copies: Sequence[int],
         progress: Callable[[int], None],
+        watch: Watch | None,
     ):
         """Prepare stage ``number``; ``copies`` number the structures among those of an input."""
         objective = evaluator.objective
@@ -90,7 +96,7 @@ class _StageInFlight(InFlight):
         self.limits = Limits(self.stage.max_steps, fmax)
         self.key = (settings.seed, number + 1)
         self.everyone, self.copies, self.progress = everyone, copies, progress
-        self.finished = Finished.at_start(everyone.start)
+        self.finished, self.watch = Finished.at_start(everyone.start), watch
         self.batch: BatchState | None = None
 
     def go_on(self, newcomers: list[int], enough: int) -> list[int]:
@@ -104,6 +110,7 @@ class _StageInFlight(InFlight):
                 self.batch,
                 self.limits,
                 self.finished,
+                self.watch,
             )
             if count:
                 self.progress(count)
@@ -131,11 +138,14 @@ class _StageInFlight(InFlight):
         copies, sigmas = [self.copies[place] for place in places], self.stage.noise
         objective, optimizer = self.objective, self.optimizer
         if not isinstance(optimizer, DirectSearch):
-            return anneal_batch(objective, coordinates, optimizer, sigmas, self.key, copies)
+            noise = sigmas, self.key, copies
+            return anneal_batch(objective, coordinates, optimizer, *noise, places, self.watch)
+        see = watched(places, self.watch)
         if sigmas:
-            return anneal_one_by_one(objective, coordinates, optimizer, sigmas, self.key, copies)
+            noise = sigmas, self.key, copies
+            return anneal_one_by_one(objective, coordinates, optimizer, *noise, see)
         most = self.stage.max_steps
-        return relax_one_by_one(objective, coordinates, optimizer, most, self.progress)
+        return relax_one_by_one(objective, coordinates, optimizer, most, self.progress, see)
 
 
 class _LastStageInFlight(_StageInFlight):
@@ -154,11 +164,12 @@ class _LastStageInFlight(_StageInFlight):
         everyone: Coordinates,
         copies: Sequence[int],
         progress: Callable[[int], None],
+        watch: Watch | None,
         items: Sequence[Prepared],
         given: Batch,
         so_far: Finished,
     ):
-        super().__init__(evaluator, settings, number, everyone, copies, progress)
+        super().__init__(evaluator, settings, number, everyone, copies, progress, watch)
         self.items, self.given, self.so_far = items, given, so_far
         self.found: list[Result | None] = [None] * len(items)
         self.inside: list[int] = []

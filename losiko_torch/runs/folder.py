@@ -2,6 +2,7 @@
 
     run.json          record of the run: its configuration and its state
     shards/000012.*   results of shard 12: extended xyz, and a table
+    NAME/             trajectories of the structures, a file for each, if they are asked for
     relaxed.extxyz    all structures, in input order, once the run has finished
     results.parquet   their table, see ``losiko_torch.io.table``
 
@@ -34,9 +35,14 @@ from losiko_torch.io.formats.extxyz import NAME
 from losiko_torch.io.formats.frames import frames_of
 from losiko_torch.io.formats.left_out import left_out
 from losiko_torch.io.table import SCHEMA, table_of
+from losiko_torch.io.trajectories import write_each
 
 RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"
 LOCK = ".lock"
+#: Names in the folder that are no trajectories'.
+OWN = (RECORD, SHARDS, RELAXED, TABLE, "report.html")
+#: Entry of a configuration for the folder, suffix and interval of trajectories.
+TRAJECTORY = "trajectory"
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,11 @@ class RunFolder:
             for frame in frames_of(shard.results, tell):
                 offsets.append(place)
                 place += file.write(frame.encode("utf-8", "backslashreplace"))
+        paths = self._trajectories()
+        if paths is not None:
+            # What a killed process wrote of the shard is replaced by the same.
+            paths[0].mkdir(exist_ok=True)
+            write_each(*paths, shard.results)
         with replacement(self._shard(shard.number, ".parquet"), overwrite=True) as temporary:
             pq.write_table(table_of(shard.results, offsets), temporary)
 
@@ -143,6 +154,9 @@ class RunFolder:
                 table.write_table(part)
                 with path.open("rb") as file:
                     shutil.copyfileobj(file, structures)
+        paths = self._trajectories()
+        for left in [] if paths is None else paths[0].glob(".*"):  # of a process that was killed
+            left.unlink()
         finished = self.updated(state="finished", **facts)
         shutil.rmtree(self.path / SHARDS, ignore_errors=True)
         return finished
@@ -167,6 +181,11 @@ class RunFolder:
                     file.seek(place)
                     found[number] = _frame(file)
         return found
+
+    def _trajectories(self) -> tuple[Path, str] | None:
+        """Return the folder of trajectories and the suffix of its files; None without any."""
+        wanted = self.record.get("configuration", {}).get(TRAJECTORY)
+        return None if wanted is None else (self.path / wanted[0], wanted[1])
 
     def _tables(self) -> Iterator[tuple[Path, pa.Table]]:
         """Files of structures, and the rows of each."""

@@ -12,6 +12,8 @@ from ase import Atoms
 SOURCE = "losiko_source"
 #: Key of ``info`` for the reason why a structure cannot be read.
 UNREADABLE = "losiko_unreadable"
+#: Key of ``info`` for the SMILES that a geometry was made of: a relaxation makes others as well.
+DRAWN = "losiko_drawn"
 #: Key of ``info`` for facts about the set that a structure is of: title, level of theory, licence,
 #: citation and the like, by the names that the metadata of databases have for them.
 METADATA = "losiko_metadata"
@@ -44,7 +46,8 @@ def known_as(info: Mapping[str, Any], formula: str, number: int | None = None) -
             formula is.
     """
     keys = ("name", "material_id", "smiles", "id", "source", SOURCE)
-    known = [str(info[key]) for key in keys if isinstance(info.get(key), (str, int, np.integer))]
+    told = [str(info[key]) for key in keys if isinstance(info.get(key), (str, int, np.integer))]
+    known = list(dict.fromkeys(told))
     if not known and number is None:
         return formula or "(no atoms)"
     return f"{', '.join(known) or numbered(number or 0)} ({formula or 'no atoms'})"

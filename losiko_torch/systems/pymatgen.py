@@ -1,6 +1,7 @@
-"""Structures of pymatgen, which are accepted wherever ``ase.Atoms`` are.
+"""Structures of pymatgen and molecules of RDKit, which are accepted wherever ``ase.Atoms`` are.
 
-pymatgen is not required. Whoever has one of its structures has imported it already.
+Neither package is required. Whoever has one of its structures has imported it already. A molecule
+of RDKit without a geometry gets one, see ``losiko_torch.systems.rdkit``.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from ase import Atoms
 from ase.constraints import FixCartesian, FixScaled
 
 from losiko_torch.errors import InputError, StructureError, first_line
+from losiko_torch.systems.rdkit import conformers_of, is_molecule, size_of_molecule, sketch
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import IMolecule, IStructure
+    from rdkit.Chem import Mol
 
 #: Types of a structure.
-AnyStructure: TypeAlias = "Atoms | IStructure | IMolecule"
+AnyStructure: TypeAlias = "Atoms | IStructure | IMolecule | Mol"
 
 #: Site properties that pymatgen's adaptor would write over the atoms themselves.
 RESERVED = ("numbers", "positions")
@@ -33,21 +36,28 @@ def one_by_one(structures: Any) -> Iterable[AnyStructure]:
     # A structure is iterable itself, over its atoms or sites.
     if isinstance(structures, Atoms) or _from_pymatgen(structures):
         return [structures]
+    if structures is not None and is_molecule(structures):
+        return [structures]
     if not isinstance(structures, Iterable):
         raise InputError(
-            f"structures are of type {type(structures).__name__}: give ase.Atoms or structures of "
-            "pymatgen"
+            f"structures are of type {type(structures).__name__}: give ase.Atoms, structures of "
+            "pymatgen or molecules of RDKit"
         )
     return structures
 
 
 def check_type(given: Any, number: int) -> None:
     """Raise ``InputError`` if ``given``, number ``number`` of many, is no structure."""
-    if not (isinstance(given, Atoms) or _from_pymatgen(given)):
+    if not (isinstance(given, Atoms) or _from_pymatgen(given) or is_molecule(given)):
         raise InputError(
-            f"structure {number} is of type {type(given).__name__}: give ase.Atoms or structures "
-            "of pymatgen"
+            f"structure {number} is of type {type(given).__name__}: give ase.Atoms, structures of "
+            "pymatgen or molecules of RDKit"
         )
+
+
+def size_of(given: AnyStructure) -> int:
+    """Return the number of atoms of a structure."""
+    return size_of_molecule(given) if is_molecule(given) else len(given)
 
 
 def as_atoms(given: AnyStructure) -> Atoms:
@@ -61,6 +71,8 @@ def as_atoms(given: AnyStructure) -> Atoms:
     """
     if isinstance(given, Atoms):
         return given
+    if is_molecule(given):
+        return conformers_of(given, 1, 0)[0]
     from pymatgen.io.ase import AseAtomsAdaptor
 
     if not given.is_ordered:
@@ -90,6 +102,8 @@ def outline(given: AnyStructure) -> Atoms:
     """Return a structure as ``ase.Atoms``, with "X" for each site if it cannot be converted."""
     if isinstance(given, Atoms):
         return given
+    if is_molecule(given):
+        return sketch(given)
     lattice = getattr(given, "lattice", None)
     return Atoms(
         ["X"] * len(given),

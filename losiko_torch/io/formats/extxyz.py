@@ -53,6 +53,13 @@ def frame_of(result: Result, tell: Tell) -> str:
     return text
 
 
+def text_of(atoms: Atoms, tell: Tell) -> str:
+    """Return a structure as a frame; ``tell`` takes the names of what is left out."""
+    copy, lost = writable(atoms)
+    tell(lost)
+    return _frame(copy)
+
+
 def _frame(atoms: Atoms) -> str:
     text = io.StringIO()
     write_xyz(text, atoms, write_results=False)

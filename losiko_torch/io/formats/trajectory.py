@@ -36,7 +36,7 @@ def trajectory_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
 
         def add(results: Sequence[Result]) -> None:
             for result in results:
-                atoms, lost = _writable(labelled(result))
+                atoms, lost = writable(labelled(result))
                 file.write(atoms)
                 tell(lost)
 
@@ -46,7 +46,7 @@ def trajectory_file(path: Path, overwrite: bool = False) -> Iterator[Add]:
 FORMAT = Format("traj", (".traj",), trajectory_file)
 
 
-def _writable(atoms: Atoms) -> tuple[Atoms, list[str]]:
+def writable(atoms: Atoms) -> tuple[Atoms, list[str]]:
     """Return what a trajectory holds of a structure, and names of what it does not."""
     copy, lost, extras = atoms.copy(), [], {}
     copy.info = {}

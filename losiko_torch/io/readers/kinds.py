@@ -35,6 +35,8 @@ OWN = {
     "mdl": "sdf",
     "mol": "sdf",
     "contcar": "vasp",
+    "smi": "smiles",
+    "smiles": "smiles",
 }
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?"
 _VECTOR = rf"\s*{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\b.*\n"

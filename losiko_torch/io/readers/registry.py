@@ -9,7 +9,7 @@ import ase.io
 from ase import Atoms
 from ase.io.formats import get_ioformat
 
-from losiko_torch.io.readers import cif, gromacs, json, npz, pdb, rows, sdf, vasp, xyz
+from losiko_torch.io.readers import cif, gromacs, json, npz, pdb, rows, sdf, smiles, vasp, xyz
 from losiko_torch.io.readers.interface import Reader, select
 from losiko_torch.io.readers.kinds import kind_of
 from losiko_torch.io.readers.text import opened
@@ -26,6 +26,7 @@ READERS: dict[str, Reader] = {
     "db": rows.read_rows,
     "lmdb": rows.read_rows,
     "npz": npz.read_npz,
+    "smiles": smiles.read_smiles,
 }
 
 

@@ -127,6 +127,9 @@ class Result(ShownResult):
             others.
         doubt: Sentence about why the structure may be wrong and what to do; "" if nothing speaks
             against it. See ``losiko_torch.verdict``.
+        start_positions: Positions (Angstrom) before it was relaxed, shape (n, 3); None if unknown
+            or if it failed. See ``start``.
+        start_cell: Cell before it was relaxed, shape (3, 3), where it was deformed; None elsewhere.
     """
 
     atoms: Atoms
@@ -142,6 +145,8 @@ class Result(ShownResult):
     terms: dict[str, float] = field(default_factory=dict)
     expected_error: np.ndarray | None = None
     doubt: str = ""
+    start_positions: np.ndarray | None = None
+    start_cell: np.ndarray | None = None
 
     @property
     def name(self) -> str:

@@ -22,6 +22,11 @@ from losiko_torch.shown.text import one_line
 
 #: Most atoms of a structure that is drawn.
 ATOMS = 20_000
+#: What is there until the programs draw something.
+MISSING = (
+    "The view in three dimensions needs the scripts of this page: trust the notebook, or run it from "
+    "its first cell."
+)
 #: Thousandths of an Angstrom: the unit of positions in the data.
 UNIT = 1000
 #: Angles about x and y (degrees) by which crystals and molecules are turned, lest cell vectors, or
@@ -38,6 +43,7 @@ def item(
     start: Atoms | None = None,
     values: Iterable[tuple[str, str, Sequence[float] | np.ndarray]] = (),
     note: str = "",
+    most: int = ATOMS,
 ) -> dict[str, Any]:
     """Return a structure for a view, in types that JSON has.
 
@@ -50,6 +56,7 @@ def item(
         start: Where its atoms came from, in the same order, drawn faintly.
         values: Numbers of the atoms by which they can be coloured: title, unit, numbers.
         note: Sentence that follows the name.
+        most: Most atoms that are drawn.
     """
     told: dict[str, Any] = {
         "name": one_line(name),
@@ -57,7 +64,7 @@ def item(
     }
     if note:
         told["note"] = one_line(note)
-    if why := _not_drawn(atoms):
+    if why := _not_drawn(atoms, most):
         return {**told, "why": why}
     periodic = bool(atoms.pbc.any())
     inside = atoms.copy()
@@ -65,7 +72,7 @@ def item(
         inside.wrap(eps=EDGE)
         told |= {"cell": _rounded(atoms.cell.array, 4), "pbc": [int(each) for each in atoms.pbc]}
     told |= {"xyz": _thousandths(inside.positions), "turn": _turn(inside.positions, periodic)}
-    if start is not None and len(start) == len(atoms) and not _not_drawn(start):
+    if start is not None and len(start) == len(atoms) and not _not_drawn(start, most):
         told["start"] = {"xyz": _thousandths(_start(start, inside))}
         if periodic and not np.allclose(start.cell.array, atoms.cell.array):
             told["start"]["cell"] = _rounded(start.cell.array, 4)
@@ -88,7 +95,7 @@ def view(items: Sequence[Mapping[str, Any]], label: str = "", **options: Any) ->
     """
     data = as_json({"items": list(items), "options": {"label": one_line(label), **options}})
     return (
-        '<div class="losiko-holder"><div class="losiko-place"></div>'
+        f'<div class="losiko-holder"><div class="losiko-place">{MISSING}</div>'
         f'<script type="application/json">{data}</script></div>'
     )
 
@@ -123,11 +130,11 @@ def _part(name: str) -> str:
     return files("losiko_torch").joinpath("web", name).read_text("utf-8")
 
 
-def _not_drawn(atoms: Atoms) -> str:
+def _not_drawn(atoms: Atoms, most: int) -> str:
     if not len(atoms):
         return "It has no atoms."
-    if len(atoms) > ATOMS:
-        return f"It has {len(atoms):,} atoms; at most {ATOMS:,} are drawn."
+    if len(atoms) > most:
+        return f"It has {len(atoms):,} atoms; at most {most:,} are drawn here."
     if not np.isfinite(atoms.positions).all():
         return "Some of its positions are no numbers."
     if not np.isfinite(atoms.cell.array).all() or (

@@ -476,6 +476,8 @@ window.losikoView ||= (() => {
         if (viewer) show(place, atom);
         else { state.place = place; fillControls(); describe(); }
       },
+      // Calls a function whenever another structure is shown.
+      onShow: (call) => (options.onShow = call),
       resize: () => viewer && viewer.resize(),
       viewer: () => viewer,
       state: () => ({ place: state.place, atom: state.atom, items: items.length }),
@@ -490,7 +492,7 @@ window.losikoView ||= (() => {
       const begin = () => {
         const handle = open(holder.querySelector(".losiko-place"), data.items, data.options);
         holder.losiko = handle;
-        link(holder, handle);
+        link(holder, handle, data.options.rows);
       };
       if (!window.IntersectionObserver) { begin(); continue; }
       const watch = new IntersectionObserver((entries) => {
@@ -502,25 +504,29 @@ window.losikoView ||= (() => {
     }
   }
 
-  // A click on a row of the table beside a view, or Enter there, shows its structure.
-  function link(holder, handle) {
-    const rows = [...(holder.parentElement?.querySelectorAll(":scope > table > tbody > tr") || [])];
-    if (!rows.length || rows.length !== handle.state().items || rows.length < 2) return;
-    const choose = (k) => {
-      handle.show(k);
-      rows.forEach((row, n) => row.classList.toggle("losiko-chosen", n === k));
-    };
-    rows.forEach((row, k) => {
+  // A click on a row of the table beside a view, or Enter there, shows its structure: `places` has its
+  // place among the items for each row.
+  function link(holder, handle, places) {
+    const rows = [...holder.parentElement.querySelectorAll("table > tbody > tr")];
+    if (!places || rows.length !== places.length) return;
+    const mark = () => rows.forEach((row, n) => {
+      const chosen = places[n] === handle.state().place;
+      row.classList.toggle("losiko-chosen", chosen);
+      row.setAttribute("aria-current", chosen);
+    });
+    rows.forEach((row, n) => {
       row.classList.add("losiko-row");
       row.tabIndex = 0;
-      row.addEventListener("click", () => choose(k));
+      row.addEventListener("click", () => handle.show(places[n]));
       row.addEventListener("keydown", (event) => {
         if (event.key !== "Enter" && event.key !== " ") return;
         event.preventDefault();
         event.stopPropagation();
-        choose(k);
+        handle.show(places[n]);
       });
     });
+    handle.onShow(mark);
+    mark();
   }
 
   return { open, openAll, setRadii: (known) => (radii = known), elementColour };

@@ -24,6 +24,7 @@ from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 COMMANDS = {
     "relax": "losiko_torch.cli.relax:relax",
     "report": "losiko_torch.cli.report:report",
+    "view": "losiko_torch.cli.view:view",
     "score": "losiko_torch.cli.score:score",
     "map": "losiko_torch.cli.map:map_",
     "fetch": "losiko_torch.cli.fetch:fetch",

@@ -97,16 +97,14 @@ class ShownList(list[Item]):
         rows = ((f"[{place}]", *self[place].cells()) for place in chosen)
         return listing(self._title(len(chosen)), ("", *self.KIND.COLUMNS), rows)
 
-    def _pictures(
-        self, chosen: Sequence[int], most: int
-    ) -> tuple[list[dict[str, Any]], list[int]]:
+    def _pictures(self, chosen: Sequence[int], most: int) -> tuple[list[dict[str, Any]], list[int]]:
         """Return structures for a view, and the place there of each that is chosen.
 
         The first is always there, and so are all others until their atoms are more than ``most``;
         for the rest there is a sentence.
         """
         sums = accumulate(len(self[place].atoms) for place in chosen)
-        pictures = []
+        pictures: list[dict[str, Any]] = []
         for place, atoms in zip(chosen, sums, strict=True):
             room = most if atoms <= most or not pictures else -1
             told = self[place].picture(room) if room > 0 else self._no_room(place, most)

@@ -24,8 +24,8 @@ from losiko_torch.shown.text import one_line
 ATOMS = 20_000
 #: What is there until the programs draw something.
 MISSING = (
-    "The view in three dimensions needs the scripts of this page: trust the notebook, or run it from "
-    "its first cell."
+    "The view in three dimensions needs the scripts of this page: trust the notebook, or run it "
+    "from its first cell."
 )
 #: Thousandths of an Angstrom: the unit of positions in the data.
 UNIT = 1000
@@ -111,12 +111,12 @@ def programs() -> str:
     radii = {chemical_symbols[n]: round(float(covalent_radii[n]), 2) for n in range(1, 97)}
     # Where a page has a loader of modules, the library would only be known to that.
     library = (
-        f"(function () {{ var define, module, exports;\n{_part('3Dmol-min.js')}\n}}).call(window)"
+        f"(function () {{ var define, module, exports;\n{part('3Dmol-min.js')}\n}}).call(window)"
     )
     return (
-        f"<style>{_part('view.css')}</style>"
+        f"<style>{part('view.css')}</style>"
         f"<script>window.$3Dmol || {library};</script>"
-        f"<script>{_part('view.js')}\nlosikoView.setRadii({as_json(radii)});</script>"
+        f"<script>{part('view.js')}\nlosikoView.setRadii({as_json(radii)});</script>"
     )
 
 
@@ -126,7 +126,8 @@ def as_json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """Read one of the files in ``losiko_torch/web``."""
     return files("losiko_torch").joinpath("web", name).read_text("utf-8")
 
 

@@ -350,7 +350,7 @@ window.losikoView ||= (() => {
       if (viewer) draw(same);
       describe();
       if (atom !== null) pick(atom);
-      if (options.onShow) options.onShow(place);
+      if (options.onShow) options.onShow(place, atom);
     }
 
     // --- controls; they are made once, and only what the items have is shown
@@ -529,5 +529,5 @@ window.losikoView ||= (() => {
     mark();
   }
 
-  return { open, openAll, setRadii: (known) => (radii = known), elementColour };
+  return { open, openAll, stops: STOPS, setRadii: (known) => (radii = known), elementColour };
 })();

@@ -64,6 +64,7 @@ function layoutOf() {
     width, height, margin: { l: 0, r: 6, t: 0, b: 0 }, font: text, dragmode: coarse ? false : "zoom",
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     hoverlabel: { align: "left", bgcolor: colour("back"), bordercolor: colour("quiet"), font: { ...text } },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("quiet"), activecolor: colour("text") },
     annotations: [],
   };
   const left = 62 / width, across = 1 / columns;

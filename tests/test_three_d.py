@@ -1,4 +1,4 @@
-"""Structures for three dimensions: their data, notebooks, pages, and the command that shows files."""
+"""Structures for three dimensions: their data, notebooks, pages, and the command for files."""
 
 import json
 import re
@@ -117,7 +117,7 @@ def test_nothing_comes_from_a_network():
 @pytest.fixture
 def kernel(monkeypatch):
     """The shell of a kernel, whose ``cell`` is running."""
-    shell = SimpleNamespace(kernel=object(), cell="one")
+    shell = SimpleNamespace(kernel=object(), cell="one", execution_count=1)
     shell.get_parent = lambda: {"metadata": {"cellId": shell.cell} if shell.cell else {}}
     monkeypatch.setattr(notebook, "_kernel", lambda: shell)
     monkeypatch.setitem(notebook._sent, "programs", False)
@@ -134,9 +134,9 @@ def test_a_notebook_has_the_programs_once(kernel):
     assert programs() in first
     assert programs() not in second
     assert len(second) < 5000
-    kernel.cell = "two"
+    kernel.cell, kernel.execution_count = "two", 2
     assert programs() not in some._repr_html_()
-    kernel.cell = "one"  # it runs again, and what it had shown is gone
+    kernel.cell, kernel.execution_count = "one", 3  # it runs again, and what it had shown is gone
     assert programs() in some._repr_html_()
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from losiko_torch.shown.three_d import opening, programs, view
 
-#: Whether this process has sent the programs, and the cell that holds them, where that is known.
-_sent: dict[str, Any] = {"programs": False, "cell": None}
+#: Whether this process has sent the programs, the cell that holds them, where that is known, and
+#: the number of its run.
+_sent: dict[str, Any] = {"programs": False, "cell": None, "run": 0}
 
 
 def in_notebook() -> bool:
@@ -50,10 +51,11 @@ def _needs_programs() -> bool:
     shell = _kernel()
     if shell is None or "google.colab" in sys.modules:
         return True
-    cell = _cell_of(shell)
-    if _sent["programs"] and (cell is None or cell != _sent["cell"]):
+    cell, run = _cell_of(shell), shell.execution_count
+    again = cell is not None and cell == _sent["cell"] and run != _sent["run"]
+    if _sent["programs"] and not again:
         return False
-    _sent.update(programs=True, cell=cell)
+    _sent.update(programs=True, cell=cell, run=run)
     return True
 
 

@@ -193,6 +193,9 @@ class Result(ShownResult):
         doubt: Sentence about why the structure may be wrong and what to do; "" if nothing speaks
             against it. See ``losiko_torch.verdict``.
         history: Losses of all evaluations, if ``relax`` was asked for them (``history=True``).
+        start_positions: Positions (Angstrom) before it was relaxed, shape (n, 3); None if unknown
+            or if it failed. See ``start``.
+        start_cell: Cell before it was relaxed, shape (3, 3), where it was deformed; None elsewhere.
     """
 
     atoms: Atoms
@@ -209,6 +212,8 @@ class Result(ShownResult):
     expected_error: np.ndarray | None = None
     doubt: str = ""
     history: History | None = None
+    start_positions: np.ndarray | None = None
+    start_cell: np.ndarray | None = None
 
     @property
     def name(self) -> str:

@@ -96,7 +96,7 @@ class Tab:
         assert details is None, details.get("exception", {}).get("description", details["text"])
         return done["result"].get("value")
 
-    def wait(self, condition: str, seconds: float = PATIENCE) -> None:
+    def wait(self, condition: str, seconds: float = 0.8 * PATIENCE) -> None:
         """Wait until an expression is true."""
         script = f"""new Promise((done, fail) => {{
             const end = performance.now() + {1000 * seconds};

@@ -19,8 +19,10 @@ from scipy.spatial.transform import Rotation
 from losiko_torch import EnvironmentDatabase, InputError
 from losiko_torch.cli import main
 from losiko_torch.report import map_drawing as module
+from losiko_torch.report import map_page
 from losiko_torch.report.environment_map import environment_map
-from losiko_torch.report.map_drawing import write_html, write_png, writer_for
+from losiko_torch.report.map_drawing import write_png
+from losiko_torch.report.map_page import write_html, writer_for
 
 
 def mapped(structures=(), database=None, **options):
@@ -184,11 +186,13 @@ def test_page(tmp_path):
     assert "A <map> & more" in page.text
     assert "atoms of 2 structures" in page.text
     assert "Not on the map" not in page.text
-    # Names stand in the data, made safe for the page and for plotly's markup.
-    assert r"C1 of \u003cb\u003eethanol" not in text
-    assert r"C1 of &lt;b&gt;ethanol&lt;\u002fb&gt; &amp; &lt;\u002fscript&gt; (C2H6O)" in text
-    assert "O0 of c1ccoc1 (C4H4O)" in text
-    assert "of structure 39 (H2)" in text
+    # Names stand in the data, made safe for the page; its program makes them so for plotly.
+    assert r'"\u003cb\u003eethanol\u003c/b\u003e \u0026 \u003c/script\u003e (C2H6O)"' in text
+    assert '"c1ccoc1 (C4H4O)"' in text
+    assert '"structure 39 (H2)"' in text
+    for number, atoms in enumerate(drawn.atoms):
+        picture = map_page._data(drawn, 5000, 1.0)["items"]["structures"][number]
+        assert picture["symbols"] == str("".join(atoms.get_chemical_symbols()))
     before = path.read_bytes()
     with pytest.raises(InputError, match="is left alone"):
         write_html(drawn, path)
@@ -199,7 +203,7 @@ def test_page(tmp_path):
 
 
 def test_page_tells_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "LISTED", 2)
+    monkeypatch.setattr(map_page, "LISTED", 2)
     write_html(mapped([g2["SiH4"]] * 4 + [g2["H2O"]]), tmp_path / "map.html")
     text = Page((tmp_path / "map.html").read_text()).text
     assert "Not on the map: structure 0 (H4Si): the descriptor does not know Si" in text
@@ -233,7 +237,7 @@ def test_a_failed_drawing_leaves_no_trace(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_legend", fail)
+    monkeypatch.setattr(module, "legend", fail)
     for write in (write_png, write_html):
         with pytest.raises(KeyboardInterrupt):
             write(ethanol_and_furan(), tmp_path / "map")
@@ -245,10 +249,10 @@ def test_more_references_than_are_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DRAWN", 10)
     drawn = ethanol_and_furan()
     for each in drawn.elements:
-        chosen = module._sample(each, 10)
+        chosen = module.sample(each, 10)
         assert np.isin(each.nearest, chosen).all()
         assert 10 <= len(chosen) <= 10 + len(each.nearest)
-        np.testing.assert_array_equal(chosen, module._sample(each, 10))
+        np.testing.assert_array_equal(chosen, module.sample(each, 10))
     write_html(drawn, tmp_path / "map.html")
     text = Page((tmp_path / "map.html").read_text()).text
     assert "at most 10 an element, chosen at random" in text
@@ -280,7 +284,7 @@ def test_command(losiko, tmp_path):
     assert "written to map.html" in out
     page = (tmp_path / "map.html").read_text()
     assert "<title>2 structures among the environments of db.losiko</title>" in page
-    assert "C3 of in.xyz@1 (C6H6)" in page
+    assert "in.xyz@1 (C6H6)" in page
     status, out, _ = losiko("-d", "db.losiko", "-o", "map.PNG")
     assert status == 0
     assert "environments of H C N O from db.losiko" in out

@@ -12,13 +12,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from hypothesis import given
 from hypothesis import strategies as st
 from small_database import database, rattled, soap, water_database
 
 from losiko_torch import (
     ACSF,
+    SOAP,
     EnvironmentDatabase,
     Results,
     Scores,
@@ -33,6 +34,7 @@ from losiko_torch.learned.stored import LEARNED
 from losiko_torch.results import Matches, MatchesOnDemand, Result, Score
 from losiko_torch.shown.many import ROWS
 from losiko_torch.shown.text import counted, first_words, shortened
+from losiko_torch.shown.three_d import programs
 
 #: Most characters of a line.
 LINE = 250
@@ -85,10 +87,15 @@ class Reader(HTMLParser):
 
 
 def assert_plain(html):
-    """Assert that a table has no colours, scripts or links, and return its reader."""
-    reader = Reader(html)
-    assert reader.tags <= {"p", "strong", "table", "thead", "tbody", "tr", "th", "td"}
-    assert reader.attributes <= {("style", "text-align: left")}
+    """Assert that a table has no colours or links, nor scripts but a view's; return its reader."""
+    reader = Reader(html.replace(programs(), ""))
+    table = {"p", "strong", "table", "thead", "tbody", "tr", "th", "td"}
+    assert reader.tags <= {*table, "div", "script"}
+    assert reader.attributes <= {
+        *{("style", "text-align: left"), ("type", "application/json")},
+        *{("class", "losiko-holder"), ("class", "losiko-place")},
+    }
+    assert html.count("<script") == html.count("</script>")
     return reader
 
 
@@ -153,7 +160,7 @@ def test_names_and_reasons_are_escaped(kind):
     for each in shown:
         cells = assert_plain(each._repr_html_()).cells
         assert any("<b>" in cell and "&" in cell for cell in cells)
-        assert "\x1b" not in repr(each) + each._repr_html_()
+        assert "\x1b" not in repr(each) + each._repr_html_().replace(programs(), "")
         assert "&lt;b&gt;&quot;bold&quot;&lt;/b&gt; &amp;" in each._repr_html_()
     assert "\n" not in repr(nasty)
 
@@ -195,7 +202,8 @@ def test_a_list_shows_counts_and_few_lines(count):
     assert len(lines) == 1 + min(count, ROWS)
     assert all(len(line) < LINE for line in lines)
     reader = assert_plain(results._repr_html_())
-    assert results._repr_html_().count("<tr>") == (1 + min(count, ROWS) if count else 0)
+    table = results._repr_html_().replace(programs(), "")
+    assert table.count("<tr>") == (1 + min(count, ROWS) if count else 0)
     for title in (lines[0], "".join(reader.cells)):
         assert f"{count:,} structure" in title
         assert (f"{ROWS} shown, the failed and doubtful first" in title) == (count > ROWS)
@@ -384,6 +392,39 @@ def test_the_builtin_database_is_shown_without_describing_it(monkeypatch):
         builtin.builtin_database.cache_clear()
 
 
+def test_a_list_in_a_notebook_stays_short():
+    """Twenty structures of a thousand are kept, and together no more atoms than there is room."""
+    chain = Atoms("C480", np.arange(1440).reshape(-1, 3))
+    large = [replace(result(), atoms=chain) for _ in range(30)]
+    for results in (many(1000), Results(large)):
+        assert len(results._repr_html_()) - len(programs()) < 200_000
+    assert "show it alone" in Results(large)._repr_html_()
+    assert "show it alone" not in many(1000)._repr_html_()
+
+
+def test_the_start_is_known():
+    start = rattled("H2O")
+    (relaxed,) = relax(start, water_database(), targets="nearest")
+    np.testing.assert_array_equal(relaxed.start.positions, start.positions)
+    assert relaxed.start.symbols.tolist() == relaxed.atoms.symbols.tolist()
+    assert "start" in relaxed.picture()
+    (failed,) = relax(molecule("SiH4"), water_database(), targets="nearest")
+    assert failed.start is None
+    assert "start" not in failed.picture()
+
+
+def test_the_cell_before_is_known():
+    silicon = bulk("Si")
+    base = EnvironmentDatabase.build([silicon], SOAP(["Si"], 4.0, 4, 2, 0.5))
+    start = silicon.copy()
+    start.set_cell(silicon.cell * 1.02, scale_atoms=True)
+    start.rattle(0.03, seed=0)
+    (relaxed,) = relax(start, base, targets="nearest", cell=True)
+    np.testing.assert_allclose(relaxed.start.cell, start.cell)
+    np.testing.assert_allclose(relaxed.start.positions, start.positions)
+    assert relaxed.atoms.cell.volume != pytest.approx(start.cell.volume, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "descriptor", [soap(), ACSF(r_cut=4.0, g2_params=[[1.0, 0.5]], species=["H", "O"])]
 )
@@ -392,3 +433,8 @@ def test_descriptors_are_a_few_lines(descriptor):
     assert len(text.splitlines()) < 6
     assert textwrap.dedent(text).startswith(type(descriptor).__name__)
     assert "tensor" not in text
+    cells = assert_plain(descriptor._repr_html_()).cells
+    told = dict(pairwise(cells))
+    assert told["features"] == f"{descriptor.get_number_of_features():,}"
+    assert told["r_cut"] == f"{descriptor.r_cut}"
+    assert len(descriptor._repr_html_()) < 2000

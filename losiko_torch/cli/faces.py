@@ -24,6 +24,7 @@ from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 COMMANDS = {
     "relax": "losiko_torch.cli.relax:relax",
     "report": "losiko_torch.cli.report:report",
+    "view": "losiko_torch.cli.view:view",
     "score": "losiko_torch.cli.score:score",
     "compare": "losiko_torch.cli.compare:compare",
     "map": "losiko_torch.cli.map:map_",

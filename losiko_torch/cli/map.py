@@ -27,7 +27,7 @@ from losiko_torch.io.atomic import check_output
 from losiko_torch.loss.settings import LossSettings
 from losiko_torch.options import WHAT
 from losiko_torch.report.environment_map import EnvironmentMap, environment_map
-from losiko_torch.report.map_drawing import writer_for
+from losiko_torch.report.map_page import writer_for
 from losiko_torch.report.wording import plural
 from losiko_torch.systems.names import source_of
 
@@ -66,8 +66,9 @@ def map_(
 
     For each element the references (grey) and the structures' atoms, coloured by the separation
     |p - z| from the nearest reference, in the plane in which the references vary most. In the
-    page, pointing at an atom shows its name and that of what it resembles. Structures that cannot
-    be described are left out and listed, and make the exit status 1.
+    page, pointing at an atom shows its name and that of what it resembles; a click shows its
+    structure in three dimensions, and an atom there its point. Structures that cannot be described
+    are left out and listed, and make the exit status 1.
 
     Example: [bold]losiko map guesses.xyz -o map.html[/bold]
     """

@@ -25,14 +25,19 @@ from losiko_torch.errors import InputError, StructureError, first_line
 from losiko_torch.learned.model import LearnedModel
 from losiko_torch.learned.stored import LEARNED, PREFIX, restored, stored
 from losiko_torch.search.inverted_lists import recall
+from losiko_torch.shown.notebook import with_view
 from losiko_torch.shown.table import facts
 from losiko_torch.shown.text import counted, plural
+from losiko_torch.shown.three_d import item
+from losiko_torch.systems.names import known_as
 
 #: Entry of the metadata that holds the recall of the search by element, and the number of nearest
 #: references by which recall is measured.
 RECALL, RECALLED = "search_recall", 16
 #: Restrictions to some elements that are kept in memory, each of some 10 MB: a basis an element.
 RESTRICTIONS = 8
+#: Structures of a database that a notebook shows, and most atoms of one of them.
+EXAMPLES, LARGEST = 12, 500
 #: Entries of the metadata that are shown first, and their titles.
 TITLES = {"title": "title", "level_of_theory": "level of theory", "licence": "licence"}
 
@@ -283,7 +288,17 @@ class DatabaseRecord:
         told["learned targets"] = "yes" if LEARNED in self.fitted else "none"
         if self.skipped:
             told["left out"] = plural(len(self.skipped), "structure")
-        return facts(type(self).__name__, told)
+        return with_view(facts(type(self).__name__, told), self._pictures(), "Database")
+
+    def _pictures(self) -> list[dict[str, Any]]:
+        """Return some structures for a view, spread over all, where their geometries are known."""
+        if self.geometries is None or not len(self.geometries):
+            return []
+        count = min(EXAMPLES, len(self.geometries))
+        chosen = [k * len(self.geometries) // count for k in range(count)]
+        atoms = [self.geometries.atoms(k) for k in chosen]
+        names = [known_as(self.structures[k], self.structures[k]["formula"], k) for k in chosen]
+        return [item(*each, most=LARGEST) for each in zip(atoms, names, strict=True)]
 
     def _counts(self) -> dict[str, int]:
         """Return the number of references of each element, by symbol."""

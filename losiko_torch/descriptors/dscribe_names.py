@@ -26,7 +26,11 @@ from ase import Atoms
 from losiko_torch.descriptors.soap.gaussian_basis import cutoff_padding, gaussian_orbitals
 from losiko_torch.descriptors.soap.polynomial_basis import orthonormal_polynomials
 from losiko_torch.errors import FixedParameter, InputError
+from losiko_torch.shown.table import facts
+from losiko_torch.shown.text import first_words
 
+#: Most characters of a setting in a notebook.
+LONGEST = 80
 METHODS = ("auto", "analytical", "numerical")
 #: Arguments of a constructor that may be changed afterwards, as in DScribe.
 CHANGEABLE = {"self", "average", "periodic", "sparse", "dtype"}
@@ -37,6 +41,8 @@ class DscribeNames:
 
     create: Callable[..., Any]
     derivatives: Callable[..., Any]
+    get_number_of_features: Callable[[], int]
+    parameters_dict: Callable[[], dict[str, Any]]
 
     def __setattr__(self, name: str, value: Any) -> None:
         own: Any = type(self)
@@ -50,6 +56,12 @@ class DscribeNames:
     def species(self) -> tuple[int, ...]:
         """Atomic numbers, ascending, by which features are ordered."""
         raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        told = {"features": f"{self.get_number_of_features():,}"}
+        for name, value in self.parameters_dict().items():
+            told[name] = first_words(str(value), LONGEST)
+        return facts(type(self).__name__, told)
 
     @property
     def n_elements(self) -> int:

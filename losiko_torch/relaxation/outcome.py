@@ -97,6 +97,8 @@ def results_of(
                 terms=judged[k].terms,
                 expected_error=None if errors is None else errors[own],
                 doubt=doubts[k] or unfinished or doubt_electrons(item.atoms, objective.database),
+                start_positions=item.atoms.get_positions(),
+                start_cell=start_cells[k] if deformed[k] else None,
             )
         )
     return results

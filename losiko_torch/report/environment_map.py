@@ -13,12 +13,14 @@ from typing import NamedTuple, Unpack
 
 import numpy as np
 import torch
+from ase import Atoms
 from ase.data import chemical_symbols
 
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.database.element import Environments
 from losiko_torch.database.environments import EnvironmentDatabase
+from losiko_torch.database.geometries import Geometries
 from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.settings import LossSettings, PlaceOptions
 from losiko_torch.systems.names import known_as
@@ -83,12 +85,16 @@ class EnvironmentMap:
         references: Names of the database's structures.
         structures: Names of the structures, the failed ones too.
         failures: Reasons why structures cannot be described, by number of the structure.
+        atoms: The structures themselves.
+        geometries: Geometries of the database's structures; None if they are not known.
     """
 
     elements: list[ElementMap]
     references: list[str]
     structures: list[str]
     failures: dict[int, str]
+    atoms: list[Atoms]
+    geometries: Geometries | None
 
 
 class _Plane(NamedTuple):
@@ -129,6 +135,7 @@ def environment_map(
     planes: dict[int, _Plane] = {}
     found: dict[int, list[tuple[np.ndarray, ...]]] = {}
     names: list[str] = []
+    given: list[Atoms] = []
     failures: dict[int, str] = {}
     for group in work.groups(structures):
         good = []
@@ -137,6 +144,7 @@ def environment_map(
                 good.append((len(names), item))
             else:
                 failures[len(names)] = item.problem
+            given.append(item.atoms)
             formula = item.atoms.get_chemical_formula()
             names.append(known_as(item.atoms.info, formula, len(names)))
         _place(work, good, planes, found)
@@ -160,7 +168,7 @@ def environment_map(
             ElementMap(number, background, points, separation, nearest, axes, plane.share)
         )
     titles = [known_as(each, each["formula"], k) for k, each in enumerate(known.structures)]
-    return EnvironmentMap(elements, titles, names, failures)
+    return EnvironmentMap(elements, titles, names, failures, given, known.geometries)
 
 
 @torch.no_grad()

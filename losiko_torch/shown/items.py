@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
 
+from losiko_torch.shown.notebook import display, in_notebook, with_view
+from losiko_torch.shown.page import open_page, page
 from losiko_torch.shown.table import facts
 from losiko_torch.shown.text import as_number, first_words, one_line, plural, shortened
+from losiko_torch.shown.three_d import ATOMS, item
 
 #: Most characters of a name, and of a doubt or the reason of a failure, on a line.
 NAME, REASON = 60, 80
+#: Most atoms of a structure that is drawn below a cell of a notebook, whose file keeps them.
+SMALL = 4000
 
 
 class ShownItem(ABC):
@@ -73,8 +79,31 @@ class ShownItem(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.line()})"
 
+    def picture(self, most: int = ATOMS) -> dict[str, Any]:
+        """Return the structure for a view, see ``losiko_torch.shown.three_d.item``.
+
+        Args:
+            most: Most atoms that are drawn.
+        """
+        values = [("distance", "", self.distances)]
+        return item(self.atoms, self.name, values=values, note=self.told(), most=most)
+
+    def show(self) -> Path | None:
+        """Show the table and the structure in three dimensions.
+
+        Returns:
+            The page, a file that was opened in the browser; None in a notebook, where both are
+            displayed below the cell.
+        """
+        kind = type(self).__name__
+        if in_notebook():
+            display(with_view(facts(kind, self.facts()), [self.picture()], kind))
+            return None
+        return open_page(page(self.name, facts(kind, self.facts()), [self.picture()], kind))
+
     def _repr_html_(self) -> str:
-        return facts(type(self).__name__, self.facts())
+        kind = type(self).__name__
+        return with_view(facts(kind, self.facts()), [self.picture(SMALL)], kind)
 
 
 class ShownResult(ShownItem):
@@ -87,6 +116,9 @@ class ShownResult(ShownItem):
     reason: str
     starts: tuple[Any, ...]
     doubt: str
+    expected_error: np.ndarray | None
+    start_positions: np.ndarray | None
+    start_cell: np.ndarray | None
 
     @property
     @abstractmethod
@@ -107,6 +139,27 @@ class ShownResult(ShownItem):
     def urgency(self) -> int:
         """Return 0 for what failed, 1 for what is not reliable, 2 for all others."""
         return 0 if self.failed else 1 + self.reliable
+
+    @property
+    def start(self) -> Atoms | None:
+        """Return the structure as it was before it was relaxed; None if that is unknown."""
+        if self.start_positions is None:
+            return None
+        start = self.atoms.copy()
+        start.set_constraint()
+        if self.start_cell is not None:
+            start.set_cell(self.start_cell)
+        start.positions = self.start_positions
+        return start
+
+    def picture(self, most: int = ATOMS) -> dict[str, Any]:
+        """Return the structure and its start for a view, as ``ShownItem.picture`` does."""
+        values = [("distance", "", self.distances)]
+        if self.expected_error is not None:
+            values.insert(0, ("expected error", "Å", self.expected_error))
+        return item(
+            self.atoms, self.name, start=self.start, values=values, note=self.told(), most=most
+        )
 
     def told(self) -> str:
         """Return reason, loss or expected RMSD, steps, and doubt, on one line."""

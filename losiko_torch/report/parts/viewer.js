@@ -1,144 +1,159 @@
-// One structure in three dimensions, and small pictures of all to choose it by.
-let shown = 0, byElement = false;
-const VIEWER = { displaylogo: false, responsive: true, modeBarButtons: [["toImage", "resetCameraDefault3d"]] };
+// One structure in three dimensions: before, after, or both laid over each other.
+const SCALE = ["#3a4cc0", "#6182ea", "#8daffd", "#b8cff8", "#dddcdb", "#f4c3ab", "#f39879", "#dc5e4b", "#b30326"];
+// More atoms than this are drawn as balls alone; of all atoms, the share above which colours do not change.
+const STICKS = 1500, CLIPPED = 0.99;
+const COLOURS = { element: "element", error: "expected error", distance: "distance", moved: "moved" };
+const look = { when: "both", by: "element" };
+let viewer = null, looked = null;
+const limits = {};
 
-// From where a structure was looked at last (plotly's camera), or from the front.
-function drawViewer(turned) {
-  const structure = data.structures[shown], far = reach(structure);
-  const axis = { visible: false, showspikes: false, range: [-far, far] };
-  const layout = Object.assign(baseLayout(), {
-    margin: { l: 0, r: 0, t: 0, b: 0 },
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("quiet"), activecolor: colour("text") },
-    scene: {
-      aspectmode: "cube",
-      dragmode: "orbit",
-      xaxis: axis, yaxis: axis, zaxis: axis,
-      camera: turned || { eye: { x: 0, y: 0, z: 1.3 }, up: { x: 0, y: 1, z: 0 } },
-    },
-  });
-  const traces = [balls(structure, byElement), sticks(structure), cellLines(structure)];
-  Plotly.react("viewer", traces, layout, VIEWER);
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 }
 
-function writeFacts() {
-  const structure = data.structures[shown], list = document.getElementById("facts");
-  const worst = structure.distances.indexOf(Math.max(...structure.distances));
-  const drawn = structure.symbols.length;
-  const facts = [
-    ["structure", structure.source + " (" + structure.formula + ")"],
-    ["fate", (structure.reason === "max_steps" ? "step limit" : structure.reason) + " after " + structure.n_steps + " steps"],
-    ["loss", short(structure.start_loss) + " before, " + short(structure.loss) + " after"],
-    ["worst atom", structure.symbols[worst] + structure.indices[worst] + ", distance " + short(structure.distances[worst]) + ", nearest to " + structure.nearest[worst]],
-  ];
-  if (structure.doubt) facts.push(["doubt", structure.doubt]);
-  if (structure.rmsd !== null) facts.push(["RMSD", short(structure.rmsd) + " Å"]);
-  if (structure.expected_rmsd !== null) facts.push(["expected RMSD", short(structure.expected_rmsd) + " Å"]);
-  if (drawn < structure.n_atoms) facts.push(["drawn", "the " + drawn + " of " + structure.n_atoms + " atoms around the worst one"]);
-  list.replaceChildren();
-  for (const [name, value] of facts) {
-    const line = element(list, "div");
-    element(line, "dt", name);
-    element(line, "dd", value);
+// Of all atoms of the page, so that colours of structures compare.
+function limitsOf(by) {
+  if (!limits[by]) {
+    const values = [];
+    if (by === "moved") for (const atom of looked.atoms) values.push(atom.moved);
+    else for (const value of geometry.arrays[by]) if (!Number.isNaN(value)) values.push(value);
+    values.sort((a, b) => a - b);
+    const high = values[Math.floor(CLIPPED * (values.length - 1))] || 1;
+    const low = by === "distance" ? Math.max(values.find((value) => value > 0) || high / 1000, high / 1000) : 0;
+    if (by === "moved") return { low, high };
+    limits[by] = { low, high };
   }
+  return limits[by];
 }
 
-function svg(parent, tag, attributes) {
-  const made = parent.appendChild(document.createElementNS("http://www.w3.org/2000/svg", tag));
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
+function share(by, value) {
+  const { low, high } = limitsOf(by);
+  if (by === "distance") return Math.log(Math.max(value, low) / low) / Math.log(high / low || 2);
+  return (value - low) / (high - low || 1);
 }
 
-// As the viewer shows it first: from the positive end of the third axis.
-function drawThumb(picture, structure) {
-  const points = structure.positions.concat(...cellEdges(structure));
-  const [wide, high] = [0, 1].map((k) => 0.7 + Math.max(...points.map((point) => Math.abs(point[k]))));
-  picture.replaceChildren();
-  picture.setAttribute("viewBox", [-wide, -high, 2 * wide, 2 * high].join(" "));
-  for (const [a, b] of cellEdges(structure))
-    svg(picture, "line", { x1: a[0], y1: -a[1], x2: b[0], y2: -b[1], stroke: colour("quiet"), "stroke-width": 0.05 });
-  const sticksOf = structure.positions.map(() => []);
-  for (const [atom, ...half] of structure.bonds) sticksOf[atom].push(half);
-  const order = structure.positions.map((_, k) => k).sort((a, b) => structure.positions[a][2] - structure.positions[b][2]);
-  for (const k of order) {
-    const [x, y] = structure.positions[k];
-    for (const half of sticksOf[k])
-      svg(picture, "line", { x1: x, y1: -y, x2: x + half[0], y2: -y - half[1], stroke: colour("stick"), "stroke-width": 2 * STICK });
-    svg(picture, "circle", {
-      cx: x, cy: -y, r: 1.15 * data.elements[structure.symbols[k]].radius,
-      fill: atomColour(structure, k, byElement), stroke: colour("stick"), "stroke-width": 0.04,
-    });
+function scaleColour(at) {
+  const place = Math.max(0, Math.min(1, Number.isNaN(at) ? 0 : at)) * (SCALE.length - 1);
+  const k = Math.min(Math.floor(place), SCALE.length - 2), part = place - k;
+  const [a, b] = [SCALE[k], SCALE[k + 1]].map((hex) => [1, 3, 5].map((from) => parseInt(hex.slice(from, from + 2), 16)));
+  return "rgb(" + a.map((value, c) => Math.round(value + part * (b[c] - value))).join(",") + ")";
+}
+
+function elementColour(symbol) {
+  const value = $3Dmol.elementColors.Jmol[symbol];
+  return value === undefined ? "#ff69b4" : "#" + value.toString(16).padStart(6, "0");
+}
+
+const atomColour = (atom) => (look.by === "element" ? elementColour(atom.symbol) : scaleColour(share(look.by, atom[look.by])));
+
+function textOfModel(structure, when, cell) {
+  const title = cell ? `Lattice="${cell.join(" ")}"` : "";
+  const lines = structure.atoms.map((atom) => [atom.symbol, ...atom[when].map((value) => value.toFixed(4))].join(" "));
+  return [structure.atoms.length, title, ...lines].join("\n");
+}
+
+function openViewer() {
+  if (viewer) return true;
+  const place = find("viewer");
+  try {
+    viewer = $3Dmol.createViewer(place, { backgroundColor: colour("back"), antialias: true });
+  } catch {
+    viewer = null;
   }
-}
-
-function drawGallery() {
-  document.querySelectorAll(".thumbs button").forEach((button, k) => {
-    button.setAttribute("aria-pressed", k === shown);
-    drawThumb(button.firstChild, data.structures[k]);
-  });
-}
-
-function fillGallery() {
-  const gallery = document.getElementById("gallery");
-  const groups = [["Worst matched", 0, data.worst], ["Best matched", data.worst, data.structures.length]];
-  for (const [title, first, end] of groups) {
-    if (first === end) continue;
-    element(gallery, "h3", title);
-    const grid = element(gallery, "div");
-    grid.className = "thumbs";
-    data.structures.slice(first, end).forEach((structure, k) => {
-      const button = element(grid, "button");
-      svg(button, "svg", { "aria-hidden": "true" });
-      element(button, "span", short(Math.max(...structure.distances)));
-      element(button, "span", structure.formula);
-      button.title = structure.source;
-      button.addEventListener("click", () => show(first + k));
-    });
+  if (!viewer) {
+    place.replaceChildren(make("p", { className: "quiet" }, "This browser draws nothing in three dimensions (WebGL is off)."));
+    return false;
   }
+  new ResizeObserver(() => viewer.resize()).observe(place);
+  return true;
 }
 
-function writeLegend() {
-  const legend = document.getElementById("legend"), [low, high] = data.scale.limits;
-  legend.replaceChildren();
-  if (byElement) {
-    for (const [symbol, { color }] of Object.entries(data.elements)) {
-      element(legend, "b").style.background = "rgb(" + color + ")";
-      element(legend, "span", symbol);
+// The view stays where it is unless the structure is another one.
+function drawViewer(structure) {
+  if (!openViewer()) return;
+  const again = looked && looked.row === structure.row;
+  looked = structure;
+  viewer.removeAllModels();
+  viewer.removeAllShapes();
+  viewer.removeAllLabels();
+  viewer.setBackgroundColor(colour("back"));
+  const begun = structure.atoms[0].before !== null;
+  const many = structure.atoms.length > STICKS;
+  if (look.when !== "before" || !begun) {
+    const model = viewer.addModel(textOfModel(structure, "after", structure.cell), "xyz");
+    const colorfunc = (atom) => atomColour(structure.atoms[atom.index]);
+    model.setStyle({}, many ? { sphere: { scale: 0.3, colorfunc } } : { sphere: { scale: 0.25, colorfunc }, stick: { radius: 0.11, colorfunc } });
+    if (structure.cell) viewer.addUnitCell(model, { box: { color: colour("quiet") }, alabel: "", blabel: "", clabel: "", astyle: { hidden: true }, bstyle: { hidden: true }, cstyle: { hidden: true } });
+    viewer.setHoverable({ model: 0 }, true, (atom) => sayAtom(structure.atoms[atom.index]), () => sayAtom(null));
+    viewer.setClickable({ model: 0 }, true, (atom) => pickAtom(structure.atoms[atom.index], false));
+  }
+  if (look.when !== "after" && begun) {
+    const model = viewer.addModel(textOfModel(structure, "before", look.when === "before" ? structure.cellBefore : null), "xyz");
+    const thin = { color: theme.isDark() ? "#c7cfd9" : "#6d7886" };
+    const alone = look.when === "before";
+    const colorfunc = alone ? (atom) => elementColour(structure.atoms[atom.index].symbol) : undefined;
+    const paint = alone ? { colorfunc } : thin;
+    model.setStyle({}, many ? { sphere: { scale: 0.15, ...paint } } : { stick: { radius: alone ? 0.11 : 0.045, ...paint }, sphere: { scale: alone ? 0.25 : 0.1, ...paint } });
+    if (alone && structure.cellBefore) viewer.addUnitCell(model, { box: { color: colour("quiet") }, alabel: "", blabel: "", clabel: "", astyle: { hidden: true }, bstyle: { hidden: true }, cstyle: { hidden: true } });
+  }
+  if (!again) {
+    turnFlat(structure);
+    viewer.zoomTo();
+  }
+  viewer.render();
+  drawLegend(structure);
+}
+
+// A molecule is seen along the direction in which it is thinnest, a crystal from aslant.
+function turnFlat(structure) {
+  const points = structure.atoms.map((atom) => atom.after);
+  if (structure.cell || points.length < 3) {
+    viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]);
+    if (structure.cell) {
+      viewer.rotate(-20, "y");
+      viewer.rotate(12, "x");
     }
     return;
   }
-  element(legend, "span", "an atom's distance: ≤ " + short(low));
-  const stops = data.scale.colors.map((color) => "rgb(" + color + ")");
-  element(legend, "i").style.background = "linear-gradient(to right, " + stops + ")";
-  element(legend, "span", short(high));
+  const axes = principalAxes(points);
+  viewer.setView([0, 0, 0, 0, ...quaternionOf(axes)]);
 }
 
-function drawStructures(turned) {
-  writeLegend();
-  drawGallery();
-  drawViewer(turned);
-  writeFacts();
+function drawLegend(structure) {
+  const legend = document.querySelector(".legend");
+  legend.replaceChildren();
+  if (look.by === "element" || look.when === "before") {
+    for (const symbol of new Set(structure.atoms.map((atom) => atom.symbol))) {
+      legend.append(make("b", {}), symbol);
+      legend.lastElementChild.style.background = elementColour(symbol);
+    }
+  } else {
+    const { low, high } = limitsOf(look.by), unit = look.by === "distance" ? "" : "Å";
+    const bar = make("i", {});
+    bar.style.background = "linear-gradient(to right, " + SCALE.join(", ") + ")";
+    legend.append((look.by === "distance" ? "≤ " : "") + short(low, unit), bar, "≥ " + short(high, unit));
+  }
+  if (look.when === "both" && structure.atoms[0].before) legend.append(make("span", {}, " · thin: before"));
 }
 
-function redraw() {
-  drawStructures(document.getElementById("viewer").layout.scene.camera);
+function pointAt(atom, zoom) {
+  if (!viewer) return;
+  viewer.removeAllLabels();
+  const [x, y, z] = look.when === "before" && atom.before ? atom.before : atom.after;
+  viewer.addLabel(atom.symbol + atom.index, { position: { x, y, z }, fontSize: 13, backgroundColor: "black", backgroundOpacity: 0.75, fontColor: "white", inFront: true });
+  if (zoom) viewer.zoomTo({ model: 0, within: { distance: 4, sel: { model: 0, index: atom.index } } }, 300);
+  viewer.render();
 }
 
-function show(k) {
-  shown = k;
-  drawStructures();
-}
+const TURNS = { ArrowLeft: [-15, "y"], ArrowRight: [15, "y"], ArrowUp: [-15, "x"], ArrowDown: [15, "x"] };
 
-function colourBy(elements) {
-  byElement = elements;
-  document.getElementById("by-element").setAttribute("aria-pressed", elements);
-  document.getElementById("by-distance").setAttribute("aria-pressed", !elements);
-  redraw();
-}
-
-if (data.structures.length) {
-  fillGallery();
-  drawStructures();
-  document.getElementById("by-element").addEventListener("click", () => colourBy(true));
-  document.getElementById("by-distance").addEventListener("click", () => colourBy(false));
-  dark.addEventListener("change", redraw);
+function turnByKey(event) {
+  if (!viewer || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (TURNS[event.key]) viewer.rotate(...TURNS[event.key]);
+  else if (event.key === "+" || event.key === "=") viewer.zoom(1.2);
+  else if (event.key === "-") viewer.zoom(1 / 1.2);
+  else if (event.key === "0") viewer.zoomTo();
+  else return;
+  viewer.render();
+  event.preventDefault();
 }

@@ -1,0 +1,35 @@
+// The principal axes of points, and the turn that lays the longest along x and the shortest along z.
+function principalAxes(points) {
+  const middle = [0, 1, 2].map((k) => points.reduce((sum, point) => sum + point[k], 0) / points.length);
+  const spread = [0, 1, 2].map((a) => [0, 1, 2].map((b) => points.reduce((sum, p) => sum + (p[a] - middle[a]) * (p[b] - middle[b]), 0)));
+  const first = largestAxis(spread, null), second = largestAxis(spread, first);
+  return [first, second, cross(first, second)];
+}
+
+const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+
+// By powers of the matrix; at right angles to `apart`, if given.
+function largestAxis(matrix, apart) {
+  let axis = apart ? cross(apart, Math.abs(apart[0]) < 0.9 ? [1, 0, 0] : [0, 1, 0]) : [0.6, 0.5, 0.62];
+  for (let step = 0; step < 60; step++) {
+    let next = matrix.map((line) => line.reduce((sum, value, k) => sum + value * axis[k], 0));
+    if (apart) {
+      const along = next.reduce((sum, value, k) => sum + value * apart[k], 0);
+      next = next.map((value, k) => value - along * apart[k]);
+    }
+    const length = Math.hypot(...next);
+    if (length < 1e-9) break;
+    axis = next.map((value) => value / length);
+  }
+  const length = Math.hypot(...axis);
+  return axis.map((value) => value / length);
+}
+
+// The quaternion (x, y, z, w) of the rotation whose rows are these axes.
+function quaternionOf([[a, b, c], [d, e, f], [g, h, i]]) {
+  const w = Math.sqrt(Math.max(0, 1 + a + e + i)) / 2;
+  const x = (Math.sqrt(Math.max(0, 1 + a - e - i)) / 2) * (h >= f ? 1 : -1);
+  const y = (Math.sqrt(Math.max(0, 1 - a + e - i)) / 2) * (c >= g ? 1 : -1);
+  const z = (Math.sqrt(Math.max(0, 1 - a - e + i)) / 2) * (d >= b ? 1 : -1);
+  return [x, y, z, w];
+}

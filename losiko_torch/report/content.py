@@ -14,6 +14,7 @@ from losiko_torch.report.listing import listing
 from losiko_torch.report.names import References
 from losiko_torch.report.packing import packed_json
 from losiko_torch.report.starts import moved, starts_of
+from losiko_torch.results import FAILED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,6 +66,8 @@ def content(
         np.searchsorted(shown, drawn_rows).tolist(), drawn_rows.tolist(), entries, strict=True
     ):
         atoms, start = found[entry["number"]], starts.atoms.get(entry["number"])
+        # What failed was written unmoved.
+        start = None if entry["reason"].startswith(FAILED) else start
         made = Drawn.make(place, atoms, start, entry)
         if made is None:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from losiko_torch.results import FAILED, STOPPED
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Symbol of an atom's element in a sentence, "atom 3 (C)".
+_ELEMENT = re.compile(r" \([A-Z][a-z]?\)")
 #: States of a structure, the most urgent first.
 STATES = ("failed", "in doubt", "not converged", "reliable")
 
@@ -132,7 +135,7 @@ def listing(
         sentences.setdefault(sentence_of(*each), len(sentences))
         for each in zip(states, reasons, doubts, strict=True)
     ]
-    kinds = {kind: k for k, kind in enumerate(dict.fromkeys(map(kind_of, sentences)))}
+    kinds = {kind: k for k, kind in enumerate(dict.fromkeys(map(_kind, sentences)))}
     numbers = {
         each.key: _values(taken, each, [moved.get(int(row)) for row in rows]) for each in QUANTITIES
     }
@@ -151,7 +154,7 @@ def listing(
         "told": told,
         "sentences": list(sentences),
         "kinds": list(kinds),
-        "kind": [kinds[kind_of(sentence)] for sentence in sentences],
+        "kind": [kinds[_kind(sentence)] for sentence in sentences],
         "worst": listed(taken, "worst_atom"),
         "terms": _terms(taken),
         **{key: values for key, values in numbers.items() if key in known},
@@ -160,6 +163,11 @@ def listing(
         ],
         "states": list(STATES),
     }
+
+
+def _kind(sentence: str) -> str:
+    """Return a sentence without the numbers and elements of its atoms: what others share with it."""
+    return _ELEMENT.sub("", kind_of(sentence))
 
 
 def _values(table: pa.Table, quantity: Quantity, moved: list[float | None]) -> list[Any]:

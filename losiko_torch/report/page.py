@@ -16,16 +16,19 @@ from losiko_torch.report.settings_words import in_short, settings_of
 from losiko_torch.report.summary import QUANTITIES, Summary
 from losiko_torch.report.usage import Usage
 from losiko_torch.report.wording import as_number, plural
+from losiko_torch.shown.three_d import programs
 
 if TYPE_CHECKING:
     from losiko_torch.runs.folder import RunFolder
 
 #: Generator that a page names, by which an earlier report is recognised.
 GENERATOR = "losiko report"
+#: Largest number that is but rounding.
+ROUNDING = 1e-9
 STYLES = ("colours.css", "page.css", "list.css", "detail.css", "print.css")
 SCRIPTS = (
     *("data.js", "text.js", "filters.js", "histograms.js", "list.js", "geometry.js", "axes.js"),
-    *("viewer.js", "detail.js", "download.js", "page.js"),
+    *("view.js", "detail.js", "download.js", "page.js"),
 )
 
 
@@ -70,7 +73,7 @@ def write_page(
         css=Markup("\n").join(map(_part, STYLES)),
         theme=_part("theme.js"),
         script=Markup("\n").join(map(_part, SCRIPTS)),
-        library=_library(),
+        programs=Markup(programs()),
     )
     with replacing(path, overwrite) as file:
         file.write(page)
@@ -87,12 +90,6 @@ def is_page(path: Path) -> bool:
 def _part(name: str) -> Markup:
     """Read a part of the page: text, style or program, which needs no escaping."""
     return Markup(files("losiko_torch.report").joinpath("parts", name).read_text("utf-8"))
-
-
-def _library() -> Markup:
-    """Read the library that draws structures; no end of a script lies in it."""
-    source = files("losiko_torch.web").joinpath("3Dmol-min.js").read_text("utf-8")
-    return Markup(source.replace("</script", "<\\/script"))
 
 
 def _command(record: dict[str, Any]) -> str:
@@ -128,12 +125,17 @@ def _spreads(summary: Summary) -> list[tuple[str, list[str]]]:
         (
             QUANTITIES[name],
             [
-                *map(as_number, (s.smallest, s.low, s.median, s.mean, s.high, s.largest)),
+                *map(_number, (s.smallest, s.low, s.median, s.mean, s.high, s.largest)),
                 f"{s.count:,}",
             ],
         )
         for name, s in summary.spreads.items()
     ]
+
+
+def _number(value: float) -> str:
+    """Return a number as text; one that is but rounding is 0."""
+    return as_number(value if abs(value) > ROUNDING else 0)
 
 
 def _facts(record: dict[str, Any]) -> list[tuple[str, str]]:

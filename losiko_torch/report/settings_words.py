@@ -59,6 +59,11 @@ def as_words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
+        value = dict(value)
+        name = value.pop("name", None)
+        if name is not None:
+            rest = as_words({key: each for key, each in value.items() if each is not None})
+            return f"{name} ({rest})" if rest else str(name)
         named = (f"{name.replace('_', ' ')} {as_words(each)}" for name, each in value.items())
         return ", ".join(named)
     if isinstance(value, list):

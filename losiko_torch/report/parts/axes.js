@@ -1,4 +1,4 @@
-// The principal axes of points, and the turn that lays the longest along x and the shortest along z.
+// The turn of a molecule that shows most: its longest axis along x, and its shortest along z.
 function principalAxes(points) {
   const middle = [0, 1, 2].map((k) => points.reduce((sum, point) => sum + point[k], 0) / points.length);
   const spread = [0, 1, 2].map((a) => [0, 1, 2].map((b) => points.reduce((sum, p) => sum + (p[a] - middle[a]) * (p[b] - middle[b]), 0)));
@@ -32,4 +32,8 @@ function quaternionOf([[a, b, c], [d, e, f], [g, h, i]]) {
   const y = (Math.sqrt(Math.max(0, 1 - a + e - i)) / 2) * (c >= g ? 1 : -1);
   const z = (Math.sqrt(Math.max(0, 1 - a - e + i)) / 2) * (d >= b ? 1 : -1);
   return [x, y, z, w];
+}
+
+function turnOf(points) {
+  return points.length < 3 ? [0, 0, 0, 1] : quaternionOf(principalAxes(points));
 }

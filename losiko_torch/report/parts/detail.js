@@ -1,31 +1,13 @@
 // The chosen structure: what became of it, its picture, and its atoms, the worst first.
-const WHEN = { both: "both", after: "after", before: "before" };
 // More rows than anyone reads of a large structure's atoms.
 const LISTED = 400;
 let parts = null;
 
-function switchOf(title, names, kept, choose) {
-  const box = make("span", { className: "switch", role: "group", "aria-label": title }, title);
-  for (const [key, name] of Object.entries(names)) {
-    const button = make("button", { type: "button", "aria-pressed": String(key === kept), dataset: { key } }, name);
-    button.addEventListener("click", () => {
-      for (const other of box.querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
-      choose(key);
-    });
-    box.append(button);
-  }
-  return box;
-}
-
 function makeDetail() {
-  const head = make("div", {});
-  const tools = make("div", { className: "tools" });
-  const picture = make("div", { id: "viewer", tabIndex: 0, role: "application", "aria-label": "The structure in three dimensions: arrow keys turn it, plus and minus zoom, 0 shows all" });
-  picture.addEventListener("keydown", turnByKey);
-  const legend = make("p", { className: "legend" }), atom = make("p", { id: "atom" });
+  const head = make("div", {}), picture = make("div", { id: "picture" });
   const facts = make("dl", { className: "facts" }), atoms = make("div", {});
-  find("detail").append(head, tools, picture, legend, atom, facts, atoms);
-  parts = { head, tools, picture, legend, atom, facts, atoms };
+  find("detail").append(head, picture, facts, atoms);
+  parts = { head, picture, facts, atoms };
 }
 
 function factsOf(row) {
@@ -55,54 +37,32 @@ function drawTitle(row) {
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
-function drawTools(structure) {
-  const begun = structure.atoms[0].before !== null;
-  const known = (key) => key === "element" || structure.atoms.some((atom) => atom[key] !== null && !Number.isNaN(atom[key]));
-  const by = Object.fromEntries(Object.entries(COLOURS).filter(([key]) => known(key)));
-  if (!by[look.by]) look.by = "element";
-  const redraw = () => drawViewer(structure);
-  const shown = switchOf("show", WHEN, look.when, (key) => ((look.when = key), redraw()));
-  const coloured = switchOf("colour", by, look.by, (key) => ((look.by = key), redraw()));
-  const whole = make("button", { type: "button" }, "Show all");
-  whole.addEventListener("click", () => {
-    if (!viewer) return;
-    viewer.removeAllLabels();
-    viewer.zoomTo();
-    viewer.render();
-    sayAtom(null);
-  });
-  parts.tools.replaceChildren(...(begun ? [shown] : []), coloured, whole);
-}
-
-function sayAtom(atom) {
-  const known = (value) => value !== null && !Number.isNaN(value);
-  parts.atom.textContent = !atom ? "" : [
-    "atom " + atom.symbol + atom.index,
-    known(atom.error) && "expected error " + short(atom.error, "Å"),
-    known(atom.distance) && "distance " + short(atom.distance),
-    known(atom.moved) && "moved " + short(atom.moved, "Å"),
-    atom.nearest && "nearest to " + atom.nearest,
-  ].filter(Boolean).join(" · ");
-}
-
-function pickAtom(atom, zoom) {
-  pointAt(atom, zoom);
-  sayAtom(atom);
+// Marks the row of an atom that was picked in the picture; null marks none.
+function markAtom(index) {
+  for (const line of parts.atoms.querySelectorAll("tbody tr")) {
+    const picked = index !== null && Number(line.dataset.index) === index;
+    line.classList.toggle("picked", picked);
+    if (picked) line.parentElement.parentElement.parentElement.scrollTop = line.offsetTop - 60;
+  }
 }
 
 function drawAtoms(structure) {
-  const known = (key) => structure.atoms.some((atom) => atom[key] !== null && !Number.isNaN(atom[key]) && atom[key] !== "");
+  const known = (key) => structure.atoms.some((atom) => isKnown(atom[key]));
   const columns = [["error", "expected error, Å", 3], ["distance", "distance", 0], ["moved", "moved, Å", 3]].filter(([key]) => known(key));
   const head = make("tr", {}, make("th", { className: "left", scope: "col" }, "atom"), ...columns.map(([, title]) => make("th", { scope: "col" }, title)));
   if (known("nearest")) head.append(make("th", { className: "left", scope: "col" }, "nearest reference"));
-  const worst = columns.length ? columns[0][0] : "index";
-  const ordered = [...structure.atoms].sort((a, b) => (columns.length ? b[worst] - a[worst] : 0) || a.index - b.index);
+  if (!columns.length) return parts.atoms.replaceChildren();
+  const worst = columns[0][0];
+  const ordered = [...structure.atoms].sort((a, b) => b[worst] - a[worst] || a.index - b.index);
   const body = make("tbody", {});
   for (const atom of ordered.slice(0, LISTED)) {
     const button = make("button", { type: "button" }, atom.symbol + atom.index);
-    button.addEventListener("click", () => pickAtom(atom, structure.atoms.length > 60));
-    const line = make("tr", {}, make("td", { className: "left" }, button));
-    for (const [key, , digits] of columns) line.append(make("td", {}, atom[key] === null || Number.isNaN(atom[key]) ? "–" : digits ? atom[key].toFixed(digits) : short(atom[key])));
+    button.addEventListener("click", () => {
+      picture.pick(atom.index);
+      markAtom(atom.index);
+    });
+    const line = make("tr", { dataset: { index: atom.index } }, make("td", { className: "left" }, button));
+    for (const [key, , digits] of columns) line.append(make("td", {}, !isKnown(atom[key]) ? "–" : digits ? atom[key].toFixed(digits) : short(atom[key])));
     if (known("nearest")) line.append(make("td", { className: "left" }, atom.nearest));
     body.append(line);
   }
@@ -115,12 +75,10 @@ function drawAtoms(structure) {
 
 function showDetail(row) {
   drawTitle(row);
-  sayAtom(null);
   const structure = geometry && structureOf(row);
-  for (const part of [parts.tools, parts.picture, parts.legend, parts.atom, parts.atoms]) part.hidden = !structure;
+  parts.picture.hidden = parts.atoms.hidden = !structure;
   if (structure) {
-    drawTools(structure);
-    drawViewer(structure);
+    drawPicture(structure);
     drawAtoms(structure);
   } else if (geometry) parts.head.append(make("p", { className: "quiet" }, "Its geometry is not on this page."));
 }

@@ -69,7 +69,7 @@ function makeHistogram(quantity) {
   const [from, to] = ["from", "to"].map((end, k) =>
     make("input", {
       type: "text", inputMode: "decimal", "aria-label": `${title} ${end}`,
-      placeholder: short(quantity.whole ? Math.round(bins.edge(k * bins.count) + 0.5 - k) : bins.edge(k * bins.count)),
+      placeholder: short(quantity.whole ? Math.round(bins.edge(k * bins.count) + 0.5 - k) : bins.edge(k * bins.count), unit).replace(/ Å$/, ""),
     }),
   );
   box.append(make("div", { className: "range" }, from, "to", to));

@@ -1,5 +1,5 @@
 // The list: of its rows, those in sight are made, so that any number stays quick.
-const ROW = 46, BEYOND = 10, PRINTED = 200;
+const ROW = 46, BEYOND = 10, PRINTED = 200, TEXTS = 3;
 const ticked = new Set();
 let chosen = null, printing = false;
 const list = find("list"), scroller = find("scroll");
@@ -13,19 +13,24 @@ function makeColumns() {
   ];
   const numbers = data.quantities
     .filter((quantity) => quantity.key !== "start_loss")
-    .map((quantity, k) => ({
+    .map((quantity) => ({
       key: quantity.key, title: quantity.title, unit: quantity.unit, meaning: quantity.meaning, quantity,
-      className: "c-number" + (k ? " extra" : " extra first") + (["n_atoms", "largest_distance"].includes(quantity.key) ? " rare" : ""),
+      className: "c-number extra" + (["n_atoms", "largest_distance"].includes(quantity.key) ? " rare" : ""),
     }));
   columns = [...text, ...numbers];
-  const head = make("tr", { "aria-rowindex": 1 }, make("th", { className: "c-tick", scope: "col" }, make("span", { className: "unseen" }, "")));
-  head.firstChild.replaceWith(make("td", { className: "c-tick head" }));
+  const head = make("tr", { "aria-rowindex": 1 }, make("td", { className: "c-tick" }));
   for (const column of columns) {
     const button = make("button", { type: "button", title: column.meaning || "" }, column.title, column.unit ? make("small", {}, column.unit) : null);
     button.addEventListener("click", () => sortBy(column.key, order.key === column.key ? !order.down : isDownFirst(column.key)));
     head.append(make("th", { className: column.className, scope: "col", dataset: { key: column.key } }, button));
   }
   list.tHead.append(head);
+}
+
+// The column of numbers that has room on the smallest screen: that which sorts, or else the first.
+function isMain(key) {
+  const numbers = columns.slice(TEXTS).map((column) => column.key);
+  return key === (numbers.includes(order.key) ? order.key : numbers[0]);
 }
 
 function cellsOf(row) {
@@ -37,7 +42,7 @@ function cellsOf(row) {
     state: () => [make("span", { className: "state state-" + state }, data.states[state])],
   };
   return columns.map((column) => {
-    const made = make("td", { className: column.className + (order.key === column.key ? " sorted" : "") });
+    const made = make("td", { className: column.className + (isMain(column.key) ? " sorted" : "") });
     if (cells[column.key]) made.append(...cells[column.key]());
     else made.textContent = inColumn(column.quantity, data[column.key][row]);
     if (column.key === "name") made.title = [name, under].filter(Boolean).join("\n");
@@ -55,7 +60,7 @@ function rowOf(place) {
 }
 
 function space(rows) {
-  const made = make("tr", { className: "space", "aria-hidden": "true" }, make("td", { colSpan: columns.length + 1 }));
+  const made = make("tr", { className: "space", "aria-hidden": "true" }, make("td", {}));
   made.firstChild.style.height = rows * ROW + "px";
   return made;
 }
@@ -77,7 +82,7 @@ function drawRows() {
 function drawHead() {
   for (const cell of list.tHead.rows[0].cells) {
     const key = cell.dataset.key, sorts = key === order.key;
-    cell.classList.toggle("sorted", sorts || (cell.classList.contains("first") && !columns.slice(3).some((column) => column.key === order.key)));
+    cell.classList.toggle("sorted", isMain(key));
     if (sorts) cell.setAttribute("aria-sort", order.down ? "descending" : "ascending");
     else cell.removeAttribute("aria-sort");
   }

@@ -1,4 +1,6 @@
 // All parts, put together once the data is unpacked.
+const KINDS = 10; // groups of sentences that are offered, the largest ones
+
 function drawCount() {
   const some = view.length === data.length ? plural(data.length, "structure") : `${view.length.toLocaleString("en")} of ${plural(data.length, "structure")}`;
   find("count").textContent = some + (ticked.size ? `, ${ticked.size.toLocaleString("en")} ticked` : "");
@@ -33,7 +35,7 @@ function drawKinds() {
   for (const row of passing(null)) if (data.told[row]) counts.set(data.kind[data.told[row]], (counts.get(data.kind[data.told[row]]) || 0) + 1);
   filters.kind = before;
   const urgent = Math.max(-1, ...filters.states) < data.states.length - 1 && filters.states.size > 0;
-  const groups = urgent ? Array.from(counts).sort((a, b) => b[1] - a[1]) : [];
+  const groups = urgent ? Array.from(counts).sort((a, b) => b[1] - a[1]).slice(0, KINDS) : [];
   find("kinds").replaceChildren(...groups.map(([kind, count]) => {
     const button = make("button", { type: "button", "aria-pressed": String(kind === filters.kind) }, make("b", {}, count.toLocaleString("en")), data.kinds[kind]);
     button.addEventListener("click", () => {
@@ -76,14 +78,13 @@ function listen() {
   addEventListener("beforeprint", () => {
     printing = true;
     drawRows();
-    if (viewer) parts.picture.append(make("img", { src: viewer.pngURI(), alt: "The chosen structure" }));
+    if (picture?.viewer()) parts.picture.append(make("img", { src: picture.viewer().pngURI(), alt: "The chosen structure" }));
   });
   addEventListener("afterprint", () => {
     printing = false;
     drawRows();
-    for (const picture of parts.picture.querySelectorAll("img")) picture.remove();
+    parts.picture.querySelectorAll("img").forEach((image) => image.remove());
   });
-  theme.onChange(() => looked && drawViewer(looked));
 }
 
 function drawThemeSwitch() {

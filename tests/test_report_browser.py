@@ -1,4 +1,4 @@
-"""The page of a report, driven in a headless browser: search, sort, filter, pick, tick, download."""
+"""The page of a report in a headless browser: search, sort, filter, pick, tick, download."""
 
 import os
 import time
@@ -85,6 +85,7 @@ def opened(tmp_path_factory):
     with browser(folder / "downloads") as tab:
         tab.size(1440, 900)
         tab.page = made
+        tab.open(made, READY)
         yield tab, folder / "downloads"
 
 
@@ -93,9 +94,7 @@ def tab(opened):
     """The page as it is when it has just been opened, at 1440 pixels; it must not complain."""
     tab, _ = opened
     tab.size(1440, 900)
-    tab.complaints.clear()
-    tab.requests.clear()
-    tab.open(tab.page, READY)
+    tab.run("ticked.clear(), clearFilters(), sortBy('state', false), choose(view[0])")
     yield tab
     assert list(tab.complaints) == []
 
@@ -137,8 +136,8 @@ def test_the_worst_of_a_thousand_is_found_by_two_clicks(tab):
 def test_a_click_more_sorts_the_other_way(tab):
     for down in (True, False):
         tab.click("#list thead th[data-key='n_steps'] button")
-        script = """[...document.querySelectorAll('#list tbody tr[data-row] td:last-child')]
-            .map((cell) => +cell.textContent)"""
+        script = """[...document.querySelectorAll('#list tbody tr[data-row] td[data-key=n_steps]')]
+            .map((cell) => +cell.textContent || -1)"""
         steps = tab.run(script)
         assert steps == sorted(steps, reverse=down)
         sort = tab.run("document.querySelector('th[data-key=n_steps]').getAttribute('aria-sort')")
@@ -159,14 +158,15 @@ def test_only_rows_in_sight_are_made(tab):
 def test_search(tab):
     tab.click("#search")
     tab.type("MOLECULE 99")
-    tab.wait("document.getElementById('count').textContent.startsWith('6 of')")
-    assert sorted(first_names(tab, 9)) == [99, 991, 993, 995, 997, 999]
+    expected = [k for k in range(1, 1000, 2) if "99" in str(k)]
+    assert shown(tab) == f"{len(expected)} of 1,000 structures"
+    assert sorted(tab.run("Array.from(view)")) == expected
     tab.click("#clear")
     assert shown(tab) == "1,000 structures"
     assert tab.run("document.getElementById('search').value") == ""
     tab.click("#search")
-    tab.type("alone (O")
-    assert shown(tab).startswith("0 of")
+    tab.type("alone h2o")
+    assert first_names(tab) == [123]
     tab.click("#clear")
     # Text is text, whatever it looks like.
     tab.click("#search")
@@ -275,9 +275,15 @@ def test_what_is_shown_or_ticked_is_downloaded(tab, opened):
     folder = opened[1]
     tab.click("#states button[data-state='1']")
     found = downloaded(folder, "#download", tab)
-    assert [atoms.info["losiko_source"] for atoms in found] == ["in.xyz@7", "in.xyz@20", "in.xyz@123"]
+    assert [atoms.info["losiko_source"] for atoms in found] == [
+        "in.xyz@7",
+        "in.xyz@20",
+        "in.xyz@123",
+    ]
     last = found[-1]
-    assert last.symbols.get_chemical_formula() == g2[MOLECULES[123 % 6]].symbols.get_chemical_formula()
+    assert (
+        last.symbols.get_chemical_formula() == g2[MOLECULES[123 % 6]].symbols.get_chemical_formula()
+    )
     np.testing.assert_allclose(last.positions, g2[MOLECULES[123 % 6]].positions, atol=6e-5)
     assert last.info["name"] == "molecule 123"
     assert last.info["losiko_doubt"].endswith("stands alone")
@@ -299,7 +305,6 @@ def test_what_is_shown_or_ticked_is_downloaded(tab, opened):
 @pytest.mark.parametrize("dark", [False, True])
 def test_widths_and_colours(tab, width, dark):
     tab.size(width, 844, dark)
-    tab.open(tab.page, READY)
     assert tab.run("document.documentElement.scrollWidth") <= width
     back = tab.run("getComputedStyle(document.body).backgroundColor")
     assert (back == "rgb(255, 255, 255)") is not dark
@@ -310,7 +315,8 @@ def test_widths_and_colours(tab, width, dark):
     # Columns of numbers give way on a phone; the sorted one stays.
     tab.run("document.querySelector('#sort').value = 'n_steps'")
     tab.run("document.querySelector('#sort').dispatchEvent(new Event('change'))")
-    cells = "[...document.querySelectorAll('#list thead th')].filter((c) => c.offsetWidth).map((c) => c.dataset.key)"
+    cells = """[...document.querySelectorAll('#list thead th')]
+        .filter((cell) => cell.offsetWidth).map((cell) => cell.dataset.key)"""
     visible = tab.run(cells)
     assert "n_steps" in visible
     assert (len(visible) == 3) is (width == 390)
@@ -321,17 +327,15 @@ def test_widths_and_colours(tab, width, dark):
 @pytest.mark.parametrize("dark", [False, True])
 def test_everyone_can_use_it(tab, width, dark):
     tab.size(width, 844, dark)
-    tab.open(tab.page, READY)
     tab.run("document.querySelector('#states button').click()")
     tab.run("document.getElementById('distributions').open = true")
-    tab.run("document.querySelector('details:not([open])').open = true")
-    tab.run(Path(AXE).read_text())
+    tab.run("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    if not tab.run("Boolean(window.axe)"):
+        tab.run(Path(AXE).read_text())
     rules = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
-    found = tab.run(
-        f"axe.run(document, {{ runOnly: {rules} }}).then((all) => all.violations.map((each) => "
-        "each.id + ': ' + each.nodes.slice(0, 3).map((node) => node.html.slice(0, 150)).join(' | ')))"
-    )
-    assert found == []
+    violations = tab.run(f"""axe.run(document, {{ runOnly: {rules} }}).then((found) =>
+        found.violations.map((each) => [each.id, ...each.nodes.slice(0, 3).map((n) => n.html)]))""")
+    assert violations == []
 
 
 def test_printed_rows_are_all_in_a_row(tab):
@@ -343,6 +347,7 @@ def test_printed_rows_are_all_in_a_row(tab):
     assert tab.run("document.querySelectorAll('#picture > img').length") == 0
 
 
+# Last, as it opens other pages.
 def test_a_run_with_nothing_yet_and_with_failures_alone(opened, tmp_path):
     tab, _ = opened
     rows = [failed(0, "it has no atoms", n_atoms=0, formula="(no atoms)")]

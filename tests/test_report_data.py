@@ -1,4 +1,4 @@
-"""What the page of a report holds: the list, the geometries, the choice among too many, the starts."""
+"""What the page of a report holds: the list, geometries, the choice among many, the starts."""
 
 import json
 
@@ -327,7 +327,9 @@ def test_settings_in_words():
     assert "structures" not in found
     assert all(each.meaning for each in found.values())
     said = in_short(record | {"seconds": 7500.0}, 1200)
-    assert said.startswith("1,200 structures of in.xyz, relaxed against the built-in database in 2 h 5")
+    assert said.startswith(
+        "1,200 structures of in.xyz, relaxed against the built-in database in 2 h 5"
+    )
 
 
 @pytest.mark.parametrize(

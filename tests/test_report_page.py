@@ -170,7 +170,7 @@ def test_command(losiko, night):
 
 def test_command_for_a_run_that_is_not_finished(losiko, tmp_path):
     small_run.write(tmp_path / "half", [row(0)], [molecule("H2O")], state="running", database="no")
-    status, out, err = losiko("half")
+    status, out, _ = losiko("half")
     assert status == 0
     assert "not finished, 1 structure so far: 1 converged" in out
     assert "numbers only: no" in out

@@ -64,7 +64,9 @@ def write_chemiscope(
         raise InputError(f"{path}: no structure of {run.path} was relaxed: nothing to explore")
     notes = []
     if len(rows) < table.num_rows:
-        notes.append(f"{path}: without {plural(table.num_rows - len(rows), 'structure')} that failed")
+        notes.append(
+            f"{path}: without {plural(table.num_rows - len(rows), 'structure')} that failed"
+        )
     taken = table.take(rows)
     found = run.atoms(taken["number"].to_pylist())
     structures = [found[number] for number in taken["number"].to_pylist()]

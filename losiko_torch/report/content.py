@@ -77,7 +77,9 @@ def content(
     facts, packed = geometries(drawn, references)
     listed = listing(table, shown.tolist(), distances)
     return Content(
-        packed_json({**listed, "geometries": facts}), packed, _notes(run, table, shown, drawn, starts.note)
+        packed_json({**listed, "geometries": facts}),
+        packed,
+        _notes(run, table, shown, drawn, starts.note),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -13,9 +13,6 @@ from ase.data import chemical_symbols
 from losiko_torch.io.labels import DISTANCE, EXPECTED_ERROR
 from losiko_torch.report.names import References
 from losiko_torch.report.packing import packed_arrays, rounded
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 #: Ångström that a position is a whole number of, and the largest such number.
 UNIT, LARGEST = 1e-4, 2**31 - 1
@@ -39,7 +36,9 @@ class Drawn:
     nearest: np.ndarray
 
     @classmethod
-    def make(cls, row: int, atoms: Atoms, start: Atoms | None, entry: dict[str, Any]) -> Drawn | None:
+    def make(
+        cls, row: int, atoms: Atoms, start: Atoms | None, entry: dict[str, Any]
+    ) -> Drawn | None:
         """Return a structure, or None if it has no positions to draw.
 
         Args:

@@ -70,8 +70,8 @@ QUANTITIES = (
         "loss",
         "loss",
         "",
-        "Sum of what the atoms add and of further terms: the smaller, the better the database knows "
-        "such surroundings.",
+        "Sum of what the atoms add and of further terms: the smaller, the better the database "
+        "knows such surroundings.",
         log=True,
     ),
     Quantity(
@@ -111,9 +111,7 @@ def sentence_of(state: int, reason: str, doubt: str | None) -> str:
     return "; ".join(told)
 
 
-def listing(
-    table: pa.Table, rows: Sequence[int], moved: dict[int, float | None]
-) -> dict[str, Any]:
+def listing(table: pa.Table, rows: Sequence[int], moved: dict[int, float | None]) -> dict[str, Any]:
     """Return the list of structures in types that JSON has.
 
     Args:
@@ -123,9 +121,10 @@ def listing(
 
     Returns:
         The columns ``number``, ``name`` (empty where it is the source), ``source``, ``formula``,
-        ``state`` and ``reason``, the column ``told`` of places in ``sentences``, whose kinds are
-        places ``kind`` in ``kinds``; ``worst``, the worst-matched atoms' indices, ``terms`` by name, and each of ``QUANTITIES`` that any
-        structure has; ``quantities``, what these are; ``states``, the names of states.
+        ``state`` and ``reason``; the column ``told`` of places in ``sentences``, whose kinds are
+        places ``kind`` in ``kinds``; ``worst``, the worst-matched atoms' indices; ``terms`` by
+        name, and each of ``QUANTITIES`` that any structure has; ``quantities``, what these are;
+        ``states``, the names of states.
     """
     taken = table.take(np.asarray(rows, dtype=np.int64))
     states = states_of(taken).tolist()
@@ -166,7 +165,7 @@ def listing(
 
 
 def _kind(sentence: str) -> str:
-    """Return a sentence without the numbers and elements of its atoms: what others share with it."""
+    """Return a sentence without the numbers and elements of its atoms, as others share it."""
     return _ELEMENT.sub("", kind_of(sentence))
 
 

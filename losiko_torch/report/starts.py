@@ -100,4 +100,3 @@ def _sources(run: RunFolder) -> tuple[list[str], str]:
         why = "are no longer what the run was made with"
     files = ", ".join(given)
     return [], f"The inputs ({files}) {why or 'are not there any more'}, so no starts are shown."
-

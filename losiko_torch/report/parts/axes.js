@@ -25,13 +25,16 @@ function largestAxis(matrix, apart) {
   return axis.map((value) => value / length);
 }
 
-// The quaternion (x, y, z, w) of the rotation whose rows are these axes.
+// The quaternion (x, y, z, w) of the rotation whose rows are these axes, divided by its largest part.
 function quaternionOf([[a, b, c], [d, e, f], [g, h, i]]) {
-  const w = Math.sqrt(Math.max(0, 1 + a + e + i)) / 2;
-  const x = (Math.sqrt(Math.max(0, 1 + a - e - i)) / 2) * (h >= f ? 1 : -1);
-  const y = (Math.sqrt(Math.max(0, 1 - a + e - i)) / 2) * (c >= g ? 1 : -1);
-  const z = (Math.sqrt(Math.max(0, 1 - a - e + i)) / 2) * (d >= b ? 1 : -1);
-  return [x, y, z, w];
+  const squares = [1 + a - e - i, 1 - a + e - i, 1 - a - e + i, 1 + a + e + i];
+  const largest = squares.indexOf(Math.max(...squares)), four = 2 * Math.sqrt(squares[largest]);
+  return [
+    [four / 4, (b + d) / four, (c + g) / four, (h - f) / four],
+    [(b + d) / four, four / 4, (f + h) / four, (c - g) / four],
+    [(c + g) / four, (f + h) / four, four / 4, (d - b) / four],
+    [(h - f) / four, (c - g) / four, (d - b) / four, four / 4],
+  ][largest];
 }
 
 function turnOf(points) {

@@ -42,7 +42,7 @@ function cellsOf(row) {
     state: () => [make("span", { className: "state state-" + state }, data.states[state])],
   };
   return columns.map((column) => {
-    const made = make("td", { className: column.className + (isMain(column.key) ? " sorted" : "") });
+    const made = make("td", { className: column.className + (isMain(column.key) ? " sorted" : ""), dataset: { key: column.key } });
     if (cells[column.key]) made.append(...cells[column.key]());
     else made.textContent = inColumn(column.quantity, data[column.key][row]);
     if (column.key === "name") made.title = [name, under].filter(Boolean).join("\n");

@@ -110,9 +110,11 @@ async function start() {
   listen();
   // The most urgent first: what failed, then what is in doubt.
   sortBy("state", false);
+  performance.mark("list");
   await readGeometries();
   drawCount();
   choose(view[0]);
+  performance.mark("ready");
   document.documentElement.dataset.ready = "yes";
 }
 

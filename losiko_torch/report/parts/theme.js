@@ -15,9 +15,12 @@ const theme = (() => {
     listeners.forEach((call) => call());
   }
   function toggle() {
-    chosen = isDark() ? "light" : "dark";
+    const wanted = isDark() ? "light" : "dark";
+    // What the system has, too, needs no choice: the page follows the system again.
+    chosen = (wanted === "dark") === dark.matches ? null : wanted;
     try {
-      localStorage.setItem("losiko-theme", chosen);
+      if (chosen) localStorage.setItem("losiko-theme", chosen);
+      else localStorage.removeItem("losiko-theme");
     } catch {
       // The choice lasts as long as the page, then.
     }

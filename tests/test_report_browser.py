@@ -86,6 +86,7 @@ def opened(tmp_path_factory):
         tab.size(1440, 900)
         tab.page = made
         tab.open(made, READY)
+        tab.wait("picture !== null")
         yield tab, folder / "downloads"
 
 

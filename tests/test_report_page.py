@@ -5,6 +5,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import small_database
 import small_run
@@ -134,6 +135,35 @@ def test_page_of_a_run_that_is_not_finished(tmp_path, monkeypatch):
     found = Page(written(nothing, "none.html"))
     assert "No structure has a result yet" in found.text
     assert found.data["number"] == found.data["quantities"] == []
+
+
+def test_ten_thousand_structures_fit_into_15_megabytes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(references, "builtin_database", lambda name: small_database.database())
+    sizes, rng = [], np.random.default_rng(0)
+    for n in (20, 120):
+        rows = [
+            row(
+                k,
+                name=f"molecule {k}",
+                n_atoms=20,
+                formula="C9H8N2O",
+                loss=rng.random(),
+                largest_distance=rng.random(),
+                expected_rmsd=rng.random(),
+                nearest_structure=rng.integers(0, 3000, 20).tolist(),
+                nearest_atom=rng.integers(0, 20, 20).tolist(),
+            )
+            for k in range(n)
+        ]
+        structures = [Atoms("C9N2OH8", rng.normal(0, 3, (20, 3))) for _ in rows]
+        sizes.append(
+            len(written(small_run.write(tmp_path / f"run{n}", rows, structures), "a.html"))
+        )
+        (tmp_path / "a.html").unlink()
+    each = (sizes[1] - sizes[0]) / 100
+    # With as much again for the structures before.
+    assert sizes[0] + 10_000 * 2 * each < 15e6
 
 
 # --- the command

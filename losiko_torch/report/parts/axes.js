@@ -10,7 +10,12 @@ const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a
 
 // By powers of the matrix; at right angles to `apart`, if given.
 function largestAxis(matrix, apart) {
-  let axis = apart ? cross(apart, Math.abs(apart[0]) < 0.9 ? [1, 0, 0] : [0, 1, 0]) : [0.6, 0.5, 0.62];
+  let axis = [0.6, 0.5, 0.62];
+  if (apart) {
+    const one = cross(apart, Math.abs(apart[0]) < 0.9 ? [1, 0, 0] : [0, 1, 0]), other = cross(apart, one);
+    // Some of both, lest it begin along an axis of no extent.
+    axis = one.map((value, k) => value + 0.7 * other[k]);
+  }
   for (let step = 0; step < 60; step++) {
     let next = matrix.map((line) => line.reduce((sum, value, k) => sum + value * axis[k], 0));
     if (apart) {

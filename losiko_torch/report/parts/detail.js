@@ -57,10 +57,7 @@ function drawAtoms(structure) {
   const body = make("tbody", {});
   for (const atom of ordered.slice(0, LISTED)) {
     const button = make("button", { type: "button" }, atom.symbol + atom.index);
-    button.addEventListener("click", () => {
-      picture.pick(atom.index);
-      markAtom(atom.index);
-    });
+    button.addEventListener("click", () => pickAtom(atom.index));
     const line = make("tr", { dataset: { index: atom.index } }, make("td", { className: "left" }, button));
     for (const [key, , digits] of columns) line.append(make("td", {}, !isKnown(atom[key]) ? "–" : digits ? atom[key].toFixed(digits) : short(atom[key])));
     if (known("nearest")) line.append(make("td", { className: "left" }, atom.nearest));
@@ -78,7 +75,7 @@ function showDetail(row) {
   const structure = geometry && structureOf(row);
   parts.picture.hidden = parts.atoms.hidden = !structure;
   if (structure) {
-    drawPicture(structure);
+    drawPictureSoon(structure);
     drawAtoms(structure);
   } else if (geometry) parts.head.append(make("p", { className: "quiet" }, "Its geometry is not on this page."));
 }

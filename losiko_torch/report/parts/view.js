@@ -36,8 +36,24 @@ function itemOf(structure) {
   return item;
 }
 
-function drawPicture(structure) {
-  const item = itemOf(structure);
+// Drawn a moment later, so that keys go through the list as fast as they are pressed.
+let waiting = null, next = null;
+
+function drawPictureSoon(structure) {
+  next = structure;
+  waiting ??= setTimeout(drawPicture, 30);
+}
+
+function drawPicture() {
+  clearTimeout(waiting);
+  waiting = null;
+  const item = itemOf(next);
   if (picture) picture.set(item);
   else picture = losikoView.open(parts.picture, item, { label: "The chosen structure", onPick: markAtom });
+}
+
+function pickAtom(index) {
+  if (waiting !== null) drawPicture();
+  picture.pick(index);
+  markAtom(index);
 }

@@ -34,6 +34,7 @@ def row(number: int, **changes) -> dict:
     made = {
         "number": number,
         "source": f"in.xyz@{number}",
+        "name": None,
         "formula": "H2O",
         "n_atoms": 3,
         "reason": "converged",

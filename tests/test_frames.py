@@ -142,6 +142,7 @@ def row_of(result, offset):
     return {
         "number": result.number,
         "source": source_of(result.atoms, result.number),
+        "name": result.atoms.info.get("name"),
         "formula": formula_of(result.atoms),
         "n_atoms": len(result.atoms),
         "reason": result.reason,

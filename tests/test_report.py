@@ -9,7 +9,6 @@ from small_run import failed, row, table
 
 from losiko_torch.report import names as references
 from losiko_torch.report.failures import grouped, left_out
-from losiko_torch.report.histograms import BINS, histograms
 from losiko_torch.report.names import References, references_of
 from losiko_torch.report.summary import Counts, summarize, worst_first
 from losiko_torch.report.usage import usage
@@ -88,7 +87,6 @@ def test_nothing_and_failures_only():
         assert (summary.total, summary.failed) == (len(rows), len(rows))
         assert summary.spreads == {}
         assert summary.worst == summary.best == []
-        assert histograms(table(rows)) == []
         assert usage(table(rows), References.unknown("gone")).atoms == 0
 
 
@@ -194,44 +192,3 @@ def test_database_of_a_run(tmp_path, monkeypatch):
     old = references_of(small_run.RECORD | {"version": "0.0.1"}, rows)
     assert "losiko 0.0.1" in old.note
     assert old.records is None
-
-
-# --- histograms
-
-
-def test_histograms_count_every_structure():
-    rng = np.random.default_rng(0)
-    rows = [
-        row(
-            k,
-            n_steps=int(rng.integers(1, 200)),
-            start_loss=float(10 ** rng.uniform(-2, 1)),
-            loss=float(10 ** rng.uniform(-6, -2)) if k else 0.0,
-            largest_distance=float(10 ** rng.uniform(-6, -2)),
-            rmsd=float(rng.uniform(0, 1)) if k % 2 else None,
-        )
-        for k in range(300)
-    ]
-    made = {each.title: each for each in histograms(table([*rows, failed(300, "it is bad")]))}
-    assert list(made) == ["Steps", "Loss", "Largest distance", "RMSD"]
-    for title, each in made.items():
-        assert (np.diff(each.edges) > 0).all()
-        assert len(each.edges) - 1 <= BINS
-        for counts in each.counts.values():
-            assert len(counts) == len(each.edges) - 1
-            assert sum(counts) == (150 if title == "RMSD" else 300)
-    assert list(made["Loss"].counts) == ["before", "after"]
-    # A loss of zero has no logarithm: it counts as the smallest that has one.
-    assert made["Loss"].counts["after"][0] >= 2
-    least = min(each["loss"] for each in rows[1:])
-    assert made["Loss"].edges[0] == pytest.approx(np.log10(least))
-    # Bins of steps hold whole numbers, as many each.
-    assert {edge % 1 for edge in made["Steps"].edges} == {0.5}
-    assert len(set(np.diff(made["Steps"].edges))) == 1
-
-
-def test_values_that_are_all_the_same_make_one_bar():
-    for each in histograms(table([row(k, rmsd=0.0) for k in range(5)])):
-        for counts in each.counts.values():
-            assert max(counts) == sum(counts) == 5
-        assert (np.diff(each.edges) > 0).all()

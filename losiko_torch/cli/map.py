@@ -29,7 +29,7 @@ from losiko_torch.options import WHAT
 from losiko_torch.report.environment_map import EnvironmentMap, environment_map
 from losiko_torch.report.map_page import writer_for
 from losiko_torch.report.wording import plural
-from losiko_torch.systems.names import source_of
+from losiko_torch.systems.names import title_of
 
 Structures = Annotated[
     list[str] | None,
@@ -84,7 +84,7 @@ def map_(
     where = f"the environments of {name}"
     title = f"{mapped} among {where}" if inputs else f"{where[0].upper()}{where[1:]}"
     write(drawn, output, overwrite=force, title=title)
-    failures = [(source_of(inputs[k], k), why) for k, why in drawn.failures.items()]
+    failures = [(title_of(inputs[k], k), why) for k, why in drawn.failures.items()]
     print_failures(failures, "left out")
     _print_summary(drawn, name_of(database))
     stdout().print(Text(f"written to {output}"))

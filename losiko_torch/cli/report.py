@@ -10,17 +10,20 @@ import typer
 from rich.text import Text
 
 from losiko_torch.cli import tables
-from losiko_torch.cli.console import note, stdout
+from losiko_torch.cli.console import note, progress, stdout
 from losiko_torch.cli.inputs import Force
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import check_output
 from losiko_torch.options import WHAT
+from losiko_torch.report.chemiscope import check_name, write_chemiscope
+from losiko_torch.report.content import content
 from losiko_torch.report.names import references_of
-from losiko_torch.report.page import charts_left_out, is_page, write_page
+from losiko_torch.report.page import is_page, write_page
 from losiko_torch.report.summary import QUANTITIES, Summary, summarize
 from losiko_torch.report.usage import Usage, usage
 from losiko_torch.report.wording import as_number, plural
 from losiko_torch.runs.folder import RECORD, RELAXED, TABLE, RunFolder
+from losiko_torch.systems.names import titled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +41,17 @@ Page = Annotated[
         "-o",
         metavar="PAGE.html",
         show_default="DIR/report.html",
-        help="The page (its charts need plotly: pip install 'losiko-torch\\[map]').",
+        help="The page, one file that needs no network.",
+        rich_help_panel=WHAT,
+    ),
+]
+Chemiscope = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.json",
+        show_default=False,
+        help="Also write the structures for chemiscope (https://chemiscope.org), to a name that "
+        "ends in .json or .json.gz.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -48,17 +61,21 @@ NAME, OWN = "report.html", (RECORD, TABLE, RELAXED)
 MOST = 5
 
 
-def report(folder: Folder, output: Page = None, force: Force = False) -> int:
+def report(
+    folder: Folder, output: Page = None, chemiscope: Chemiscope = None, force: Force = False
+) -> int:
     """Summarise what became of the structures of a run, and draw it on a page.
 
-    Counts, distributions, failures by reason and the references that were used most are printed;
-    the page, one file that needs no network, also shows the worst and the best structures in three
-    dimensions, their atoms coloured by the distance from the references. A run that is not finished
-    is reported as far as it is.
+    Counts, distributions, failures by reason and the references that were used most are printed.
+    The page, one file that needs no network, lists all structures: sort, search and filter them,
+    look at each in three dimensions, before and after, and download those chosen. A run that is
+    not finished is reported as far as it is.
 
     Example: [bold]losiko report night[/bold]
 
     Example: [bold]losiko report night -o night.html[/bold]
+
+    Example: [bold]losiko report night --chemiscope night.json.gz[/bold]
     """
     run = RunFolder.open(folder)
     page = folder / NAME if output is None else output
@@ -69,6 +86,9 @@ def report(folder: Folder, output: Page = None, force: Force = False) -> int:
     database = run.record["database"]
     inputs = [folder / name for name in OWN] + ([] if database is None else [Path(database)])
     check_output(page, inputs, force or again)
+    if chemiscope is not None:
+        check_name(chemiscope)
+        check_output(chemiscope, [*inputs, page], force)
     table = run.table()
     summary = summarize(table)
     references = references_of(run.record, table)
@@ -78,10 +98,16 @@ def report(folder: Folder, output: Page = None, force: Force = False) -> int:
     _print_usage(used)
     tables.print_groups(summary.failures, "failed")
     _print_summary(summary, run.record["state"] == "finished", run.record["seconds"])
-    write_page(run, table, summary, used, references, page, overwrite=force or again)
-    if why := charts_left_out():
-        note(f"left out of the page: {why}")
+    with progress("reading the inputs again", table.num_rows) as done:
+        held = content(run, table, references, done)
+    for why in held.notes:
+        note(why)
+    write_page(run, summary, used, held, page, overwrite=force or again)
     stdout().print(Text(f"the page is {page}"))
+    if chemiscope is not None:
+        for why in write_chemiscope(run, table, chemiscope, overwrite=force):
+            note(why)
+        stdout().print(Text(f"for chemiscope: {chemiscope}"))
     return 0
 
 
@@ -106,7 +132,7 @@ def _print_worst(table: pa.Table, summary: Summary) -> None:
     for row in table.take(np.array(summary.worst[:MOST])).to_pylist():
         losses = (row["start_loss"], row["loss"], row["largest_distance"])
         printed.add_row(
-            Text(row["source"]),
+            Text(titled(row.get("name"), row["source"])),
             row["formula"],
             str(row["n_steps"]),
             *map(tables.as_loss, losses),

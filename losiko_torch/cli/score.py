@@ -26,7 +26,7 @@ from losiko_torch.loss.settings import LossSettings
 from losiko_torch.options import options_of
 from losiko_torch.report.wording import plural
 from losiko_torch.results import Score
-from losiko_torch.systems.names import formula_of, source_of
+from losiko_torch.systems.names import formula_of, title_of
 
 Worst = Annotated[
     int | None,
@@ -91,7 +91,7 @@ def _print_table(scores: list[Score], limit: int | None) -> None:
         one = scores[k]
         failed = one.problem is not None
         table.add_row(
-            Text(source_of(one.atoms, k)),
+            Text(title_of(one.atoms, k)),
             formula_of(one.atoms),
             Text("failed", style="red") if failed else tables.as_loss(one.loss),
             tables.as_loss(np.nan if failed else float(one.distances.mean())),
@@ -104,7 +104,7 @@ def _print_table(scores: list[Score], limit: int | None) -> None:
 def _print_summary(scores: list[Score], seconds: float, against: str) -> None:
     judged = [one for one in scores if one.problem is None]
     failures = [
-        (source_of(one.atoms, k), one.problem)
+        (title_of(one.atoms, k), one.problem)
         for k, one in enumerate(scores)
         if one.problem is not None
     ]

@@ -15,6 +15,7 @@ from losiko_torch.report.failures import Failures
 from losiko_torch.report.summary import Counts, worst_first
 from losiko_torch.report.wording import plural
 from losiko_torch.results import FAILED, STOPPED
+from losiko_torch.systems.names import titled
 
 COLUMNS = {
     "structure": "fold",
@@ -31,7 +32,7 @@ EXPECTED = {"expected\nRMSD (A)": "right"}
 
 #: Columns of ``losiko_torch.io.table`` that what is printed needs.
 READ = (
-    *("source", "formula", "reason", "converged", "n_steps", "start_loss", "loss"),
+    *("source", "name", "formula", "reason", "converged", "n_steps", "start_loss", "loss"),
     *("largest_distance", "worst_atom", "worst_element", "rmsd", "expected_rmsd"),
     *("reliable", "doubt"),
 )
@@ -74,7 +75,7 @@ class Tally:
         table = tables.structure_table(title, COLUMNS | (EXPECTED if known else {}))
         for row in self._shown:
             table.add_row(
-                Text(row["source"]),
+                Text(titled(row["name"], row["source"])),
                 row["formula"],
                 _status(row),
                 str(row["n_steps"]),

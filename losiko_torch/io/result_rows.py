@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from losiko_torch.results import Result, expected_rmsds
-from losiko_torch.systems.names import formula_of, source_of
+from losiko_torch.systems.names import formula_of, name_of, source_of
 from losiko_torch.systems.reference_geometry import deviation
 
 
@@ -31,6 +31,7 @@ def columns_of(results: Sequence[Result]) -> dict[str, list]:
     return {
         "number": [result.number for result in results],
         "source": [source_of(result.atoms, result.number) for result in results],
+        "name": [name_of(result.atoms.info) for result in results],
         "formula": [_formula(atoms) for atoms in structures],
         "n_atoms": [len(atoms) for atoms in structures],
         "reason": [result.reason for result in results],

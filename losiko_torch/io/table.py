@@ -20,6 +20,8 @@ SCHEMA = pa.schema(
     [
         ("number", pa.int64()),
         ("source", pa.string()),
+        # Name that the structure was given, ``info["name"]``.
+        ("name", pa.string()),
         ("formula", pa.string()),
         ("n_atoms", pa.int32()),
         ("reason", pa.string()),

@@ -52,6 +52,11 @@ class Failures:
         return Failures(_NUMBER.sub(lambda _: next(shared), reason), self.count + 1, sources)
 
 
+def kind_of(reason: str) -> str:
+    """Return a reason with ``…`` in the place of all its numbers, which all of its kind share."""
+    return _NUMBER.sub(ANY, reason)
+
+
 class Groups:
     """Groups of failures that are added one by one; memory grows with the groups alone."""
 
@@ -60,7 +65,7 @@ class Groups:
 
     def add(self, source: str, reason: str) -> None:
         """Add the failure of one structure."""
-        key = _NUMBER.sub(ANY, reason)
+        key = kind_of(reason)
         group = self._groups.get(key)
         self._groups[key] = (
             Failures(reason, 1, [source]) if group is None else group.joined(source, reason)

@@ -14,6 +14,7 @@ import numpy as np
 
 from losiko_torch.report.failures import Failures, Groups
 from losiko_torch.results import FAILED
+from losiko_torch.systems.names import titled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,7 +110,7 @@ class Counts:
     def add(self, rows: Rows) -> None:
         """Add rows of ``losiko_torch.io.table``."""
         failed = failed_rows(rows)
-        converged, sources = listed(rows, "converged"), listed(rows, "source")
+        converged, sources = listed(rows, "converged"), titles(rows)
         reasons, doubts = listed(rows, "reason"), listed(rows, "doubt")
         self.total += len(failed)
         self._converged += sum(converged)
@@ -179,6 +180,13 @@ def worst_first(rows: Rows) -> np.ndarray:
 def failed_rows(rows: Rows) -> np.ndarray:
     """Return which rows are of structures that failed, shape (n,)."""
     return np.array([reason.startswith(FAILED) for reason in listed(rows, "reason")], dtype=bool)
+
+
+def titles(rows: Rows) -> list[str]:
+    """Return what the structures of rows are called: their names and origins."""
+    return [
+        titled(*each) for each in zip(listed(rows, "name"), listed(rows, "source"), strict=True)
+    ]
 
 
 def column(rows: Rows, name: str) -> np.ndarray:

@@ -43,9 +43,9 @@ def configuration(
 
     builtin = builtin_name(database)
     named = {
-        "structures": _files(sources),
-        "reference": _files(references),
-        "database": _files([str(database)]) if builtin is None else cache_file(builtin).stem,
+        "structures": digests(sources),
+        "reference": digests(references),
+        "database": digests([str(database)]) if builtin is None else cache_file(builtin).stem,
         VERSION: __version__,
     }
     return json.loads(json.dumps({**named, **options}, default=str))
@@ -86,8 +86,12 @@ def _difference(name: str, before: Any, now: Any) -> str:
     return f"{name} was {before} and is {now}"
 
 
-def _files(sources: Iterable[str]) -> dict[str, str]:
-    """Digests of files, or of all files in folders, by name."""
+def digests(sources: Iterable[str]) -> dict[str, str]:
+    """Return digests of files, or of all files in folders, by name.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
     return {str(source): _digest(split_source(source)[0]) for source in sources}
 
 

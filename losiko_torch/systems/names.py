@@ -26,6 +26,22 @@ def source_of(atoms: Atoms, number: int) -> str:
     return str(atoms.info.get(SOURCE, numbered(number)))
 
 
+def name_of(info: Mapping[str, Any]) -> str | None:
+    """Return the name that a structure was given, ``info["name"]``, as text; None without one."""
+    name = info.get("name")
+    return str(name) if isinstance(name, (str, int, np.integer)) and str(name) else None
+
+
+def titled(name: str | None, source: str) -> str:
+    """Return what a table calls a structure: "ethanol, in.xyz@3", or its origin alone."""
+    return source if name is None or name == source else f"{name}, {source}"
+
+
+def title_of(atoms: Atoms, number: int) -> str:
+    """Return what a table calls a structure, see ``titled``."""
+    return titled(name_of(atoms.info), source_of(atoms, number))
+
+
 def numbered(number: int) -> str:
     """Return the name of a structure that has no other: "structure 3"."""
     return f"structure {number}"

@@ -7,7 +7,7 @@ pytest.importorskip("rdkit")
 pytest.importorskip("tblite")
 
 from ase.build import molecule
-from cases import from_smiles, unseen, uncovered
+from cases import from_smiles, uncovered, unseen
 from cases.drawings import by_mmff, drawn, geometry
 
 

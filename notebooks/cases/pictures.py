@@ -149,7 +149,7 @@ def _panels(
     columns = min(columns, count)
     rows = -(-count // columns)
     spans = boxes[:, 1] - boxes[:, 0]
-    inch = 0.94 * width / spans[:, 0].max()
+    inch = 0.88 * width / spans[:, 0].max()
     above = LINE * max(title.count("\n") + 1 if title else 0 for title in titles) + 0.08
     tall = [
         inch * spans[row * columns : (row + 1) * columns, 1].max() + above + 0.12

@@ -16,9 +16,8 @@ import common
 import numpy as np
 from ase import Atoms
 from cases import unseen
+from cases.drawings import by_mmff, drawn, geometry
 from cases.energies import xtb_energy, xtb_relaxed
-from rdkit import Chem
-from rdkit.Chem import AllChem
 
 from losiko_torch import relax
 from losiko_torch.database.builtin import default_database
@@ -30,14 +29,12 @@ FMAX = 0.01
 
 def embedded(smiles: str) -> tuple[Atoms, Atoms] | None:
     """Return a molecule's ETKDG geometry, and what MMFF94 makes of it; None without either."""
-    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    if AllChem.EmbedMolecule(molecule, randomSeed=SEED) != 0:
+    try:
+        molecule = drawn(smiles, SEED)
+    except ValueError:
         return None
-    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
-    start = Atoms(numbers, molecule.GetConformer().GetPositions())
-    if AllChem.MMFFOptimizeMolecule(molecule, maxIters=5000) != 0:
-        return None
-    return start, Atoms(numbers, molecule.GetConformer().GetPositions())
+    relaxed = by_mmff(molecule)
+    return None if relaxed is None else (geometry(molecule), relaxed)
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ def test_all_cases_are_there():
         "03_proton_defect",
         "04_interface",
         "05_inverse_design",
+        "06_from_smiles",
     ]
 
 

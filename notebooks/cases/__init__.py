@@ -1,2 +1,2 @@
-"""Code of the five notebooks and of ``benchmarks/paper.py``: data, energies, pictures, and for each
+"""Code of the notebooks and of ``benchmarks/paper.py``: data, energies, pictures, and for each
 case its starting structures, parameters and measurements, so that both show the same numbers."""

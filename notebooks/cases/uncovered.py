@@ -11,9 +11,12 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, graphene, molecule
 from ase.cluster import Icosahedron
-from rdkit import Chem
-from rdkit.Chem import AllChem
 
+from cases.drawings import drawn as from_smiles
+from cases.drawings import geometry
+
+#: Seed of the drawings.
+SEED = 7
 #: SMILES of what RDKit can embed. RDKit keeps the valences of radicals and carbenes as given.
 SMILES = {
     "methyl radical": "[CH3]",
@@ -40,15 +43,6 @@ SMILES = {
     "xenon difluoride": "F[Xe]F",
     "trimethylarsine": "C[As](C)C",
 }
-
-
-def embedded(smiles: str) -> Atoms:
-    """Geometry of a molecule by ETKDG, from a fixed seed."""
-    drawn = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    if AllChem.EmbedMolecule(drawn, randomSeed=7) != 0:
-        raise ValueError(f"{smiles} cannot be embedded")
-    numbers = [atom.GetAtomicNum() for atom in drawn.GetAtoms()]
-    return Atoms(numbers, drawn.GetConformer().GetPositions())
 
 
 def drawn() -> dict[str, Atoms]:
@@ -78,7 +72,7 @@ def drawn() -> dict[str, Atoms]:
 
 def structures() -> dict[str, Atoms]:
     """All kinds."""
-    return {**{name: embedded(each) for name, each in SMILES.items()}, **drawn()}
+    return {**{name: geometry(from_smiles(each, SEED)) for name, each in SMILES.items()}, **drawn()}
 
 
 def _ring(count: int, radius: float) -> np.ndarray:

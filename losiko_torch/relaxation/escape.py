@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from losiko_torch.batching.cleared import Cleared
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.relaxation.settings import Settings
+from losiko_torch.result_columns import ManyResults
 from losiko_torch.results import Result
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.equivalent import are_symmetric
@@ -42,9 +44,9 @@ def escaped(
     items: Sequence[Prepared],
     results: Sequence[Result],
     evaluator: Evaluator,
-    relax: Callable[[list[Prepared]], list[Result]],
+    relax: Callable[[Sequence[Prepared]], Sequence[Result]],
     settings: Settings,
-) -> list[Result]:
+) -> Sequence[Result]:
     """Return results with those on a saddle led away, or doubted if they are not to leave.
 
     Args:
@@ -54,35 +56,52 @@ def escaped(
         relax: Function that relaxes prepared structures.
         settings: Options of the relaxation.
     """
-    ended = [k for k, result in enumerate(results) if result.converged and items[k].movable.all()]
-    symmetric = are_symmetric([items[k].atoms for k in ended])
-    shaken = {
-        k: replace(items[k], atoms=results[k].atoms).shaken(COPY, NOISE, settings.seed)
-        for k, may_be_held in zip(ended, symmetric, strict=True)
-        if may_be_held
-    }
-    shaken = {k: item for k, item in shaken.items() if item.problem is None}
-    others = relax(list(shaken.values())) if shaken else []
-    below = {
-        k: other
-        for (k, start), other in zip(shaken.items(), others, strict=True)
-        if other.converged and _is_saddle(results[k], start.atoms, other)
-    }
+    shaken, starts = _shaken(items, results, settings.seed)
+    others = relax(starts) if shaken else []
+    below = {}
+    for k, start, other in zip(shaken, starts, others, strict=True):
+        if other.converged and _is_saddle(results[k], start.atoms, other):
+            below[k] = other
     granted = sum(stage.max_steps for stage in settings.stages)
-    found, left = list(results), {}
+    found, left = dict[int, Result](), {}
     for k, other in below.items():
-        if settings.escape and found[k].n_steps + other.n_steps <= granted:
+        here = results[k]
+        if settings.escape and here.n_steps + other.n_steps <= granted:
             left[k] = other
         else:
-            found[k] = replace(found[k], doubt=found[k].doubt or SADDLE)
-    if not left:
-        return found
-    # Where they began counts for a doubt, not the saddle that they passed.
-    doubts = _doubts([items[k] for k in left], list(left.values()), evaluator, settings)
-    for (k, other), doubt in zip(left.items(), doubts, strict=True):
-        steps, start = found[k].n_steps + other.n_steps, found[k].start_loss
-        found[k] = replace(other, start_loss=start, n_steps=steps, doubt=doubt)
-    return found
+            found[k] = replace(here, doubt=here.doubt or SADDLE)
+    if left:
+        # Where they began counts for a doubt, not the saddle that they passed.
+        doubts = _doubts([items[k] for k in left], list(left.values()), evaluator, settings)
+        for (k, other), doubt in zip(left.items(), doubts, strict=True):
+            steps, start_loss = results[k].n_steps + other.n_steps, results[k].start_loss
+            found[k] = replace(other, start_loss=start_loss, n_steps=steps, doubt=doubt)
+    if isinstance(results, ManyResults):
+        return results.changed(found)
+    return [found.get(k, result) for k, result in enumerate(results)]
+
+
+def _shaken(
+    items: Sequence[Prepared], results: Sequence[Result], seed: int
+) -> tuple[list[int], Sequence[Prepared]]:
+    """Return places of results that symmetry may hold, and shaken copies of their ends."""
+    if isinstance(items, Cleared) and isinstance(results, ManyResults):
+        ended, columns, _ = results.split()
+        free = np.flatnonzero(columns.converged)
+        held = are_symmetric(items.molecules.take(ended[free]))
+        free = free[np.array(held, dtype=bool)]
+        ends = Cleared(columns.molecules.take(free), columns.number[free])
+        good, shaken = ends.shaken(COPY, NOISE, seed)
+        return ended[free][good].tolist(), shaken
+    there = [k for k, result in enumerate(results) if result.converged and items[k].movable.all()]
+    symmetric = are_symmetric([items[k].atoms for k in there])
+    copies = {
+        k: replace(items[k], atoms=results[k].atoms).shaken(COPY, NOISE, seed)
+        for k, may_be_held in zip(there, symmetric, strict=True)
+        if may_be_held
+    }
+    copies = {k: item for k, item in copies.items() if item.problem is None}
+    return list(copies), list(copies.values())
 
 
 def _doubts(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from ase import Atoms
+
+from losiko_torch.batching.cleared import Cleared, clear, taken
 from losiko_torch.batching.evaluator import Evaluator, check_learned
 from losiko_torch.batching.in_flight import Capacity
 from losiko_torch.batching.prepare import Prepared
@@ -17,8 +21,10 @@ from losiko_torch.relaxation.outcome import best_of, failure
 from losiko_torch.relaxation.queues import WINDOW, queues
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.stages import no_progress, run_stages
+from losiko_torch.result_columns import in_order
 from losiko_torch.results import Result
-from losiko_torch.systems.selection import Selection, selections
+from losiko_torch.systems.columns import Molecules
+from losiko_torch.systems.selection import Selection, every_atom, selections
 
 #: Function that is called with the number of structures that have just finished.
 Progress = Callable[[int], None]
@@ -68,46 +74,67 @@ class Relaxer:
     def relax(self, shard: Shard, progress: Progress) -> RelaxedShard:
         """Relax one shard; ``progress`` counts copies, where there are several of a structure."""
         n_starts, capacity = self.settings.n_starts, Capacity(self.batch_atoms)
-        copies = self._copies(shard)
-        results = {
-            place: failure(item.atoms, item.problem, number=item.number)
-            for place, item in enumerate(copies)
-            if item.problem is not None
-        }
-        progress(len(results))
-        good = [place for place in range(len(copies)) if place not in results]
-        _warn_of_sharp_cutoff([copies[place] for place in good], self.evaluator)
-        numbers = [copies[place].atoms.numbers for place in good]
+        good, items, failed = self._items(shard)
+        progress(len(failed))
+        _warn_of_sharp_cutoff(items, self.evaluator)
+        parts: list[tuple[list[int], Sequence[Result]]] = []
         # Like structures side by side.
-        for queue in queues(numbers, self.batch_atoms):
-            places = [good[number] for number in queue]
-            items = [copies[place] for place in places]
-            once = _Once(len(items), progress)
-            evaluator = self.evaluator.restricted(items)
-            relaxed = run_stages(items, evaluator, self.settings, capacity, once)
+        for queue in queues(_numbers(items), self.batch_atoms):
+            some = taken(items, queue)
+            once = _Once(len(some), progress)
+            evaluator = self.evaluator.restricted(some)
+            relaxed = run_stages(some, evaluator, self.settings, capacity, once)
             if self.settings.seeks_saddles:
-                relaxed = self._escaped(items, relaxed, evaluator, capacity)
-            once(len(items))
-            results.update(zip(places, relaxed, strict=True))
-        starts = [results[place] for place in range(len(copies))]
+                relaxed = self._escaped(some, relaxed, evaluator, capacity)
+            once(len(some))
+            parts.append(([good[place] for place in queue], relaxed))
+        found = in_order(parts, len(good) + len(failed), failed.__getitem__)
         if n_starts > 1:
-            copied = range(0, len(starts), n_starts)
-            starts = [best_of(starts[first : first + n_starts]) for first in copied]
-        return RelaxedShard(shard.number, shard.first, starts, capacity.atoms)
+            copied = range(0, len(found), n_starts)
+            found = [best_of(found[first : first + n_starts]) for first in copied]
+        return RelaxedShard(shard.number, shard.first, found, capacity.atoms)
 
     def _escaped(
         self,
-        items: list[Prepared],
-        relaxed: list[Result],
+        items: Sequence[Prepared],
+        relaxed: Sequence[Result],
         evaluator: Evaluator,
         capacity: Capacity,
-    ) -> list[Result]:
+    ) -> Sequence[Result]:
         """Return results with none on a saddle that the symmetry of its start explains."""
 
-        def again(shaken: list[Prepared]) -> list[Result]:
+        def again(shaken: Sequence[Prepared]) -> Sequence[Result]:
             return run_stages(shaken, evaluator, self.settings, capacity, no_progress)
 
         return escaped(items, relaxed, evaluator, again, self.settings)
+
+    def _items(self, shard: Shard) -> tuple[list[int], Sequence[Prepared], dict[int, Result]]:
+        """Return the places of what can be relaxed, that, and by place the results of what cannot.
+
+        Each structure has its noisy copies behind it.
+        """
+        given = shard.structures
+        if isinstance(given, Molecules) and self._takes_all_alike(shard):
+            good, every = clear(given, shard.first, self.evaluator.knows)
+            others = {
+                k: self._one(given[k], shard.first + k) for k in np.flatnonzero(~good).tolist()
+            }
+            if all(item.problem is not None for item in others.values()):
+                return np.flatnonzero(good).tolist(), every, _failed(others)
+        copies = self._copies(shard)
+        bad = {k: item for k, item in enumerate(copies) if item.problem is not None}
+        places = [place for place in range(len(copies)) if place not in bad]
+        return places, [copies[place] for place in places], _failed(bad)
+
+    def _takes_all_alike(self, shard: Shard) -> bool:
+        """Return whether all atoms of a shard move, and nothing but these counts."""
+        if self.settings.n_starts > 1 or not self.evaluator.is_simple:
+            return False
+        numbers = range(shard.first, shard.first + len(shard.structures))
+        return all(self.select(number) is every_atom for number in numbers)
+
+    def _one(self, atoms: Atoms, number: int) -> Prepared:
+        return self.evaluator.prepare(atoms, number, self.select(number))
 
     def _copies(self, shard: Shard) -> list[Prepared]:
         """Return the structures of a shard, prepared, each with its noisy copies behind it."""
@@ -137,8 +164,25 @@ class _Once:
             self.progress(counted)
 
 
-def _warn_of_sharp_cutoff(items: list[Prepared], evaluator: Evaluator) -> None:
+def _failed(items: Mapping[int, Prepared]) -> dict[int, Result]:
+    """Return the results of structures that cannot be worked on."""
+    return {
+        place: failure(item.atoms, str(item.problem), number=item.number)
+        for place, item in items.items()
+    }
+
+
+def _numbers(items: Sequence[Prepared]) -> list[np.ndarray]:
+    """Return the atomic numbers of each structure."""
+    if isinstance(items, Cleared):
+        return items.molecules.numbers_of_each()
+    return [item.atoms.numbers for item in items]
+
+
+def _warn_of_sharp_cutoff(items: Sequence[Prepared], evaluator: Evaluator) -> None:
     """Warn of jumps in the loss of periodic structures."""
+    if isinstance(items, Cleared):
+        return
     sharp = getattr(evaluator.objective.descriptor, "smooth_width", None) == 0
     if sharp and any(item.atoms.pbc.any() for item in items):
         # Python shows a repeated warning from one place once.

@@ -14,6 +14,7 @@ import torch
 from ase import Atoms
 from ase.geometry import complete_cell
 
+from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.record import ATOM, SYSTEM, Masks, Record, Sizes, per
 
 
@@ -71,6 +72,23 @@ class Batch(Record):
             system_idx=torch.repeat_interleave(
                 torch.arange(len(counts), device=device), torch.tensor(counts, device=device).long()
             ),
+        )
+
+    @classmethod
+    def of_molecules(
+        cls,
+        molecules: Molecules,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> Batch:
+        """Put molecules that are in arrays into a batch, the same that ``from_atoms`` makes."""
+        cell, count = complete_cell(np.zeros((3, 3))), len(molecules)
+        return cls(
+            positions=torch.tensor(molecules.positions, dtype=dtype, device=device),
+            numbers=torch.tensor(molecules.numbers, dtype=torch.long, device=device),
+            cells=torch.tensor(cell, dtype=dtype, device=device).repeat(count, 1, 1),
+            pbc=torch.zeros((count, 3), dtype=torch.bool, device=device),
+            system_idx=torch.as_tensor(molecules.system, device=device),
         )
 
     @property

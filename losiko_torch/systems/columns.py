@@ -3,7 +3,8 @@
 A list of ``Atoms`` costs a dozen objects a molecule, to make, to look at and to collect again.
 Archives hold arrays, and batches are arrays: in between molecules stay what they are.
 
->>> two = Molecules(np.array([8, 1, 1, 9, 1]), np.zeros((5, 3)), np.array([0, 3, 5]), {"id": [4, 7]})
+>>> numbers, offsets = np.array([8, 1, 1, 9, 1]), np.array([0, 3, 5])
+>>> two = Molecules(numbers, np.zeros((5, 3)), offsets, {"id": [4, 7]})
 >>> two[1].symbols.get_chemical_formula(), two[1].info
 ('FH', {'id': 7})
 >>> two.take(np.array([1, 0])).offsets.tolist()
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, overload
 
 import numpy as np
@@ -80,6 +81,11 @@ class Molecules(Sequence[Atoms]):
     def __iter__(self) -> Iterator[Atoms]:
         return map(self.__getitem__, range(len(self)))
 
+    def numbers_of_each(self) -> list[np.ndarray]:
+        """Return the atomic numbers of each molecule."""
+        limits = self.offsets.tolist()
+        return [self.numbers[first:end] for first, end in pairwise(limits)]
+
     def take(self, places: np.ndarray) -> Molecules:
         """Return the molecules at these places, in this order."""
         atoms, offsets = self.atoms(places)
@@ -93,6 +99,13 @@ class Molecules(Sequence[Atoms]):
         offsets = np.concatenate([[0], np.cumsum(counts)])
         shift = np.repeat(self.offsets[:-1][places] - offsets[:-1], counts)
         return np.arange(offsets[-1]) + shift, offsets
+
+    def of_each_size(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the places (b,) of those of n atoms, and their atoms (b, n), by n."""
+        counts = self.counts
+        for count in np.unique(counts).tolist():
+            places = np.flatnonzero(counts == count)
+            yield places, self.offsets[:-1][places][:, None] + np.arange(count)
 
     def at(self, positions: np.ndarray) -> Molecules:
         """Return the molecules with their atoms at other positions."""
@@ -120,11 +133,8 @@ def of_equal_size(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield places, atomic numbers (b, n) and positions (b, n, 3) of those of n atoms, by n."""
     if isinstance(molecules, Molecules):
-        counts = molecules.counts
-        for count in np.unique(counts).tolist():
-            places = np.flatnonzero(counts == count)
-            atoms = molecules.offsets[:-1][places][:, None] + np.arange(count)
-            yield places, molecules.numbers[atoms], molecules.positions[atoms]
+        for places, chosen in molecules.of_each_size():
+            yield places, molecules.numbers[chosen], molecules.positions[chosen]
         return
     alike: dict[int, list[int]] = {}
     for place, atoms in enumerate(molecules):

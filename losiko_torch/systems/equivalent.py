@@ -78,7 +78,7 @@ def are_symmetric(molecules: Sequence[Atoms]) -> list[bool]:
             for place in places[some][known < 0].tolist():
                 found[place] = is_symmetric(molecules[place])
     if not isinstance(molecules, Molecules):
-        found &= [not atoms.pbc.any() for atoms in molecules]
+        found &= np.array([not atoms.pbc.any() for atoms in molecules], dtype=bool)
     return found.tolist()
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 
@@ -67,21 +67,20 @@ class Columns:
             return self
         atoms, _ = self.molecules.atoms(rows)
         chosen = rows.tolist()
-
-        def some(name: str, value: Any) -> Any:
-            if isinstance(value, list):
-                return [value[row] for row in chosen]
-            if name in ("distances", "expected_error"):
-                return None if value is None else value[atoms]
-            return value[rows]
-
-        taken = {
-            "molecules": self.molecules.take(rows),
-            "matches": tuple(each[atoms] for each in self.matches),
-            "terms": {name: values[rows] for name, values in self.terms.items()},
-        }
-        others = [each.name for each in fields(self) if each.name not in taken]
-        return Columns(**taken, **{name: some(name, getattr(self, name)) for name in others})
+        return Columns(
+            molecules=self.molecules.take(rows),
+            number=self.number[rows],
+            loss=self.loss[rows],
+            start_loss=self.start_loss[rows],
+            converged=self.converged[rows],
+            n_steps=self.n_steps[rows],
+            reason=[self.reason[row] for row in chosen],
+            doubt=[self.doubt[row] for row in chosen],
+            distances=self.distances[atoms],
+            matches=tuple(each[atoms] for each in self.matches),
+            expected_error=None if self.expected_error is None else self.expected_error[atoms],
+            terms={name: values[rows] for name, values in self.terms.items()},
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Columns]) -> Columns:
@@ -89,30 +88,31 @@ class Columns:
         if len(parts) == 1:
             return parts[0]
 
-        def joined(values: list[Any]) -> Any:
-            if values[0] is None:
-                return None
-            if isinstance(values[0], list):
-                return list(chain.from_iterable(values))
-            return np.concatenate(values)
+        def joined(name: str) -> np.ndarray:
+            return np.concatenate([getattr(part, name) for part in parts])
 
-        taken = {
-            "molecules": Molecules.joined([part.molecules for part in parts]),
-            "matches": tuple(
-                np.concatenate(each) for each in zip(*(p.matches for p in parts), strict=True)
-            ),
-            "terms": {
+        known = parts[0].expected_error is not None
+        matches = zip(*(part.matches for part in parts), strict=True)
+        return cls(
+            molecules=Molecules.joined([part.molecules for part in parts]),
+            number=joined("number"),
+            loss=joined("loss"),
+            start_loss=joined("start_loss"),
+            converged=joined("converged"),
+            n_steps=joined("n_steps"),
+            reason=list(chain.from_iterable(part.reason for part in parts)),
+            doubt=list(chain.from_iterable(part.doubt for part in parts)),
+            distances=joined("distances"),
+            matches=tuple(np.concatenate(each) for each in matches),
+            expected_error=joined("expected_error") if known else None,
+            terms={
                 name: np.concatenate([part.terms[name] for part in parts])
                 for name in parts[0].terms
             },
-        }
-        others = [each.name for each in fields(cls) if each.name not in taken]
-        return cls(
-            **taken, **{name: joined([getattr(part, name) for part in parts]) for name in others}
         )
 
 
-def rmsds_of(columns: Columns) -> list[float | None]:
+def rmsds_of(columns: Columns) -> Sequence[float | None]:
     """Return the ``expected_rmsd`` of each result, the same numbers to the last bit."""
     errors, found = columns.expected_error, np.empty(len(columns))
     if errors is None:

@@ -21,14 +21,19 @@ from losiko_torch.accelerators import kernels_for
 
 #: Operations that give another view of memory, or memory without contents.
 FREE = frozenset(
-    """alias as_strided detach expand permute select slice split split_with_sizes squeeze t transpose
-    unbind unsqueeze view _unsafe_view _reshape_alias diagonal unfold empty empty_like empty_strided
-    new_empty new_empty_strided lift_fresh""".split()
+    (
+        *("alias", "as_strided", "detach", "diagonal", "expand", "lift_fresh", "permute", "select"),
+        *("slice", "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unfold"),
+        *("unsqueeze", "view", "_reshape_alias", "_unsafe_view"),
+        *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
+    )
 )
 #: Operations whose result has a size that follows from values, or is a value.
 WAITS = frozenset(
-    """_local_scalar_dense nonzero masked_select equal bincount _unique2 unique_consecutive
-    unique_dim is_nonzero repeat_interleave""".split()
+    (
+        *("_local_scalar_dense", "nonzero", "masked_select", "equal", "bincount", "is_nonzero"),
+        *("_unique2", "unique_consecutive", "unique_dim", "repeat_interleave"),
+    )
 )
 KERNELS = (
     *("expand_density", "expand_density_backward", "unit_power_spectrum"),

@@ -1,18 +1,21 @@
 """What a step of a relaxation asks a GPU for, counted on the processor."""
 
+import numpy as np
 import pytest
 import torch
 from ase.build import molecule
 from step_counter import counted_steps
 
-from losiko_torch import Batch
+from losiko_torch import Batch, relax
 from losiko_torch.database.builtin import default_database
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import make_target
 from losiko_torch.optimizers.lbfgs import LBFGS
+from losiko_torch.relaxation import stages
 from losiko_torch.relaxation.batch_loop import Limits, advance, begin
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
+from losiko_torch.systems import verlet_list
 
 NAMES = ["CH3OH", "CH3CONH2", "HCOOH", "CH3CH2NH2", "H2O", "C5H5N"]
 
@@ -35,20 +38,53 @@ def started():
     return objective, optimizer, now, Finished.at_start(batch)
 
 
-def steps(count):
+def steps(count, rounds=1):
     """Return the counts of each of so many steps in which nobody leaves."""
     objective, optimizer, now, finished = started()
     counts = []
     for _ in range(count):
         with counted_steps() as counted:
-            now, left = advance(objective, optimizer, now, Limits(200, 1e-9), finished)
+            now, left = advance(objective, optimizer, now, Limits(200, 1e-9, rounds), finished)
         assert left == 0
         counts.append(counted)
     return counts
 
 
-def test_a_step():
-    for each in steps(5):
-        print(sum(each.waited.values()), dict(each.waited))
-        print(sum(each.launched.values()), each.launched.most_common(60))
+@pytest.fixture
+def no_waits(monkeypatch):
+    """Go the way of a GPU, on which the host is not to wait."""
+    for module in (stages, verlet_list):
+        monkeypatch.setattr(module, "avoids_waits", lambda device: True)
+
+
+def totals(each):
+    return sum(each.waited.values()), sum(each.launched.values())
+
+
+def test_a_step_on_a_processor():
+    waits, launches = totals(steps(4)[-1])
+    print(waits, launches)
     assert 0
+
+
+def test_a_step_does_not_wait_for_a_gpu(no_waits):
+    counts = steps(4, 8)[-1]
+    print(counts.waited, totals(counts))
+    print(counts.launched)
+    assert 0
+
+
+@pytest.mark.parametrize("room", [40, 10_000])
+def test_structures_that_stay_to_the_end_of_a_round_end_alike(no_waits, room):
+    options = {"dtype": "float64", "batch_atoms": room, "max_steps": 10}
+    structures = [*rattled(), *rattled(9)]
+    patient = relax(structures, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (stages, verlet_list):
+            patch.setattr(module, "avoids_waits", lambda device: False)
+        plain = relax(structures, **options)
+    assert {each.reason for each in plain} == {"converged", "max_steps"}
+    for one, other in zip(patient, plain, strict=True):
+        assert (one.n_steps, one.reason, one.doubt) == (other.n_steps, other.reason, other.doubt)
+        assert one.loss == pytest.approx(other.loss, rel=1e-9)
+        np.testing.assert_allclose(one.atoms.positions, other.atoms.positions, atol=1e-9)

@@ -91,7 +91,7 @@ def _of_columns(columns: Columns) -> dict[str, list]:
         "worst_element": [chemical_symbols[k] for k in molecules.numbers[atoms].tolist()],
         # Nothing but elements, positions and ``info``: no reference geometry.
         "rmsd": [None] * count,
-        "expected_rmsd": rmsds_of(columns),
+        "expected_rmsd": list(rmsds_of(columns)),
         "reliable": [good and not doubt for good, doubt in zip(converged, doubts, strict=True)],
         "doubt": doubts,
     }

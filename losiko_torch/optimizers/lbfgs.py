@@ -17,6 +17,7 @@ from losiko_torch.keywords import names_unknown
 from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import check_positive, limited
 from losiko_torch.systems.batch import sum_by_system
+from losiko_torch.systems.kept import counts_of
 
 #: Sufficient decrease demanded of a step, as a share of what the slope promises.
 ARMIJO = 1e-4
@@ -99,7 +100,7 @@ class LBFGS:
     ) -> tuple[State, torch.Tensor]:
         n_systems = len(loss)
         # Every atom's term is a difference of numbers near one, and rounded like those.
-        n_atoms = torch.bincount(system_idx, minlength=n_systems)
+        n_atoms = counts_of(system_idx, n_systems)
         rounding = torch.finfo(loss.dtype).eps * (10 * state.loss.abs() + 2 * n_atoms)
         promised = ARMIJO * state.length * state.slope
         accepted = fresh | (loss <= state.loss + promised + rounding)

@@ -66,8 +66,7 @@ def results_of(
     signs = Signs(nearest, expected, settings.max_error)
     doubts = doubts_of(before.batch, after.batch, moving, objective.database, signs)
     if isinstance(items, Cleared):
-        ends = finished, settled
-        return _in_columns(items, objective, before, after, ends, expected, doubts)
+        return _in_columns(items, objective, before, after, (finished, settled), expected, doubts)
     judged, counts = judgements(objective, after), after.batch.counts.tolist()
     limits = np.cumsum([0, *counts]).tolist()
     errors = None if expected is None else expected.cpu().numpy()

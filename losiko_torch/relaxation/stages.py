@@ -25,6 +25,10 @@ from losiko_torch.relaxation.settings import Settings
 from losiko_torch.result_columns import in_order
 from losiko_torch.results import Result
 from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.kept import avoids_waits
+
+#: Evaluations between which nobody leaves a batch where the host is not to wait for a device.
+ROUNDS = 4
 
 
 def run_stages(
@@ -93,7 +97,9 @@ class _StageInFlight(InFlight):
         self.objective = replace(objective, target=self.stage.target(defaults))
         usual = LEARNED_FMAX if self.objective.by_model else defaults.fmax
         fmax = usual if settings.fmax is None else settings.fmax
-        self.limits = Limits(self.stage.max_steps, fmax)
+        # Where references are searched, the host waits in every step.
+        patient = avoids_waits(evaluator.device) and not self.objective.searches
+        self.limits = Limits(self.stage.max_steps, fmax, ROUNDS if patient else 1)
         self.key = (settings.seed, number + 1)
         self.everyone, self.copies, self.progress = everyone, copies, progress
         self.finished = Finished.at_start(everyone.start)

@@ -15,6 +15,7 @@ from ase import Atoms
 from ase.geometry import complete_cell
 
 from losiko_torch.systems.columns import Molecules
+from losiko_torch.systems.kept import counts_of
 from losiko_torch.systems.record import ATOM, SYSTEM, Masks, Record, Sizes, per
 
 
@@ -102,7 +103,7 @@ class Batch(Record):
     @property
     def counts(self) -> torch.Tensor:
         """Number of atoms of each structure, shape (B,)."""
-        return torch.bincount(self.system_idx, minlength=self.n_systems)
+        return counts_of(self.system_idx, self.n_systems)
 
     def with_positions(self, positions: torch.Tensor) -> Batch:
         """Batch with its atoms at other positions (N, 3)."""

@@ -51,8 +51,8 @@ def frames_of(results: Sequence[Result], tell: Tell) -> Iterator[str]:
 def _some(results: Sequence[Result], tell: Tell) -> list[str]:
     frames: list[str | None] = [None] * len(results)
     if isinstance(results, ManyResults):
-        places, columns, _ = results.split()
-        for place, frame in zip(places.tolist(), _of_columns(columns), strict=True):
+        there, columns, _ = results.split()
+        for place, frame in zip(there.tolist(), _of_columns(columns), strict=True):
             frames[place] = frame
     else:
         alike: dict[bool, list[int]] = {False: [], True: []}
@@ -99,18 +99,18 @@ def _of_columns(columns: Columns) -> Iterator[str | None]:
         for name, values in columns.terms.items()
     ]
     nothing: Iterable[tuple] = repeat((), len(columns))
-    facts = zip(
+    facts = map(
+        _begin,
         *(molecules.counts.tolist(), columns.loss.tolist(), columns.start_loss.tolist()),
         *(columns.converged.tolist(), columns.n_steps.tolist(), columns.reason, columns.doubt),
         zip(*entries, strict=True) if entries else nothing,
         zip(*terms, strict=True) if terms else nothing,
-        [None] * len(columns) if error is None else rmsds_of(columns),
-        strict=True,
+        rmsds_of(columns),
+        repeat(error is not None),
     )
     numbers = [columns.distances] if error is None else [columns.distances, error]
     rows = _rows(molecules.numbers, molecules.positions, numbers, molecules.offsets.tolist())
-    for (*head, own, added, rmsd), body in zip(facts, rows, strict=True):
-        begin = None if body is None else _begin(*head, own, added, rmsd, error is not None)
+    for begin, body in zip(facts, rows, strict=True):
         yield None if begin is None or body is None else begin + body
 
 
@@ -160,8 +160,13 @@ def _comment(result: Result, rmsd: float | None) -> str | None:
     """Return the lines before the atoms; None where an entry may take another form."""
     info = result.atoms.info
     return _begin(
-        *(len(result.atoms), float(result.loss), float(result.start_loss)),
-        *(bool(result.converged), int(result.n_steps), result.reason, result.doubt),
+        len(result.atoms),
+        float(result.loss),
+        float(result.start_loss),
+        bool(result.converged),
+        int(result.n_steps),
+        result.reason,
+        result.doubt,
         [_entry(key, value) for key, value in info.items() if key != METADATA],
         [_entry(f"{TERM}{name}", value) for name, value in result.terms.items()],
         rmsd,

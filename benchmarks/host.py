@@ -59,8 +59,8 @@ BATCH_ATOMS = 290_000
 TENSORS, GARBAGE, REST = "tensor operations", "garbage collection", "rest"
 #: Part, module, and names in it, one of which the package has.
 TIMED = (
-    ("read", "losiko_torch.io.stream", "frames_of"),
-    ("check", "losiko_torch.relaxation.relaxer", "Relaxer._copies"),
+    ("read", "losiko_torch.io.stream", "blocks_of"),
+    ("check", "losiko_torch.relaxation.relaxer", "Relaxer._items"),
     ("batch", "losiko_torch.relaxation.relaxer", "queues"),
     ("batch", "losiko_torch.batching.evaluator", "Evaluator.batch"),
     ("batch", "losiko_torch.batching.evaluator", "Evaluator.restricted"),

@@ -23,9 +23,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 # `from losiko_kernels.gpu import density` would import the function of this name, not the module.
-combination, density, distance, power_spectrum, tiles = (
+combination, density, distance, power_spectrum, tiles, two_loop = (
     import_module(f"losiko_kernels.gpu.{name}")
-    for name in ("combination", "density", "distance", "power_spectrum", "tiles")
+    for name in ("combination", "density", "distance", "power_spectrum", "tiles", "two_loop")
 )
 
 #: Local memory, in bytes a thread, that the assembler may trade for more threads at once.
@@ -34,7 +34,14 @@ FREE_SPILLS = 32
 FEW = {"fp32": [(5, 6, 6)], "fp64": [(5, 6, 3)]}
 MANY = [(n, 6, 6) for n in (3, 4, 5)] + [(n, 8, 6) for n in (1, 2, 3, 4, 5)] + [(2, 4, 9)]
 INTEGERS = {"first": "*i64", "element": "*i64", "next_center": "*i32", "features": "*i32"}
-INTEGERS |= {"indices": "*i64", "rows": "*i64", "count": "i32", "size": "i32", "largest": "i32"}
+INTEGERS |= {
+    "indices": "*i64",
+    "rows": "*i64",
+    "count": "i32",
+    "numbers": "i32",
+    "size": "i32",
+    "largest": "i32",
+}
 #: References that an atom's target combines.
 N_NEIGHBORS = 64
 
@@ -78,6 +85,8 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
     yield compiled(combination.gradient_kernel, dtype, {**some, "SOME": 4 * some["SOME"]}, 4)
     sizes = {"LINES": combination.ENTRIES // N_NEIGHBORS, "WIDTH": N_NEIGHBORS, "EACH": False}
     yield compiled(combination.system_kernel, dtype, sizes, 4)
+    sizes = {"MEMORY": 20, "SHARES": 32, "BLOCK": 128}
+    yield compiled(two_loop.two_loop_kernel, dtype, sizes, 2)
 
 
 def usage(kernel) -> tuple[int, int]:

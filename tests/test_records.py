@@ -133,6 +133,8 @@ class Structures:
             loss=self.random(b),
             searches=self.whole(b),
             steps=self.whole(b),
+            ended=self.some(b),
+            round=3,
             system=self.whole(b),
             atom=self.whole(n),
         )

@@ -87,7 +87,9 @@ def test_made_anew_only_when_atoms_moved_enough(monkeypatch):
     near[:, 0] += 0.49 * SKIN
     assert lists.at(batch.with_positions(near)) is lists
     far = batch.positions.clone()
-    far[0, 0] += 0.51 * SKIN  # an atom of ethanol
+    far[0, 0] += 9 * SKIN  # an atom of ethanol, all of whose pairs are listed
+    assert lists.at(batch.with_positions(far)) is lists
+    far[9, 0] += 0.51 * SKIN  # an atom of the slab
     anew = lists.at(batch.with_positions(far))
     assert searched == [1]
     assert anew.at(batch.with_positions(far)) is anew

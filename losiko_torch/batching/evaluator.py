@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from losiko_torch.batching.cleared import Cleared
 from losiko_torch.batching.memory import atoms_that_fit, check_neighbors
 from losiko_torch.batching.prepare import Prepared, prepare
 from losiko_torch.batching.prepare_many import prepare_many
@@ -75,6 +76,8 @@ class Evaluator:
 
     def batch(self, items: Sequence[Prepared]) -> Batch:
         """Return prepared structures, without problems, as a batch."""
+        if isinstance(items, Cleared):
+            return Batch.of_molecules(items.molecules, self.dtype, self.device)
         batch = Batch.from_atoms([item.atoms for item in items], self.dtype, self.device)
         arrays = {
             name: torch.as_tensor(np.concatenate([item.arrays[name] for item in items])).to(
@@ -90,7 +93,10 @@ class Evaluator:
 
     def restricted(self, items: Sequence[Prepared]) -> Evaluator:
         """Return the evaluator for the elements of these structures: cheaper, equal results."""
-        numbers = np.concatenate([item.atoms.numbers for item in items])
+        if isinstance(items, Cleared):
+            numbers = items.molecules.numbers
+        else:
+            numbers = np.concatenate([item.atoms.numbers for item in items])
         return replace(self, objective=self.objective.restricted(torch.as_tensor(numbers)))
 
     def prepare(
@@ -117,17 +123,22 @@ class Evaluator:
         ``select`` is the function from a structure's number to its selection. None is for
         structures that stay as they are.
         """
-        simple = not self.objective.terms and not self.factors
+        simple = self.is_simple
         return prepare_many(
             structures,
             first,
             lambda given, number: self.prepare(given, number, select and select(number)),
-            self._knows,
+            self.knows,
             lambda number: simple and (select is None or select(number) is every_atom),
             select is not None,
         )
 
-    def _knows(self, number: int) -> bool:
+    @property
+    def is_simple(self) -> bool:
+        """True where a structure's elements and positions are all that its loss follows from."""
+        return not self.objective.terms and not self.factors
+
+    def knows(self, number: int) -> bool:
         """Return whether the descriptor, the references and the learned model know an element."""
         objective = self.objective
         species = species_of(objective.database.descriptor)

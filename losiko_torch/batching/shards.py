@@ -7,10 +7,13 @@ run that was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
+from losiko_torch.io.stream import Stream
 from losiko_torch.results import Result
+from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.pymatgen import AnyStructure, check_type, one_by_one, size_of
 
 #: Shards that wait to be written while others relax.
@@ -22,7 +25,7 @@ class Shard(NamedTuple):
 
     number: int
     first: int
-    structures: list[AnyStructure]
+    structures: Sequence[AnyStructure]
 
 
 class RelaxedShard(NamedTuple):
@@ -30,7 +33,7 @@ class RelaxedShard(NamedTuple):
 
     number: int
     first: int
-    results: list[Result]
+    results: Sequence[Result]
     batch_atoms: int
 
 
@@ -47,18 +50,47 @@ def shards(
     Raises:
         InputError: For what is no structure.
     """
-    number = first = n_atoms = 0
-    waiting: list[AnyStructure] = []
-    for place, given in enumerate(one_by_one(structures)):
-        check_type(given, place)
-        size = size_of(given) * copies(given)
-        if waiting and n_atoms + size > most_atoms:
-            yield Shard(number, first, waiting)
-            number, first, n_atoms, waiting = number + 1, place, 0, []
-        waiting.append(given)
-        n_atoms += size
-    if waiting:
-        yield Shard(number, first, waiting)
+    number = first = n_atoms = place = 0
+    waiting: list[Sequence[AnyStructure]] = []
+    for block in _blocks(structures):
+        begin = 0
+        for k, size in enumerate(_sizes(block, place, copies)):
+            if place + k > first and n_atoms + size > most_atoms:
+                yield Shard(number, first, _together([*waiting, block[begin:k]]))
+                number, first, n_atoms, waiting, begin = number + 1, place + k, 0, [], k
+            n_atoms += size
+        waiting.append(block[begin:])
+        place += len(block)
+    if place > first:
+        yield Shard(number, first, _together(waiting))
+
+
+def _blocks(structures: Any) -> Iterable[Sequence[AnyStructure]]:
+    """Return structures in the blocks that they are read in, or each by itself."""
+    if isinstance(structures, Stream):
+        return structures.blocks()
+    return ([each] for each in one_by_one(structures))
+
+
+def _sizes(
+    block: Sequence[AnyStructure], place: int, copies: Callable[[AnyStructure], int]
+) -> Iterator[int]:
+    """Yield the atoms of all copies of each structure of a block, the first of number ``place``."""
+    if isinstance(block, Molecules):
+        yield from (block.counts * copies(block[0])).tolist() if len(block) else ()
+        return
+    for number, given in enumerate(block, place):
+        check_type(given, number)
+        yield size_of(given) * copies(given)
+
+
+def _together(blocks: Sequence[Sequence[AnyStructure]]) -> Sequence[AnyStructure]:
+    """Return the structures of several blocks, in arrays where all of them are."""
+    blocks = [block for block in blocks if len(block)]
+    molecules = [block for block in blocks if isinstance(block, Molecules)]
+    if len(molecules) == len(blocks) and len({tuple(each.facts) for each in molecules}) == 1:
+        return Molecules.joined(molecules)
+    return list(chain.from_iterable(blocks))
 
 
 def by_number(relaxed: Iterable[RelaxedShard]) -> Iterator[RelaxedShard]:

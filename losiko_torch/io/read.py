@@ -6,6 +6,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,18 @@ from ase.io.formats import UnknownFileTypeError, string2index
 
 from losiko_torch.errors import InputError
 from losiko_torch.io.extras import printable, restored
+from losiko_torch.io.overlap import in_blocks
 from losiko_torch.io.readers.interface import reason_of, select
+from losiko_torch.io.readers.kinds import kind_of
+from losiko_torch.io.readers.npz import read_molecules
 from losiko_torch.io.readers.registry import reader_of
+from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.names import DRAWN, SOURCE, UNREADABLE
 
 #: Most files named in a warning.
 SHOWN = 5
+#: Molecules of an archive that are handed over at a time.
+MOLECULES = 4096
 _CUBE = np.eye(3)
 
 
@@ -90,6 +97,39 @@ def frames_of(source: str | Path, label: str | None = None) -> Iterator[Atoms]:
         raise InputError(
             f"{path}: no structure in it" if frames == slice(None) else f"{source}: no such frame"
         )
+
+
+def blocks_of(
+    source: str | Path, label: str | None = None, size: int = 64
+) -> Iterator[Sequence[Atoms]]:
+    """Read structures as ``frames_of`` does, ``size`` at a time; those of an archive in arrays."""
+    molecules = _in_arrays(source, label)
+    if molecules is None:
+        yield from in_blocks(frames_of(source, label), size)
+        return
+    for first in range(0, len(molecules), MOLECULES):
+        yield molecules[first : first + MOLECULES]
+
+
+def _in_arrays(source: str | Path, label: str | None) -> Molecules | None:
+    """Return the molecules of an archive; None where ``frames_of`` is to look at each, or raise."""
+    try:
+        path, frames = split_source(source)
+        if not path.is_file() or kind_of(path) != "npz":
+            return None
+        read = read_molecules(path, frames)
+    except Exception:  # the reader of frames raises it again, and says where
+        return None
+    if read is None or not len(read[1]):
+        return None
+    chosen, molecules = read
+    if molecules.numbers.min(initial=0) < 0 or molecules.numbers.max(initial=0) >= len(
+        chemical_symbols
+    ):
+        return None
+    label = _printable(path.name) if label is None else label
+    origins = [f"{label}@{number}" for number in chosen]
+    return replace(molecules, facts={**molecules.facts, SOURCE: origins})
 
 
 def labels_of(sources: Sequence[str | Path]) -> list[str]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from losiko_torch.result_columns import Columns, ManyResults, rmsds_of, worst_of
 from losiko_torch.results import Result, expected_rmsds
-from losiko_torch.systems.names import formula_of, name_of, source_of
+from losiko_torch.systems.columns import Molecules
+from losiko_torch.systems.names import SOURCE, formula_of, name_of, numbered, source_of
 from losiko_torch.systems.reference_geometry import deviation
 
 
@@ -27,6 +30,8 @@ def rows_of(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 def columns_of(results: Sequence[Result]) -> dict[str, list]:
     """Return the columns of results by name, None where a structure has no such value."""
+    if isinstance(results, ManyResults):
+        return _merged(results)
     structures = [result.atoms for result in results]
     return {
         "number": [result.number for result in results],
@@ -46,6 +51,59 @@ def columns_of(results: Sequence[Result]) -> dict[str, list]:
         "reliable": [result.reliable for result in results],
         "doubt": [result.doubt for result in results],
     }
+
+
+def _merged(results: ManyResults) -> dict[str, list]:
+    """Return what ``columns_of`` does: of most from their columns, of the odd ones one by one."""
+    places, columns, others = results.split()
+    found = _of_columns(columns)
+    if not others:
+        return found
+    odd = columns_of([results[place] for place in others])
+    order = np.argsort([*places.tolist(), *others]).tolist()
+    both = {name: [*values, *odd[name]] for name, values in found.items()}
+    return {name: [values[k] for k in order] for name, values in both.items()}
+
+
+def _of_columns(columns: Columns) -> dict[str, list]:
+    molecules, reasons, doubts = columns.molecules, columns.reason, columns.doubt
+    count, numbers, converged = len(columns), columns.number.tolist(), columns.converged.tolist()
+    worst = worst_of(columns)
+    atoms = (molecules.offsets[:-1] + worst).tolist()
+    names = molecules.facts.get(SOURCE)
+    terms = [values.tolist() for values in columns.terms.values()]
+    return {
+        "number": numbers,
+        "source": list(map(numbered, numbers)) if names is None else list(map(str, names)),
+        "formula": _formulas(molecules),
+        "n_atoms": molecules.counts.tolist(),
+        "reason": reasons,
+        "converged": converged,
+        "n_steps": columns.n_steps.tolist(),
+        "start_loss": list(map(_finite, columns.start_loss.tolist())),
+        "loss": list(map(_finite, columns.loss.tolist())),
+        "terms": (
+            [list(zip(columns.terms, each, strict=True)) for each in zip(*terms, strict=True)]
+            if terms
+            else [[] for _ in range(count)]
+        ),
+        "largest_distance": columns.distances[atoms].astype(float).tolist(),
+        "worst_atom": worst,
+        "worst_element": [chemical_symbols[k] for k in molecules.numbers[atoms].tolist()],
+        # Nothing but elements, positions and ``info``: no reference geometry.
+        "rmsd": [None] * count,
+        "expected_rmsd": list(rmsds_of(columns)),
+        "reliable": [good and not doubt for good, doubt in zip(converged, doubts, strict=True)],
+        "doubt": doubts,
+    }
+
+
+def _formulas(molecules: Molecules) -> list[str]:
+    """Return the formula of each molecule."""
+    order = np.lexsort((molecules.numbers, molecules.system))
+    every = molecules.numbers[order].astype(np.int64).tobytes()
+    limits = (8 * molecules.offsets).tolist()
+    return [_formula_of(every[first:end]) for first, end in pairwise(limits)]
 
 
 def is_judged(result: Result) -> bool:

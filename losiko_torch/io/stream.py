@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 from ase import Atoms
 
 from losiko_torch.errors import InputError
-from losiko_torch.io.overlap import ahead, in_blocks
-from losiko_torch.io.read import frames_of, labels_of, split_source
+from losiko_torch.io.overlap import ahead
+from losiko_torch.io.read import blocks_of, frames_of, labels_of, split_source
 from losiko_torch.io.readers.registry import count_frames
+from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.names import UNREADABLE
 from losiko_torch.systems.whole import whole_molecules
 
@@ -43,10 +44,35 @@ def structures_of(given: Any) -> Any:
     return given
 
 
-def streamed(sources: Sequence[str | Path], no_pbc: bool = False) -> Iterator[Atoms]:
+class Stream(Iterator[Atoms]):
+    """Structures as they are read: one after the other, or in blocks, those of archives in arrays.
+
+    Args:
+        blocks: Blocks of structures.
+    """
+
+    def __init__(self, blocks: Iterator[Sequence[Atoms]]):
+        self._blocks = blocks
+        self._each = chain.from_iterable(blocks)
+
+    def __next__(self) -> Atoms:
+        return next(self._each)
+
+    def blocks(self) -> Iterator[Sequence[Atoms]]:
+        """Return the blocks, of a stream of which nothing was taken yet."""
+        return self._blocks
+
+
+def streamed(sources: Sequence[str | Path], no_pbc: bool = False) -> Stream:
     """Read the structures of files in another thread; ``no_pbc`` makes all of them molecules."""
-    blocks = in_blocks(one_after_the_other(sources, no_pbc), BLOCK)
-    return chain.from_iterable(ahead(blocks, AHEAD // BLOCK))
+    return Stream(ahead(_blocks(sources, no_pbc), AHEAD // BLOCK))
+
+
+def _blocks(sources: Sequence[str | Path], no_pbc: bool) -> Iterator[Sequence[Atoms]]:
+    for source, label in zip(sources, labels_of(sources), strict=True):
+        for block in blocks_of(source, label, BLOCK):
+            in_arrays = isinstance(block, Molecules)
+            yield [whole_molecules(each) for each in block] if no_pbc and not in_arrays else block
 
 
 def check_sources(sources: Iterable[str | Path]) -> None:

@@ -7,13 +7,14 @@ All other numbers are null if the structure failed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 
 from losiko_torch.io.result_rows import columns_of, is_judged
+from losiko_torch.result_columns import ManyResults
 from losiko_torch.results import Result
 
 SCHEMA = pa.schema(
@@ -70,6 +71,20 @@ def table_of(results: Sequence[Result], offsets: Sequence[int] | None = None) ->
 
 def _nearest(results: Sequence[Result]) -> dict[str, pa.Array]:
     """Return the columns of the nearest references; -1 where a target searches none."""
+    if isinstance(results, ManyResults) and not results.odd:
+        columns = results.split()[1]
+        bounds = pa.array(columns.molecules.offsets, pa.int32())
+        structure, atom = map(_first, columns.matches[:2])
+        return {
+            name: pa.ListArray.from_arrays(bounds, pa.array(values, pa.int32()))
+            for name, values in (("nearest_structure", structure), ("nearest_atom", atom))
+        }
+    if isinstance(results, ManyResults):
+        parts = list(_runs(results))
+        return {
+            name: pa.concat_arrays([part[name] for part in parts])
+            for name in ("nearest_structure", "nearest_atom")
+        }
     ends, found = [0], {"nearest_structure": [_NONE], "nearest_atom": [_NONE]}
     judged = [is_judged(result) for result in results]
     for result, known in zip(results, judged, strict=True):
@@ -87,6 +102,17 @@ def _nearest(results: Sequence[Result]) -> dict[str, pa.Array]:
         name: pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(parts), pa.int32()))
         for name, parts in found.items()
     }
+
+
+def _runs(results: ManyResults) -> Iterator[dict[str, pa.Array]]:
+    """Yield the columns of the nearest references of runs of results, odd ones by themselves."""
+    first = 0
+    for place in [*sorted(results.odd), len(results)]:
+        if place > first:
+            yield _nearest(results[first:place])
+        if place < len(results):
+            yield _nearest([results[place]])
+        first = place + 1
 
 
 _NONE = np.empty(0, dtype=np.int32)

@@ -23,6 +23,7 @@ from losiko_torch.errors import StructureError
 from losiko_torch.learned.networks import Networks
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.kept import elements_of
 
 #: Restrictions to some elements that are kept in memory.
 RESTRICTIONS = 8
@@ -71,7 +72,7 @@ class LearnedModel:
 
     def look(self, batch: Batch, every: bool = False) -> Looked:
         """Return the shares of all atoms and their slopes; see ``slopes_of``."""
-        self.check(batch.numbers.unique().tolist())
+        self.check([number for number, _ in elements_of(batch.numbers)])
         return self.slopes_of(described(self.descriptor, batch), batch.numbers, every)
 
     def slopes_of(
@@ -86,8 +87,7 @@ class LearnedModel:
         count = self.members if every else 1
         values = features.new_empty((self.members, len(features)))
         slopes = features.new_empty((count, *features.shape))
-        for number in numbers.unique().tolist():
-            rows = (numbers == number).nonzero().squeeze(1)
+        for number, rows in elements_of(numbers):
             own = self._own(number, features)
             found, slope = own.values_and_slopes(own.components(features[rows]))
             values[:, rows] = found
@@ -98,11 +98,10 @@ class LearnedModel:
     def values(self, batch: Batch, active: ActiveAtoms = ALL_ATOMS) -> torch.Tensor:
         """Return the share of each active atom, shape (n,), without a slope."""
         numbers = active.of(batch.numbers)
-        self.check(numbers.unique().tolist())
+        self.check([number for number, _ in elements_of(numbers)])
         features = described(self.descriptor, batch, active).features()
         values = features.new_empty(len(features))
-        for number in numbers.unique().tolist():
-            rows = (numbers == number).nonzero().squeeze(1)
+        for number, rows in elements_of(numbers):
             own = self._own(number, features)
             values[rows] = own.values_and_slopes(own.components(features[rows]))[0].mean(0)
         return values

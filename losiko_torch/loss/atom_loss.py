@@ -20,6 +20,7 @@ from losiko_torch.learned.model import LearnedModel
 from losiko_torch.loss.kernel import kernel_form
 from losiko_torch.loss.matching import Components, Matching, keep_places
 from losiko_torch.loss.targets.interface import BY_MODEL, TO_POINT, Target
+from losiko_torch.systems.kept import elements_of
 
 
 class Element(NamedTuple):
@@ -92,8 +93,8 @@ class AtomLoss:
     def elements(self, numbers: torch.Tensor) -> list[Element]:
         """Return the rows of each element among atoms of these numbers (n,)."""
         return [
-            Element((numbers == number).nonzero().squeeze(1), self.database.references_of(number))
-            for number in numbers.unique().tolist()
+            Element(rows, self.database.references_of(number))
+            for number, rows in elements_of(numbers)
         ]
 
     def project(self, features: torch.Tensor, elements: Sequence[Element]) -> Components:

@@ -82,22 +82,10 @@ def judge(objective: Objective, batch: Batch, since: Judged | None = None) -> Ju
 
 def judgements(objective: Objective, judged: Judged) -> list[Judgement]:
     """Return the judgement of each structure, with the origins of the references."""
-    batch, matching = judged.batch, judged.matching
-    structure = torch.full_like(matching.indices, -1, dtype=torch.int32)
-    atom = torch.full_like(structure, -1)
-    for rows, references in objective.elements(batch.numbers):
-        count = min(objective.target.n_neighbors, references.usable)
-        indices = matching.indices[rows, :count]
-        structure[rows, :count] = references.structure[indices]
-        atom[rows, :count] = references.atom[indices]
-    ends = np.cumsum(batch.counts.tolist()).tolist()
+    ends = np.cumsum(judged.batch.counts.tolist()).tolist()
     parts = list(zip([0, *ends], ends, strict=False))
     columns = [
-        [values[first:end] for first, end in parts]
-        for values in (
-            each.cpu().numpy()
-            for each in (judged.distances, structure, atom, judged.weights, judged.apart)
-        )
+        [values[first:end] for first, end in parts] for values in judged_arrays(objective, judged)
     ]
     names = [term.name for term in objective.terms]
     return [
@@ -106,6 +94,20 @@ def judgements(objective: Objective, judged: Judged) -> list[Judgement]:
             judged.losses.tolist(), judged.terms.T.tolist(), *columns, strict=True
         )
     ]
+
+
+def judged_arrays(objective: Objective, judged: Judged) -> list[np.ndarray]:
+    """Return the distances of all atoms, and the arrays of their ``Matches``."""
+    batch, matching = judged.batch, judged.matching
+    structure = torch.full_like(matching.indices, -1, dtype=torch.int32)
+    atom = torch.full_like(structure, -1)
+    for rows, references in objective.elements(batch.numbers):
+        count = min(objective.target.n_neighbors, references.usable)
+        indices = matching.indices[rows, :count]
+        structure[rows, :count] = references.structure[indices]
+        atom[rows, :count] = references.atom[indices]
+    every = (judged.distances, structure, atom, judged.weights, judged.apart)
+    return [each.cpu().numpy() for each in every]
 
 
 def _changed(objective: Objective, before: Batch, after: Batch) -> ActiveAtoms:

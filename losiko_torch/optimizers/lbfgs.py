@@ -7,16 +7,20 @@ shortened by quadratic interpolation otherwise (their eq. 3.57).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 
+from losiko_torch.accelerators import kernels_for
 from losiko_torch.checks import whole
 from losiko_torch.keywords import names_unknown
 from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import check_positive, limited
 from losiko_torch.systems.batch import sum_by_system
+from losiko_torch.systems.kept import counts_of, kept
 
 #: Sufficient decrease demanded of a step, as a share of what the slope promises.
 ARMIJO = 1e-4
@@ -24,6 +28,8 @@ ARMIJO = 1e-4
 FIRST_CURVATURE = 0.02
 #: Step lengths below this are noise: the history is dropped.
 SHORTEST = 1e-3
+#: Rows of a structure up to which a kernel takes both loops at once.
+MOST_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class LBFGS:
     ) -> tuple[State, torch.Tensor]:
         n_systems = len(loss)
         # Every atom's term is a difference of numbers near one, and rounded like those.
-        n_atoms = torch.bincount(system_idx, minlength=n_systems)
+        n_atoms = counts_of(system_idx, n_systems)
         rounding = torch.finfo(loss.dtype).eps * (10 * state.loss.abs() + 2 * n_atoms)
         promised = ARMIJO * state.length * state.slope
         accepted = fresh | (loss <= state.loss + promised + rounding)
@@ -112,7 +118,7 @@ class LBFGS:
         lost = ~accepted & (shorter < SHORTEST)
         curvature = state.curvature.masked_fill(lost, 0.0)
         turn = accepted | lost
-        direction = _two_loop(new_gradient, state.steps, state.changes, curvature, system_idx)
+        direction = _direction(new_gradient, state.steps, state.changes, curvature, system_idx)
         slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
         # A direction that rounding turned uphill is replaced by the gradient's.
         uphill = slope >= 0
@@ -164,6 +170,42 @@ def _remember(
         changes=pushed(state.changes, change, push_atoms),
         curvature=pushed(state.curvature, 1 / product.masked_fill(~push, 1.0), push[None]),
     )
+
+
+def _direction(
+    gradient: torch.Tensor,
+    steps: torch.Tensor,
+    changes: torch.Tensor,
+    curvature: torch.Tensor,
+    system_idx: torch.Tensor,
+) -> torch.Tensor:
+    """Return what ``_two_loop`` does, by a kernel where there is one for such structures."""
+    kernel = two_loop_for(gradient.device)
+    if kernel is not None:
+        count = curvature.shape[1]
+        first, largest = kept(system_idx, ("rows", count), lambda: _rows(system_idx, count))
+        if largest <= MOST_ROWS:
+            known = (gradient, steps, changes, curvature)
+            return kernel(*known, first, largest, FIRST_CURVATURE)
+    return _two_loop(gradient, steps, changes, curvature, system_idx)
+
+
+def two_loop_for(device: torch.device) -> Callable[..., torch.Tensor] | None:
+    """Return the kernel of both loops for a device; None where plain torch takes them."""
+    if device.type != "cuda":
+        return None
+    return getattr(kernels_for(device), "two_loop", None)
+
+
+def _rows(system_idx: torch.Tensor, count: int) -> tuple[torch.Tensor, float]:
+    """Return the first row of each structure, and N, (count + 1,), and the rows of the largest.
+
+    The latter is infinite where a structure's rows are not together.
+    """
+    counts = counts_of(system_idx, count)
+    first = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    together = bool((system_idx[1:] >= system_idx[:-1]).all())
+    return first, int(counts.max()) if together and count else math.inf
 
 
 def _two_loop(

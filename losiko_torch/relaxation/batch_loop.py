@@ -45,10 +45,13 @@ class Limits(NamedTuple):
     Attributes:
         max_steps: Evaluations granted to each structure.
         fmax: Largest gradient on any row, in 1/Angstrom, at which a structure has converged.
+        rounds: Evaluations after which structures that have ended leave the batch. Until then they
+            stay, and nothing of theirs counts: to count who leaves is to wait for a GPU.
     """
 
     max_steps: int
     fmax: float
+    rounds: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class BatchState(Record):
         loss: Loss of the last accepted trial, shape (B,).
         searches: Searches at a small gradient, shape (B,).
         steps: Evaluations, shape (B,).
+        ended: Structures that have ended, and stay until the round is over, shape (B,).
+        round: Evaluations since the batch began.
         system, atom: Numbers of structures and atoms among all that are to be relaxed, in the batch
             or not, shapes (B,) and (N,).
     """
@@ -87,6 +92,8 @@ class BatchState(Record):
     loss: torch.Tensor = per(SYSTEM)
     searches: torch.Tensor = per(SYSTEM)
     steps: torch.Tensor = per(SYSTEM)
+    ended: torch.Tensor = per(SYSTEM)
+    round: int = part()
     system: torch.Tensor = per(SYSTEM)
     atom: torch.Tensor = per(ATOM)
 
@@ -139,6 +146,8 @@ def begin(
         loss=rows.new_full((batch.n_systems,), torch.inf),
         searches=none.long(),
         steps=none.long(),
+        ended=none,
+        round=0,
         system=systems.nonzero().squeeze(1),
         atom=systems[everyone.start.system_idx].nonzero().squeeze(1),
     )
@@ -175,17 +184,19 @@ def advance(
         neighbors = now.neighbors.at(here)
         active = neighbors.active(here)
     keeps_references = (now.searches >= SEARCHES_WHEN_SMALL) | (not objective.searches)
-    moved = (here.positions - now.matched_at).norm(dim=1)
-    far = max_by_system(moved, atom_idx, n_systems) > SEARCH_DISTANCE
-    far = (now.retreating | (far & ~now.fresh)) & ~keeps_references
-    stale = far[atom_idx] if far.any() else None
+    far, stale = torch.zeros_like(now.fresh), None
+    if objective.searches:
+        moved = (here.positions - now.matched_at).norm(dim=1)
+        far = max_by_system(moved, atom_idx, n_systems) > SEARCH_DISTANCE
+        far = (now.retreating | (far & ~now.fresh)) & ~keeps_references
+        stale = far[atom_idx] if far.any() else None
     evaluation = objective.evaluate(here, now.matching, active, stale, now.distances)
     loss = evaluation.loss
     gradient = coordinates.gradient(trial, evaluation)
     loss, gradient = _held(objective, coordinates, trial, loss, gradient)
     size = max_by_system(gradient.norm(dim=1), idx, n_systems)
     lost = finished.note_lost(
-        now.system, loss, size, coordinates.collapsed(trial), evaluation.terms
+        now.system, loss, size, coordinates.collapsed(trial), evaluation.terms, now.ended
     )
     if watch is not None:
         seen = evaluation.loss, size, here, lost
@@ -202,14 +213,16 @@ def advance(
     converged = small & (fresh | keeps_references)
     # Where a trial was accepted, the structure is where it was just evaluated.
     search = small & ~converged
-    if search.any():
+    if objective.searches and search.any():
         changed = objective.search_again(now.matching, evaluation, here, active, search[atom_idx])
         others = max_by_system(changed.to(loss.dtype), atom_idx, n_systems) > 0
         # A structure that finds the references it has is where a search would leave it.
         settled = search & ~others
         converged, fresh, search = converged | settled, fresh | settled, search & others
         state = hold(state, search, idx)
-    finished.converged[now.system] = converged
+    finished.converged[now.system] = torch.where(
+        now.ended, finished.converged[now.system], converged
+    )
     # Without searches every loss counts.
     better = (fresh | (not objective.searches)) & (loss < now.best_loss)
     searched = (far | search)[atom_idx, None]
@@ -226,9 +239,14 @@ def advance(
         loss=torch.where(accepted, loss, now.loss),
         searches=now.searches + search.long(),
         steps=now.steps + 1,
+        round=now.round + 1,
     )
     done = converged | lost | (following.steps >= limits.max_steps)
-    return _without_done(following, done, finished)
+    if limits.rounds == 1:
+        return _without_done(following, done, finished)
+    _note_ends(following, done & ~now.ended, finished)
+    following = replace(following, ended=now.ended | done)
+    return _without_ended(following) if following.round % limits.rounds == 0 else (following, 0)
 
 
 def _held(
@@ -261,3 +279,24 @@ def _without_done(
         end.cells[state.system[done]] = placed.cells[done]
     finished.n_steps[state.system[done]] = state.steps[done]
     return (None if count == len(done) else state.keep(~done)), count
+
+
+def _note_ends(state: BatchState, done: torch.Tensor, finished: Finished) -> None:
+    """Write the structures of the mask (B,) as finished, without counting them."""
+    coordinates, system = state.coordinates, state.system
+    atoms = done[coordinates.start.system_idx, None]
+    for end, rows in ((finished.last, state.state.position), (finished.best, state.best)):
+        placed, before = coordinates.place(rows), end.positions[state.atom]
+        end.positions[state.atom] = torch.where(atoms, placed.positions, before)
+        if coordinates.strains is not None:
+            before = end.cells[system]
+            end.cells[system] = torch.where(done[:, None, None], placed.cells, before)
+    finished.n_steps[system] = torch.where(done, state.steps, finished.n_steps[system])
+
+
+def _without_ended(state: BatchState) -> tuple[BatchState | None, int]:
+    """Return the structures that have not ended, and the number of the others."""
+    count = int(state.ended.sum())
+    if count == 0:
+        return state, 0
+    return (None if count == len(state.ended) else state.keep(~state.ended)), count

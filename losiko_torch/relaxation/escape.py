@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from losiko_torch.batching.cleared import Cleared
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.relaxation.outcome import failure
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.watch import ENDED
+from losiko_torch.result_columns import ManyResults
 from losiko_torch.results import FAILED, Result
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.equivalent import are_symmetric
@@ -44,9 +46,9 @@ def escaped(
     items: Sequence[Prepared],
     results: Sequence[Result],
     evaluator: Evaluator,
-    relax: Callable[[list[Prepared], list[int]], list[Result]],
+    relax: Callable[[Sequence[Prepared], list[int]], Sequence[Result]],
     settings: Settings,
-) -> list[Result]:
+) -> Sequence[Result]:
     """Return results with those on a saddle led away, or doubted if they are not to leave.
 
     Args:
@@ -56,44 +58,71 @@ def escaped(
         relax: Function that relaxes prepared structures, of which so many steps were taken before.
         settings: Options of the relaxation.
     """
-    ended = [k for k, result in enumerate(results) if result.converged and items[k].movable.all()]
-    symmetric = are_symmetric([items[k].atoms for k in ended])
-    shaken = {
-        k: replace(items[k], atoms=results[k].atoms).shaken(COPY, NOISE, settings.seed)
-        for k, may_be_held in zip(ended, symmetric, strict=True)
-        if may_be_held
-    }
-    shaken = {k: item for k, item in shaken.items() if item.problem is None}
-    others = []
-    if shaken:
-        others = relax(list(shaken.values()), [results[k].n_steps for k in shaken])
-    below = {
-        k: other
-        for (k, start), other in zip(shaken.items(), others, strict=True)
-        if other.converged and _is_saddle(results[k], start.atoms, other)
-    }
+    shaken, starts = _shaken(items, results, settings.seed)
+    others = relax(starts, [results[k].n_steps for k in shaken]) if shaken else []
+    below = {}
+    for k, start, other in zip(shaken, starts, others, strict=True):
+        if other.converged and _is_saddle(results[k], start.atoms, other):
+            below[k] = other
     granted = sum(stage.max_steps for stage in settings.stages)
-    found, left = list(results), {}
+    found, left = dict[int, Result](), {}
     for k, other in zip(shaken, others, strict=True):
         if other.reason.startswith(f"{FAILED}{ENDED}"):
             why = other.reason.removeprefix(FAILED)
             found[k] = failure(items[k].atoms, why, results[k].start_loss, results[k].number)
     for k, other in below.items():
-        if settings.escape and found[k].n_steps + other.n_steps <= granted:
+        here = results[k]
+        if settings.escape and here.n_steps + other.n_steps <= granted:
             left[k] = other
         else:
-            found[k] = replace(found[k], doubt=found[k].doubt or SADDLE)
-    if not left:
-        return found
-    # Where they began counts for a doubt, not the saddle that they passed.
-    doubts = _doubts([items[k] for k in left], list(left.values()), evaluator, settings)
-    for (k, other), doubt in zip(left.items(), doubts, strict=True):
-        steps, start = found[k].n_steps + other.n_steps, found[k].start_loss
-        history, after = found[k].history, other.history
-        if history is not None and after is not None:
-            after = history.joined(after)
-        found[k] = replace(other, start_loss=start, n_steps=steps, doubt=doubt, history=after)
-    return found
+            found[k] = replace(here, doubt=here.doubt or SADDLE)
+    if left:
+        # Where they began counts for a doubt, not the saddle that they passed.
+        doubts = _doubts([items[k] for k in left], list(left.values()), evaluator, settings)
+        for (k, other), doubt in zip(left.items(), doubts, strict=True):
+            found[k] = _after(results[k], other, doubt)
+    if isinstance(results, ManyResults):
+        return results.changed(found)
+    return [found.get(k, result) for k, result in enumerate(results)]
+
+
+def _after(here: Result, other: Result, doubt: str) -> Result:
+    """Return the result of a structure that went on from a saddle, as one with its way there."""
+    history = other.history
+    if here.history is not None and history is not None:
+        history = here.history.joined(history)
+    return replace(
+        other,
+        start_loss=here.start_loss,
+        n_steps=here.n_steps + other.n_steps,
+        doubt=doubt,
+        history=history,
+        start_positions=here.start_positions,
+        start_cell=here.start_cell,
+    )
+
+
+def _shaken(
+    items: Sequence[Prepared], results: Sequence[Result], seed: int
+) -> tuple[list[int], Sequence[Prepared]]:
+    """Return places of results that symmetry may hold, and shaken copies of their ends."""
+    if isinstance(items, Cleared) and isinstance(results, ManyResults):
+        ended, columns, _ = results.split()
+        free = np.flatnonzero(columns.converged)
+        held = are_symmetric(items.molecules.take(ended[free]))
+        free = free[np.array(held, dtype=bool)]
+        ends = Cleared(columns.molecules.take(free), columns.number[free])
+        good, shaken = ends.shaken(COPY, NOISE, seed)
+        return ended[free][good].tolist(), shaken
+    there = [k for k, result in enumerate(results) if result.converged and items[k].movable.all()]
+    symmetric = are_symmetric([items[k].atoms for k in there])
+    copies = {
+        k: replace(items[k], atoms=results[k].atoms).shaken(COPY, NOISE, seed)
+        for k, may_be_held in zip(there, symmetric, strict=True)
+        if may_be_held
+    }
+    copies = {k: item for k, item in copies.items() if item.problem is None}
+    return list(copies), list(copies.values())
 
 
 def _doubts(

@@ -81,6 +81,7 @@ class Finished(Record):
         gradient: torch.Tensor,
         collapsed: torch.Tensor,
         terms: torch.Tensor,
+        ended: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Write which structures broke or collapsed at an evaluation; return their mask (b,).
 
@@ -89,8 +90,11 @@ class Finished(Record):
             loss, gradient: Loss and largest gradient of each, shape (b,).
             collapsed: Structures whose cell became absurd, shape (b,).
             terms: Values of the terms, shape (T, b).
+            ended: Structures that ended before, shape (b,), of which nothing counts.
         """
         broken = ~(torch.isfinite(loss) & torch.isfinite(gradient))
+        if ended is not None:
+            broken, collapsed = broken & ~ended, collapsed & ~ended
         self.broken[system] |= broken
         self.collapsed[system] |= collapsed
         if len(terms):

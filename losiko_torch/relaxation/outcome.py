@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from losiko_torch.batching.cleared import Cleared
 from losiko_torch.batching.prepare import Prepared
-from losiko_torch.loss.judge import Judged, judge, judgements
+from losiko_torch.loss.judge import Judged, judge, judged_arrays, judgements
 from losiko_torch.loss.objective import Objective
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.strain import ANY_STRAIN
 from losiko_torch.relaxation.symmetry import symmetrized
+from losiko_torch.result_columns import Columns, ManyResults
 from losiko_torch.results import FAILED, STOPPED, Result
 from losiko_torch.systems.batch import Batch, max_by_system
 from losiko_torch.systems.molecules import copy_of
@@ -37,7 +39,7 @@ def results_of(
     before: Judged,
     finished: Finished,
     settings: Settings,
-) -> list[Result]:
+) -> Sequence[Result]:
     """Return the result of each structure of a batch, judged ``before`` at its start.
 
     Args:
@@ -52,15 +54,20 @@ def results_of(
     after = relaxed
     if settings.strain == ANY_STRAIN:
         after = _symmetric(objective, items, before, relaxed, settings.symprec)
-    judged, start_losses = judgements(objective, after), before.losses.tolist()
+    start_losses = before.losses.tolist()
     expected = objective.expected_errors(after.batch)
-    moving = torch.as_tensor(np.concatenate([item.movable for item in items]).any(1))
-    moving = moving.to(before.batch.positions.device)
+    if isinstance(items, Cleared):
+        moving = torch.ones_like(before.batch.numbers, dtype=torch.bool)
+    else:
+        moving = torch.as_tensor(np.concatenate([item.movable for item in items]).any(1))
+        moving = moving.to(before.batch.positions.device)
     searched = not objective.by_model and after.apart.shape[1] > 0
     nearest = after.apart[:, 0] if searched else None
     signs = Signs(nearest, expected, settings.max_error)
     doubts = doubts_of(before.batch, after.batch, moving, objective.database, signs)
-    counts = after.batch.counts.tolist()
+    if isinstance(items, Cleared):
+        return _in_columns(items, objective, before, after, (finished, settled), expected, doubts)
+    judged, counts = judgements(objective, after), after.batch.counts.tolist()
     limits = np.cumsum([0, *counts]).tolist()
     errors = None if expected is None else expected.cpu().numpy()
     positions = after.batch.positions.double().cpu().numpy()
@@ -102,6 +109,52 @@ def results_of(
             )
         )
     return results
+
+
+def _in_columns(
+    items: Cleared,
+    objective: Objective,
+    before: Judged,
+    after: Judged,
+    ends: tuple[Finished, torch.Tensor],
+    expected: torch.Tensor | None,
+    doubts: list[str],
+) -> ManyResults:
+    """Return what ``results_of`` does, in columns; molecules without cells keep all of theirs."""
+    finished, settled = ends
+    converged, small = settled.cpu().numpy(), finished.converged.cpu().numpy()
+    lost = finished.failed.cpu().numpy()
+    start_loss = before.losses.double().cpu().numpy()
+    distances, *matches = judged_arrays(objective, after)
+    endings = [_ending(*each) for each in zip(converged.tolist(), small.tolist(), strict=True)]
+    # A molecule of these has no charge, so that its electrons are those of its atoms.
+    molecules = items.molecules
+    odd = np.add.reduceat(molecules.numbers, molecules.offsets[:-1]) % 2 == 1
+    for k in np.flatnonzero(odd).tolist():
+        if not doubts[k] and not endings[k][1]:
+            doubts[k] = doubt_electrons(molecules[k], objective.database)
+    names = [term.name for term in objective.terms]
+    columns = Columns(
+        molecules.at(after.batch.positions.double().cpu().numpy()),
+        molecules.positions,
+        items.numbers,
+        after.losses.double().cpu().numpy(),
+        start_loss,
+        converged,
+        finished.n_steps.cpu().numpy(),
+        [reason for reason, _ in endings],
+        [doubt or ending for doubt, (_, ending) in zip(doubts, endings, strict=True)],
+        distances,
+        tuple(matches),
+        None if expected is None else expected.cpu().numpy(),
+        dict(zip(names, after.terms.double().cpu().numpy(), strict=True)),
+    )
+    failed = {}
+    for k in np.flatnonzero(lost).tolist():
+        gone, bad_term = bool(finished.collapsed[k]), int(finished.bad_term[k])
+        problem = COLLAPSED if gone else _not_finite(objective, bad_term)
+        failed[k] = failure(molecules[k], problem, float(start_loss[k]), int(items.numbers[k]))
+    return ManyResults(columns, np.where(lost, -1, np.arange(len(items))), failed)
 
 
 def _ending(converged: bool, gradient_small: bool) -> tuple[str, str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 
 from losiko_torch.accelerators import kernels_pay
+from losiko_torch.batching.cleared import Cleared, clear, taken
 from losiko_torch.batching.evaluator import Evaluator, check_learned
 from losiko_torch.batching.in_flight import Capacity
 from losiko_torch.batching.prepare import Prepared
@@ -25,9 +26,11 @@ from losiko_torch.relaxation.queues import WINDOW, queues
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.stages import no_progress, run_stages
 from losiko_torch.relaxation.watch import NOTHING, Watch, Watching
+from losiko_torch.result_columns import in_order
 from losiko_torch.results import Result
+from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.rdkit import conformers_of, failing, is_drawn
-from losiko_torch.systems.selection import Selection, selections
+from losiko_torch.systems.selection import Selection, every_atom, selections
 
 LOGGER = logging.getLogger(__name__)
 #: Function that is called with the number of structures that have just finished.
@@ -80,24 +83,17 @@ class Relaxer:
 
     def relax(self, shard: Shard, progress: Progress) -> RelaxedShard:
         """Relax one shard; ``progress`` is called with the number of structures just done."""
-        capacity = Capacity(self.batch_atoms)
-        group = self._conformers(shard)
-        copies = self.evaluator.with_terms_checked(self._copies(group))
-        progress = _InInputs(len(copies), len(shard.structures), progress)
-        results = {
-            place: failure(item.atoms, item.problem, number=item.number)
-            for place, item in enumerate(copies)
-            if item.problem is not None
-        }
-        progress(len(results))
-        kernels_pay(self.evaluator.device, sum(len(item.atoms) for item in copies))
-        good = [place for place in range(len(copies)) if place not in results]
-        _warn_of_sharp_cutoff([copies[place] for place in good], self.evaluator)
-        numbers = [copies[place].atoms.numbers for place in good]
+        capacity, ready = Capacity(self.batch_atoms), self._ready(shard)
+        n_copies = len(ready.places) + len(ready.failed)
+        progress = _InInputs(n_copies, len(shard.structures), progress)
+        progress(len(ready.failed))
+        numbers = _numbers(ready.items)
+        kernels_pay(self.evaluator.device, sum(map(len, numbers)))
+        _warn_of_sharp_cutoff(ready.items, self.evaluator)
+        parts: list[tuple[list[int], Sequence[Result]]] = []
         # Like structures side by side.
         for queue in queues(numbers, self.batch_atoms):
-            places = [good[number] for number in queue]
-            items = [copies[place] for place in places]
+            items = taken(ready.items, queue)
             once = _Once(len(items), progress)
             evaluator = self.evaluator.restricted(items)
             watch = self._watch(items, [0] * len(items))
@@ -105,9 +101,8 @@ class Relaxer:
             if self.settings.seeks_saddles:
                 relaxed = self._escaped(items, relaxed, evaluator, capacity)
             once(len(items))
-            results.update(zip(places, relaxed, strict=True))
-        starts = [results[place] for place in range(len(copies))]
-        best = self._best(starts, [len(own) for own in group])
+            parts.append(([ready.places[place] for place in queue], relaxed))
+        best = self._best(in_order(parts, n_copies, ready.failed.__getitem__), ready.conformers)
         LOGGER.info(
             "structures %d to %d are relaxed, in batches of %d atoms",
             *(shard.first, shard.first + len(best) - 1, capacity.atoms),
@@ -116,21 +111,55 @@ class Relaxer:
 
     def _escaped(
         self,
-        items: list[Prepared],
-        relaxed: list[Result],
+        items: Sequence[Prepared],
+        relaxed: Sequence[Result],
         evaluator: Evaluator,
         capacity: Capacity,
-    ) -> list[Result]:
+    ) -> Sequence[Result]:
         """Return results with none on a saddle that the symmetry of its start explains."""
 
-        def again(shaken: list[Prepared], steps: list[int]) -> list[Result]:
-            watch = self._watch([replace(each, copy=-1) for each in shaken], steps)
+        def again(shaken: Sequence[Prepared], steps: list[int]) -> Sequence[Result]:
+            watch = self._watch(shaken, steps, copy=-1)
             return run_stages(shaken, evaluator, self.settings, capacity, no_progress, watch)
 
         return escaped(items, relaxed, evaluator, again, self.settings)
 
-    def _watch(self, items: list[Prepared], steps: list[int]) -> Watch | None:
-        return Watch(items, steps, self.watching) if self.watching.wanted else None
+    def _watch(
+        self, items: Sequence[Prepared], steps: list[int], copy: int | None = None
+    ) -> Watch | None:
+        if not self.watching.wanted:
+            return None
+        if copy is not None:
+            items = [replace(each, copy=copy) for each in items]
+        return Watch(items, steps, self.watching)
+
+    def _ready(self, shard: Shard) -> _Ready:
+        """Return the structures of a shard as they are to be relaxed."""
+        given = shard.structures
+        if isinstance(given, Molecules) and self._takes_all_alike(shard):
+            good, every = clear(given, shard.first, self.evaluator.knows)
+            others = {
+                k: self._one(given[k], shard.first + k) for k in np.flatnonzero(~good).tolist()
+            }
+            if all(item.problem is not None for item in others.values()):
+                places = np.flatnonzero(good).tolist()
+                return _Ready(places, every, _failed(others), [1] * len(given))
+        group = self._conformers(shard)
+        copies = self.evaluator.with_terms_checked(self._copies(group))
+        bad = {k: item for k, item in enumerate(copies) if item.problem is not None}
+        places = [place for place in range(len(copies)) if place not in bad]
+        items = [copies[place] for place in places]
+        return _Ready(places, items, _failed(bad), [len(own) for own in group])
+
+    def _takes_all_alike(self, shard: Shard) -> bool:
+        """Return whether all atoms of a shard move, nothing but these counts, and none watches."""
+        if self.settings.n_starts > 1 or self.watching.wanted or not self.evaluator.is_simple:
+            return False
+        numbers = range(shard.first, shard.first + len(shard.structures))
+        return all(self.select(number) is every_atom for number in numbers)
+
+    def _one(self, atoms: Atoms, number: int) -> Prepared:
+        return self.evaluator.prepare(atoms, number, self.select(number))
 
     def _conformers(self, shard: Shard) -> list[list[Prepared]]:
         """Return the structures of a shard, prepared: one of each, or all conformers of it."""
@@ -163,7 +192,7 @@ class Relaxer:
                     copies.append(item.shaken(copy, settings.start_noise, settings.seed))
         return copies
 
-    def _best(self, results: list[Result], counts: list[int]) -> list[Result]:
+    def _best(self, results: Sequence[Result], counts: list[int]) -> Sequence[Result]:
         """Return the best of the results of each input, of which there are so many conformers."""
         n_starts = self.settings.n_starts
         if n_starts > 1:
@@ -174,6 +203,19 @@ class Relaxer:
         ends = np.cumsum([0, *counts]).tolist()
         own = [results[begin:end] for begin, end in pairwise(ends)]
         return [each[0] if len(each) == 1 else best_conformer(each) for each in own]
+
+
+class _Ready(NamedTuple):
+    """Structures of a shard, each with its conformers and noisy copies behind it.
+
+    ``places`` are those of the ``items`` among all of these, ``failed`` has the results of what
+    cannot be relaxed, by place, and ``conformers`` their number for each input.
+    """
+
+    places: list[int]
+    items: Sequence[Prepared]
+    failed: dict[int, Result]
+    conformers: list[int]
 
 
 @dataclass
@@ -207,8 +249,25 @@ class _Once:
             self.progress(counted)
 
 
-def _warn_of_sharp_cutoff(items: list[Prepared], evaluator: Evaluator) -> None:
+def _failed(items: Mapping[int, Prepared]) -> dict[int, Result]:
+    """Return the results of structures that cannot be worked on."""
+    return {
+        place: failure(item.atoms, str(item.problem), number=item.number)
+        for place, item in items.items()
+    }
+
+
+def _numbers(items: Sequence[Prepared]) -> list[np.ndarray]:
+    """Return the atomic numbers of each structure."""
+    if isinstance(items, Cleared):
+        return items.molecules.numbers_of_each()
+    return [item.atoms.numbers for item in items]
+
+
+def _warn_of_sharp_cutoff(items: Sequence[Prepared], evaluator: Evaluator) -> None:
     """Warn of jumps in the loss of periodic structures."""
+    if isinstance(items, Cleared):
+        return
     sharp = getattr(evaluator.objective.descriptor, "smooth_width", None) == 0
     if sharp and any(item.atoms.pbc.any() for item in items):
         # Python shows a repeated warning from one place once.

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from losiko_torch.batching.cleared import Cleared, taken
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.in_flight import TOO_LARGE, Capacity, InFlight, flow
 from losiko_torch.batching.prepare import Prepared
@@ -22,8 +23,13 @@ from losiko_torch.relaxation.one_by_one import anneal_one_by_one, relax_one_by_o
 from losiko_torch.relaxation.outcome import failure, results_of
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.watch import Watch
+from losiko_torch.result_columns import in_order
 from losiko_torch.results import Result
 from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.kept import avoids_waits
+
+#: Evaluations between which nobody leaves a batch where the host is not to wait for a device.
+ROUNDS = 4
 
 
 def run_stages(
@@ -33,7 +39,7 @@ def run_stages(
     capacity: Capacity,
     progress: Callable[[int], None],
     watch: Watch | None = None,
-) -> list[Result]:
+) -> Sequence[Result]:
     """Relax structures; all go through a stage before any goes through the next.
 
     Args:
@@ -45,10 +51,14 @@ def run_stages(
             some count twice if memory runs out.
         watch: Observer of the evaluations.
     """
-    movable = np.concatenate([item.movable for item in items])
     batch = evaluator.batch(items)
-    here = settings.coordinates(batch, torch.as_tensor(movable).to(batch.positions))
-    sizes, copies = [len(item.atoms) for item in items], [item.copy for item in items]
+    if isinstance(items, Cleared):
+        here = settings.coordinates(batch, torch.ones_like(batch.positions))
+        sizes, copies = items.molecules.counts.tolist(), [items.copy] * len(items)
+    else:
+        movable = np.concatenate([item.movable for item in items])
+        here = settings.coordinates(batch, torch.as_tensor(movable).to(batch.positions))
+        sizes, copies = [len(item.atoms) for item in items], [item.copy for item in items]
     fitting, so_far = list(range(len(items))), Finished.at_start(batch)
     *early, last = range(len(settings.stages))
     for number in early:
@@ -93,7 +103,9 @@ class _StageInFlight(InFlight):
         self.objective = replace(objective, target=self.stage.target(defaults))
         usual = LEARNED_FMAX if self.objective.by_model else defaults.fmax
         fmax = usual if settings.fmax is None else settings.fmax
-        self.limits = Limits(self.stage.max_steps, fmax)
+        # Where references are searched, the host waits in every step.
+        patient = avoids_waits(evaluator.device) and not self.objective.searches
+        self.limits = Limits(self.stage.max_steps, fmax, ROUNDS if patient else 1)
         self.key = (settings.seed, number + 1)
         self.everyone, self.copies, self.progress = everyone, copies, progress
         self.finished, self.watch = Finished.at_start(everyone.start), watch
@@ -152,7 +164,7 @@ class _LastStageInFlight(_StageInFlight):
     """Last stage, which judges each structure as it was given and as it ended.
 
     Attributes:
-        found: Results of all structures that have left.
+        found: Places and results of structures that have left together.
         before: Structures in the batch, judged as they were given.
     """
 
@@ -171,17 +183,18 @@ class _LastStageInFlight(_StageInFlight):
     ):
         super().__init__(evaluator, settings, number, everyone, copies, progress, watch)
         self.items, self.given, self.so_far = items, given, so_far
-        self.found: list[Result | None] = [None] * len(items)
+        self.found: list[tuple[list[int], Sequence[Result]]] = []
         self.inside: list[int] = []
         self.before: Judged | None = None
 
     @property
-    def results(self) -> list[Result]:
+    def results(self) -> Sequence[Result]:
         """Results of all structures; those that did not get through are too large."""
-        return [
-            failure(item.atoms, TOO_LARGE, number=item.number) if result is None else result
-            for item, result in zip(self.items, self.found, strict=True)
-        ]
+        return in_order(self.found, len(self.items), self._too_large)
+
+    def _too_large(self, place: int) -> Result:
+        item = self.items[place]
+        return failure(item.atoms, TOO_LARGE, number=item.number)
 
     def drop(self) -> None:
         super().drop()
@@ -203,11 +216,10 @@ class _LastStageInFlight(_StageInFlight):
         goes = torch.tensor([place not in stays for place in self.inside])
         goes = goes.to(self.evaluator.device)
         ended = self.finished.after(self.so_far).keep(self.given.mask(gone))
-        items = [self.items[place] for place in gone]
+        items = taken(self.items, gone)
         before = self.before.keep(goes)
         found = results_of(items, self.evaluator.objective, before, ended, self.settings)
-        for place, result in zip(gone, found, strict=True):
-            self.found[place] = result
+        self.found.append((gone, found))
         self.inside, self.before = staying, self.before.keep(~goes) if staying else None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,10 +94,20 @@ def go_on(
         last = now
 
     done = set(folder.done())
-    with Behind(nullcontext(keep), WAITING) as writer:
+    with _settled(), Behind(nullcontext(keep), WAITING) as writer:
         for shard in execute(made, structures(), workers, progress, done):
             writer.put(shard)
     return folder.finish(ended=_now())
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Leave what is there already, modules and the database, to no collection of garbage."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _now() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -15,12 +16,21 @@ class ActiveAtoms:
 
     Attributes:
         centers: Indices of the active atoms, ascending, shape (n,). None means all atoms.
-        pairs: Pairs of these atoms within the descriptor's cutoff. None means that they are still
-            to be found.
+        listed: Pairs of these atoms, all within the descriptor's cutoff among them. None means
+            that they are still to be found.
+        near: Which of those are within the cutoff, shape (E,). None means all.
     """
 
     centers: torch.Tensor | None = None
-    pairs: Pairs | None = None
+    listed: Pairs | None = None
+    near: torch.Tensor | None = None
+
+    @cached_property
+    def pairs(self) -> Pairs | None:
+        """Pairs of these atoms within the cutoff; None if they are still to be found."""
+        if self.listed is None or self.near is None:
+            return self.listed
+        return self.listed.keep(self.near)
 
     def of(self, values: torch.Tensor) -> torch.Tensor:
         """Rows of the active atoms, shape (n, ...), of per-atom values (N, ...)."""

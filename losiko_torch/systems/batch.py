@@ -14,6 +14,8 @@ import torch
 from ase import Atoms
 from ase.geometry import complete_cell
 
+from losiko_torch.systems.columns import Molecules
+from losiko_torch.systems.kept import counts_of
 from losiko_torch.systems.record import ATOM, SYSTEM, Masks, Record, Sizes, per
 
 
@@ -73,6 +75,23 @@ class Batch(Record):
             ),
         )
 
+    @classmethod
+    def of_molecules(
+        cls,
+        molecules: Molecules,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> Batch:
+        """Put molecules that are in arrays into a batch, the same that ``from_atoms`` makes."""
+        cell, count = complete_cell(np.zeros((3, 3))), len(molecules)
+        return cls(
+            positions=torch.tensor(molecules.positions, dtype=dtype, device=device),
+            numbers=torch.tensor(molecules.numbers, dtype=torch.long, device=device),
+            cells=torch.tensor(cell, dtype=dtype, device=device).repeat(count, 1, 1),
+            pbc=torch.zeros((count, 3), dtype=torch.bool, device=device),
+            system_idx=torch.as_tensor(molecules.system, device=device),
+        )
+
     @property
     def n_systems(self) -> int:
         return self.cells.shape[0]
@@ -84,7 +103,7 @@ class Batch(Record):
     @property
     def counts(self) -> torch.Tensor:
         """Number of atoms of each structure, shape (B,)."""
-        return torch.bincount(self.system_idx, minlength=self.n_systems)
+        return counts_of(self.system_idx, self.n_systems)
 
     def with_positions(self, positions: torch.Tensor) -> Batch:
         """Batch with its atoms at other positions (N, 3)."""

@@ -2,7 +2,8 @@
 
 ``is_symmetric`` looks at one molecule. For thousands ``are_symmetric`` first clears those that
 cannot be: their atoms lie around the center of all at distances that differ too much. The others
-are looked at one by one, so that both agree.
+are compared with each other by the thousand, and only where rounding could decide, one by one, so
+that both agree.
 
 Equivalent atoms i and j have the same distances to all others within ``SAME``, k by k once sorted:
 
@@ -22,6 +23,8 @@ from ase import Atoms
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
+from losiko_torch.systems.columns import Molecules, of_equal_size
+
 #: Deviation in Angstrom up to which a molecule counts as flat, and atoms as equivalent.
 SAME = 1e-3
 #: Atoms of a molecule up to which symmetry is looked for.
@@ -29,6 +32,10 @@ MOST_ATOMS = 1000
 #: What is cleared misses the limits by this factor: more than rounding makes, or the reach of an
 #: atom a little farther out.
 MARGIN = 1.1
+#: Factor within which rounding could decide whether two atoms are equivalent.
+ROUNDED = 1 + 1e-6
+#: Pairs of atoms of the molecules that are compared together.
+MOST_PAIRS = 2**18
 
 
 def is_symmetric(atoms: Atoms) -> bool:
@@ -58,29 +65,74 @@ def is_symmetric(atoms: Atoms) -> bool:
 
 def are_symmetric(molecules: Sequence[Atoms]) -> list[bool]:
     """Return ``is_symmetric`` of each."""
-    found = [False] * len(molecules)
-    alike: dict[int, list[int]] = {}
-    for place, atoms in enumerate(molecules):
-        if 3 <= len(atoms) <= MOST_ATOMS:
-            alike.setdefault(len(atoms), []).append(place)
-    for places in alike.values():
-        may = _may_be_symmetric([molecules[place] for place in places])
-        for place in np.array(places)[may].tolist():
-            found[place] = is_symmetric(molecules[place])
-    return found
+    found = np.zeros(len(molecules), dtype=bool)
+    for places, numbers, positions in of_equal_size(molecules):
+        count = numbers.shape[1]
+        if not 3 <= count <= MOST_ATOMS:
+            continue
+        together = 1 + MOST_PAIRS // count**2
+        for first in range(0, len(places), together):
+            some = slice(first, first + together)
+            known = symmetric_for_sure(numbers[some], positions[some])
+            found[places[some]] = known > 0
+            for place in places[some][known < 0].tolist():
+                found[place] = is_symmetric(molecules[place])
+    if not isinstance(molecules, Molecules):
+        found &= np.array([not atoms.pbc.any() for atoms in molecules], dtype=bool)
+    return found.tolist()
 
 
-def _may_be_symmetric(molecules: Sequence[Atoms]) -> np.ndarray:
-    """Return the mask (B,) of those molecules, all of n atoms, that are not cleared."""
-    numbers = np.array([atoms.numbers for atoms in molecules])
-    positions = np.array([atoms.positions for atoms in molecules])
+def symmetric_for_sure(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Tell whether molecules are symmetric: 1, 0, or -1 where rounding could decide; shape (B,).
+
+    Args:
+        numbers: Atomic numbers of B molecules of n atoms, shape (B, n).
+        positions: Positions, shape (B, n, 3).
+    """
+    least, most = _thickness(positions)
+    may, flat = _may_be_symmetric(numbers, positions) | (least <= 1), most < 1
+    known = np.where(flat, 1, 0)
+    rest = np.flatnonzero(may & ~flat)
+    if len(rest):
+        known[rest] = _equivalent_for_sure(numbers[rest], positions[rest])
+        # What is perhaps flat, and not for sure, has only equivalent atoms to be sure by.
+        known[(known == 0) & (least <= 1)] = -1
+    return known
+
+
+def _thickness(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return bounds of how thick molecules are, squared, in units of what counts as flat; (B,)."""
     count = positions.shape[1]
     centered = positions - positions.mean(1, keepdims=True)
     # Squares of the singular values, with an error of their largest one's last digits.
     squares = np.linalg.eigvalsh(np.einsum("bni,bnj->bij", centered, centered))
     thinnest = squares[:, 1 if count == 3 else 0]
     rounding = 1e-13 * squares[:, 2] * count
-    flat = thinnest <= (SAME**2 * count) * MARGIN + rounding
+    unit = SAME**2 * count
+    return (thinnest - rounding) / (MARGIN * unit), (thinnest + rounding) * MARGIN / unit
+
+
+def _equivalent_for_sure(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Tell what ``symmetric_for_sure`` does of equivalent atoms alone."""
+    squares = np.zeros((len(positions), *[positions.shape[1]] * 2))
+    for axis in range(3):
+        squares += (positions[:, :, None, axis] - positions[:, None, :, axis]) ** 2
+    apart = np.sort(np.sqrt(squares), axis=2)
+    first, second = np.triu_indices(apart.shape[1], 1)
+    which, pair = np.nonzero(numbers[:, first] == numbers[:, second])
+    one, other = apart[which, first[pair]], apart[which, second[pair]]
+    # Sums differ by no more than all distances together.
+    near = np.abs(one.sum(1) - other.sum(1)) <= MARGIN * SAME * apart.shape[1]
+    which, one, other = which[near], one[near], other[near]
+    # Largest difference of the sorted distances of two atoms.
+    least = np.full(len(apart), np.inf)
+    np.minimum.at(least, which, np.abs(one - other).max(1))
+    return np.where(least <= SAME / ROUNDED, 1, np.where(least <= SAME * ROUNDED, -1, 0))
+
+
+def _may_be_symmetric(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return the mask (B,) of those molecules that are not cleared of equivalent atoms."""
+    centered = positions - positions.mean(1, keepdims=True)
     around = np.einsum("bni,bni->bn", centered, centered)
     reach = np.sqrt(around + around.mean(1, keepdims=True))
     order = np.lexsort((around, numbers), axis=1)
@@ -90,4 +142,4 @@ def _may_be_symmetric(molecules: Sequence[Atoms]) -> np.ndarray:
     # Whoever is near to one farther out is near to the next.
     limits = MARGIN * SAME * (reach[:, 1:] + reach[:, :-1]) + 1e-9 * reach[:, 1:] ** 2
     near = np.diff(around, axis=1) <= limits
-    return flat | (near & (numbers[:, 1:] == numbers[:, :-1])).any(1)
+    return (near & (numbers[:, 1:] == numbers[:, :-1])).any(1)

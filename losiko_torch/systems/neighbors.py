@@ -50,7 +50,8 @@ class Pairs(Record):
 
     def keep(self, mask: torch.Tensor) -> Pairs:
         """Pairs where the mask (E,) is true."""
-        return self.select({PAIR: mask})
+        # The rows are counted once, not for each tensor.
+        return self.select({PAIR: mask.nonzero().squeeze(1)})
 
     def of_others(self) -> Pairs:
         """Pairs without those of each point with itself; those with its images stay."""

@@ -6,7 +6,7 @@ bonds a hydrogen has is not counted, since hydrogen bonds come close to being on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
 
 import numpy as np
@@ -40,12 +40,21 @@ def partners_of_atoms(
     batch: Batch, near: Lengths, atoms: Iterable[int], bonded: float = BONDED
 ) -> Iterator[Partners]:
     """Yield the partners of atoms, by bonds of at most ``bonded`` times the covalent radii."""
-    pairs, counts = _bonds(batch, near, bonded)
-    for atom in atoms:
-        own = pairs.neighbor[pairs.center == int(atom)]
-        places = zip(batch.numbers[own].tolist(), counts[own].tolist(), strict=True)
-        words = sorted(_word(number, count) for number, count in places)
-        yield " ".join([chemical_symbols[int(batch.numbers[atom])], *words])
+    return map(finder(batch, near, bonded), atoms)
+
+
+def finder(batch: Batch, near: Lengths, bonded: float = BONDED) -> Callable[[int], Partners]:
+    """Return the function from an atom to its partners; ``partners_of_atoms`` has the arguments."""
+    pairs, counted = _bonds(batch, near, bonded)
+    center, neighbor = pairs.center.cpu().numpy(), pairs.neighbor.cpu().numpy()
+    numbers, counts = batch.numbers.tolist(), counted.tolist()
+
+    def partners(atom: int) -> Partners:
+        first, end = np.searchsorted(center, [atom, atom + 1]).tolist()
+        words = sorted(_word(numbers[own], counts[own]) for own in neighbor[first:end].tolist())
+        return " ".join([chemical_symbols[numbers[atom]], *words])
+
+    return partners
 
 
 def molecular(batch: Batch) -> torch.Tensor:

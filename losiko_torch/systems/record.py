@@ -29,7 +29,7 @@ import torch
 
 ATOM, SYSTEM, PAIR, ROW = "atom", "system", "pair", "row"
 
-#: Mask of the entries to keep along each axis.
+#: Mask of the entries to keep along each axis; of pairs, which nothing numbers, also their places.
 Masks = Mapping[str, torch.Tensor]
 #: Number of entries along each axis.
 Sizes = Mapping[str, int]
@@ -147,5 +147,5 @@ def _applied(function: Callable[..., torch.Tensor], axis: Axis, values: list[Any
 
 def _chosen(value: torch.Tensor, mask: torch.Tensor, dim: int) -> torch.Tensor:
     if dim == 0:
-        return value[mask]
+        return value[mask] if mask.dtype == torch.bool else value.index_select(0, mask)
     return value[..., mask] if dim == -1 else value[..., mask, :]

@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.molecules import is_plain
 from losiko_torch.systems.names import UNREADABLE
 from losiko_torch.systems.validity import COINCIDENCE, FARTHEST
@@ -44,6 +45,23 @@ def sound(structures: Sequence[Atoms]) -> np.ndarray:
     counts = np.array([len(atoms) for atoms in structures])
     positions = np.concatenate([atoms.arrays["positions"] for atoms in structures])
     numbers = np.concatenate([atoms.arrays["numbers"] for atoms in structures])
+    return _sound(numbers, positions, counts)
+
+
+def cleared(molecules: Molecules) -> np.ndarray:
+    """Return the mask (B,) of molecules that pass ``check_structure`` for certain."""
+    counts = molecules.counts
+    small = (counts > 0) & (counts <= MOST_ATOMS)
+    if not small.all():
+        small[small] = cleared(molecules.take(np.flatnonzero(small)))
+        return small
+    if not len(molecules):
+        return small
+    return _sound(molecules.numbers, molecules.positions.copy(), counts)
+
+
+def _sound(numbers: np.ndarray, positions: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the mask (B,) of small molecules that are sound; ``positions`` are overwritten."""
     good = (np.abs(positions) <= FARTHEST).all(1)  # false for what is no number
     good &= (numbers >= 1) & (numbers < len(chemical_symbols))
     system = np.repeat(np.arange(len(counts)), counts)

@@ -18,11 +18,14 @@ import torch
 
 from losiko_torch.systems.active import ActiveAtoms
 from losiko_torch.systems.batch import Batch, max_by_system
+from losiko_torch.systems.kept import all_true, any_true, avoids_waits, kept
 from losiko_torch.systems.neighbors import Pairs, find_pairs
-from losiko_torch.systems.record import ATOM, PAIR, Masks, Record, part, per
+from losiko_torch.systems.record import ATOM, PAIR, SYSTEM, Masks, Record, part, per
 
 #: Distance in Angstrom by which lists reach beyond the cutoff.
 SKIN = 0.5
+#: Atoms of a molecule up to which all its pairs are listed: hardly more of them than with a skin.
+COMPLETE = 24
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class VerletList(Record):
         moving: Atoms that may move or whose cell may, shape (N,), bool.
         changing: Atoms that move or may see a moving one, or once might have, shape (N,), bool:
             the distance of an atom is known only as of its last evaluation.
+        complete: Structures all of whose pairs are listed, shape (B,), bool: such a list stays good
+            wherever the atoms go.
         cutoff: Distance (Angstrom) beyond which no pair counts.
         periodic: Whether periodic images count.
     """
@@ -43,20 +48,29 @@ class VerletList(Record):
     made_at: Batch = part()
     moving: torch.Tensor = per(ATOM)
     changing: torch.Tensor = per(ATOM)
+    complete: torch.Tensor = per(SYSTEM)
     cutoff: float = part()
     periodic: bool = part()
 
     @classmethod
     def make(cls, batch: Batch, moving: torch.Tensor, cutoff: float, periodic: bool) -> VerletList:
         """Find the pairs of a batch, of whose atoms those of the mask ``moving`` (N,) may move."""
-        pairs = find_pairs(batch, cutoff + SKIN, periodic)
+        # Whoever sees nothing but fixed atoms is left out, and so is not to be listed with all.
+        still = max_by_system((~moving).to(batch.positions), batch.system_idx, batch.n_systems)
+        complete = (batch.counts <= COMPLETE) & (still == 0)
+        if periodic:
+            complete = complete & ~batch.pbc.any(1)
+        pairs = _listed(batch, complete, cutoff, periodic)
         changing = moving | atoms_that_see(pairs, moving)
-        return cls(pairs, batch, moving, changing, cutoff, periodic)
+        return cls(pairs, batch, moving, changing, complete, cutoff, periodic)
 
     @property
     def centers(self) -> torch.Tensor | None:
         """Indices of the changing atoms, shape (C,); None if all change."""
-        return None if self.changing.all() else self.changing.nonzero().squeeze(1)
+        changing = self.changing
+        if all_true(changing):
+            return None
+        return kept(changing, "places", lambda: changing.nonzero().squeeze(1))
 
     def active(self, batch: Batch) -> ActiveAtoms:
         """Atoms that can have changed, and their pairs within the cutoff of each other now."""
@@ -65,16 +79,21 @@ class VerletList(Record):
             pairs = pairs.keep(self.changing[pairs.center])
         with torch.no_grad():
             near = pairs.vectors(batch).square().sum(1) <= self.cutoff**2
+        if avoids_waits(near.device):
+            return ActiveAtoms(centers, pairs, near)
         return ActiveAtoms(centers, pairs.keep(near))
 
     def at(self, batch: Batch) -> VerletList:
         """List that is good for the structures of the batch as they are now; often itself."""
-        stale = self._stale(batch)
+        if all_true(self.complete):
+            return self
+        stale = self._stale(batch) & ~self.complete
         if not stale.any():
             return self
         atoms = stale[batch.system_idx]
         number = atoms.nonzero().squeeze(1)
-        newer = find_pairs(batch.keep(stale), self.cutoff + SKIN, self.periodic)
+        some = batch.keep(stale)
+        newer = _listed(some, self.complete[stale], self.cutoff, self.periodic)
         newer = replace(newer, center=number[newer.center], neighbor=number[newer.neighbor])
         pairs = self.pairs.keep(~atoms[self.pairs.center]).merged(newer)
         made_at = self.made_at.swapped(batch, stale)
@@ -107,6 +126,20 @@ class VerletList(Record):
         reach = smallest * (self.cutoff + SKIN) - 2 * max_by_system(moved, idx, batch.n_systems)
         # Written so that a structure that is no longer finite is searched again.
         return ~(reach >= self.cutoff)
+
+
+def _listed(batch: Batch, complete: torch.Tensor, cutoff: float, periodic: bool) -> Pairs:
+    """Return all pairs of the structures of a mask (B,), and those with a skin of the others."""
+    if all_true(complete):
+        return find_pairs(batch, torch.inf, periodic)
+    near = find_pairs(batch, cutoff + SKIN, periodic)
+    if not any_true(complete):
+        return near
+    own = complete[batch.system_idx]
+    number = own.nonzero().squeeze(1)
+    every = find_pairs(batch.keep(complete), torch.inf, periodic)
+    every = replace(every, center=number[every.center], neighbor=number[every.neighbor])
+    return near.keep(~own[near.center]).merged(every)
 
 
 def atoms_that_see(pairs: Pairs, some: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from ase.data import vdw_radii
 from scipy.sparse.csgraph import dijkstra
 
 from losiko_torch.database.record import DatabaseRecord
+from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.bonds import BONDED, Lengths
 from losiko_torch.verdict.change import Change
 from losiko_torch.verdict.doubts import Doubts
@@ -39,7 +40,7 @@ def _lost(doubts: Doubts, change: Change) -> None:
     lost = near & (now.lengths > LOST * reach) & (now.lengths > GROWN * start.lengths)
     lost &= change.could_change(start)
     if lost.any():
-        lost[lost.clone()] = _bonds_between(start, change.after.n_atoms, lost) >= BONDS_BETWEEN
+        lost[lost.clone()] = _bonds_between(start, change.after, lost) >= BONDS_BETWEEN
 
     def sentence(row: int) -> str:
         return (
@@ -57,12 +58,18 @@ def _unknown(doubts: Doubts, change: Change, database: DatabaseRecord) -> None:
     if database.survey is None or not (end.relative <= BONDED).any():
         return
     center, neighbor = end.pairs.center, end.pairs.neighbor
-    known = torch.zeros((len(vdw_radii),) * 2, dtype=torch.bool, device=center.device)
-    for one, other in database.survey.contacts:
+    known = torch.zeros((len(vdw_radii),) * 2, dtype=torch.bool)
+    if database.survey.contacts:
+        one, other = torch.tensor(list(database.survey.contacts)).T
         known[one, other] = known[other, one] = True
-    labels = end.molecules(change.after.n_atoms)
-    touching = (labels[center] != labels[neighbor]) & ~known[numbers[center], numbers[neighbor]]
-    touching &= (end.lengths < TOUCHING * _reach(change, end)) & change.could_change(end)
+    known = known.to(center.device)
+    touching = ~known[numbers[center], numbers[neighbor]] & change.could_change(end)
+    touching &= end.lengths < TOUCHING * _reach(change, end)
+    if not touching.any():
+        return
+    # Molecules are told apart only where something may touch.
+    labels = _of_same(end, change.after, touching).molecules(change.after.n_atoms)
+    touching &= labels[center] != labels[neighbor]
 
     def sentence(row: int) -> str:
         return (
@@ -81,9 +88,29 @@ def _reach(change: Change, lengths: Lengths) -> torch.Tensor:
     return radii[lengths.pairs.center] + radii[lengths.pairs.neighbor]
 
 
-def _bonds_between(start: Lengths, count: int, some: torch.Tensor) -> torch.Tensor:
+def _of_same(lengths: Lengths, batch: Batch, some: torch.Tensor) -> Lengths:
+    """Return the pairs of the structures of which a pair is in a mask."""
+    own = batch.system_idx[lengths.pairs.center]
+    chosen = torch.zeros(batch.n_systems, dtype=torch.bool, device=own.device)
+    chosen[own[some]] = True
+    return lengths.keep(chosen[own])
+
+
+def _bonds_between(start: Lengths, batch: Batch, some: torch.Tensor) -> torch.Tensor:
     """Return the number of bonds on the way between the atoms of pairs of a mask."""
-    centers, place = np.unique(start.pairs.center[some].cpu().numpy(), return_inverse=True)
-    lengths = dijkstra(start.bonds(count), directed=False, indices=centers, unweighted=True)
-    found = lengths[place, start.pairs.neighbor[some].cpu().numpy()]
+    center, neighbor = (
+        each[some].cpu().numpy() for each in (start.pairs.center, start.pairs.neighbor)
+    )
+    bonds = _of_same(start, batch, some).bonds(batch.n_atoms).tocsr()
+    system = batch.system_idx.cpu().numpy()
+    found = np.empty(len(center))
+    # Structure by structure: ways are counted to all atoms of the graph.
+    for number in np.unique(system[center]).tolist():
+        first, end = np.searchsorted(system, [number, number + 1])
+        rows = np.flatnonzero(system[center] == number)
+        centers, place = np.unique(center[rows] - first, return_inverse=True)
+        lengths = dijkstra(
+            bonds[first:end, first:end], directed=False, indices=centers, unweighted=True
+        )
+        found[rows] = lengths[place, neighbor[rows] - first]
     return torch.as_tensor(found, device=start.lengths.device)

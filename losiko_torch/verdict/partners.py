@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from losiko_torch.database.record import DatabaseRecord
@@ -10,8 +12,8 @@ from losiko_torch.systems.partners import (
     coded,
     codes_of,
     element_and_bonds,
+    finder,
     molecular,
-    partners_of_atoms,
 )
 from losiko_torch.verdict.change import Change
 from losiko_torch.verdict.doubts import Doubts
@@ -25,9 +27,11 @@ def doubt_partners(doubts: Doubts, change: Change, database: DatabaseRecord) -> 
     known = coded(database.survey.partners).to(after.numbers.device)
     odd = ~torch.isin(codes_of(after, end), known).any(0) & molecular(after) & change.moving
 
+    # Of many doubtful atoms the bonds are listed once.
+    partners_of = cache(lambda: finder(after, end))
+
     def sentence(atom: int) -> str:
-        (found,) = partners_of_atoms(after, end, [atom])
-        _, *own = found.split()
+        _, *own = partners_of()(atom).split()
         partners = ", ".join(map(_in_words, own)) or "nothing"
         return (
             f"{doubts.name(atoms[atom])} is bonded to {partners}, as no such atom of the database "

@@ -4,6 +4,7 @@ from losiko_kernels.gpu.combination import combine, nearest_of
 from losiko_kernels.gpu.density import expand_density, expand_density_backward
 from losiko_kernels.gpu.distance import distance
 from losiko_kernels.gpu.power_spectrum import power_spectrum_backward, unit_power_spectrum
+from losiko_kernels.gpu.two_loop import two_loop
 
 __all__ = [
     "combine",
@@ -12,5 +13,6 @@ __all__ = [
     "expand_density_backward",
     "nearest_of",
     "power_spectrum_backward",
+    "two_loop",
     "unit_power_spectrum",
 ]

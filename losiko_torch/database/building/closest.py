@@ -61,8 +61,9 @@ def closest_table(closest: Mapping[tuple[int, int], float], share: float = 1.0) 
     """
     radii = torch.as_tensor(covalent_radii)
     table = share * (radii[:, None] + radii[None, :])
-    for (first, second), distance in closest.items():
-        table[first, second] = table[second, first] = distance
+    if closest:
+        first, second = torch.tensor(list(closest)).T
+        table[first, second] = table[second, first] = torch.tensor(list(closest.values())).to(table)
     return table
 
 

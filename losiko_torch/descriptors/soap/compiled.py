@@ -17,6 +17,7 @@ from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.active import ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.systems.kept import any_true
 from losiko_torch.systems.neighbors import find_pairs
 
 
@@ -57,7 +58,10 @@ class CompiledSoap:
         kernels = kernels_for(batch.positions.device)
         assert kernels is not None
         self.batch, self.kernels, self.n_max = batch, kernels, soap.n_max
-        pairs, centers = active.pairs, active.centers
+        centers = active.centers
+        # Far pairs among those listed get no weight, instead of being counted out.
+        near = active.near if centers is None else None
+        pairs = active.pairs if near is None else active.listed
         if pairs is None:
             pairs = find_pairs(batch, soap.cutoff, soap.periodic)
         row = pairs.center
@@ -68,14 +72,19 @@ class CompiledSoap:
             pairs = pairs.keep(places[pairs.center] >= 0)
             row = places[pairs.center]
         self.pairs = pairs
-        first = row.new_zeros(self.n + 1)
-        torch.cumsum(torch.bincount(row, minlength=self.n), 0, out=first[1:])
+        # Pairs are sorted by center.
+        first = torch.searchsorted(row, torch.arange(self.n + 1, device=row.device))
         vectors = pairs.vectors(batch).contiguous()
+        if near is not None:
+            vectors = torch.where(near[:, None], vectors, 0.0)
         element, n_elements = soap.channel_of(batch.numbers[pairs.neighbor])
         self.r2 = (vectors * vectors).sum(1).requires_grad_()
         with torch.enable_grad():
             self.weights = soap.pair_weights(self.r2, batch.numbers[pairs.neighbor])
         weights = None if self.weights is None else self.weights.detach()
+        self.near = near
+        if near is not None:
+            weights = near.to(vectors.dtype) if weights is None else weights * near
         self.shape = (vectors, weights, first, element, n_elements, table_of(soap, vectors))
         self.coefficients = kernels.expand_density(*self.shape)
         self.lengths: torch.Tensor | None = None
@@ -110,13 +119,15 @@ class CompiledSoap:
         )
         vectors = self.shape[0]
         if self.weights is not None and self.weights.requires_grad:
+            if self.near is not None:
+                by_weights = by_weights * self.near
             (by_r2,) = torch.autograd.grad(self.weights, self.r2, by_weights, retain_graph=True)
             pull = torch.addcmul(pull, vectors, by_r2[:, None], value=2)
         batch, pairs = self.batch, self.pairs
         gradient = torch.zeros_like(batch.positions)
         gradient.index_add_(0, pairs.neighbor, pull).index_add_(0, pairs.center, pull, alpha=-1)
         virial = batch.cells.new_zeros(batch.n_systems, 3, 3)
-        if batch.pbc.any():
+        if any_true(batch.pbc):
             # A strain deforms the vectors of all pairs alike, to images too.
             moments = vectors[:, :, None] * pull[:, None, :]
             virial = sum_by_system(moments, batch.system_idx[pairs.center], batch.n_systems)

@@ -22,6 +22,7 @@ from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.kept import elements_of
 from losiko_torch.systems.neighbors import Pairs
 
 
@@ -82,7 +83,7 @@ class MixedSoap(nn.Module):
         ``coefficients`` (n, (l_max + 1)^2, species * n_max) are those of the kernels.
         """
         out = coefficients.new_empty((*coefficients.shape[:2], self.n_channels))
-        for number, rows in _rows(numbers):
+        for number, rows in elements_of(numbers):
             matrices = self._matrices(number, coefficients)
             out[rows] = torch.bmm(coefficients[rows].transpose(0, 1), matrices).transpose(0, 1)
         return out
@@ -91,7 +92,7 @@ class MixedSoap(nn.Module):
         """Return the gradient by coefficients that follows from the one by mixed ones."""
         channels = self.mixing.shape[2] * self.mixing.shape[3]
         out = by_mixed.new_empty((*by_mixed.shape[:2], channels))
-        for number, rows in _rows(numbers):
+        for number, rows in elements_of(numbers):
             matrices = self._matrices(number, by_mixed).transpose(1, 2)
             out[rows] = torch.bmm(by_mixed[rows].transpose(0, 1), matrices).transpose(0, 1)
         return out
@@ -131,8 +132,3 @@ class MixedSoap(nn.Module):
         for k, number in enumerate(self.centers):
             places[numbers == number] = k
         return rows @ self.mixing.to(rows.dtype)[places, degree].flatten(1, 2)
-
-
-def _rows(numbers: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
-    """Return the elements among atoms (n,), each with the rows of its atoms."""
-    return [(z, (numbers == z).nonzero().squeeze(1)) for z in numbers.unique().tolist()]

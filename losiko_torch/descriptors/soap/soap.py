@@ -45,6 +45,7 @@ from losiko_torch.descriptors.soap.power_spectrum import (
 from losiko_torch.errors import InputError
 from losiko_torch.keywords import names_unknown
 from losiko_torch.systems.batch import Batch, mean_by_system
+from losiko_torch.systems.kept import kept
 from losiko_torch.systems.neighbors import Pairs, find_pairs
 from losiko_torch.systems.species import species_numbers
 
@@ -278,9 +279,13 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
 
     def check_batch(self, batch: Batch) -> None:
         """Raise ``StructureError`` for an element that is not among ``species``."""
-        unknown = (self.element_of_number[batch.numbers] < 0) & (batch.numbers > 0)
-        if unknown.any():
-            self.check_elements(batch.numbers.cpu().numpy())
+        numbers = batch.numbers
+
+        def known() -> bool:
+            return not ((self.element_of_number[numbers] < 0) & (numbers > 0)).any()
+
+        if not kept(numbers, ("known to", tuple(self.species)), known):
+            self.check_elements(numbers.cpu().numpy())
 
     def channel_of(self, numbers: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Density that each atomic number (E,) adds to, shape (E,), and the number of densities.

@@ -8,8 +8,9 @@ goes through it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
+from itertools import accumulate, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from losiko_torch.io.formats.interface import Format
 from losiko_torch.io.formats.left_out import Tell
 from losiko_torch.io.formats.texts import file_of_many
 from losiko_torch.io.labels import DISTANCE, EXPECTED_ERROR, LABELS, TERM
+from losiko_torch.result_columns import Columns, ManyResults, rmsds_of
 from losiko_torch.results import Result, expected_rmsds
 from losiko_torch.systems.molecules import is_plain
 from losiko_torch.systems.names import METADATA, SOURCE, UNREADABLE
@@ -48,20 +50,25 @@ def frames_of(results: Sequence[Result], tell: Tell) -> Iterator[str]:
 
 def _some(results: Sequence[Result], tell: Tell) -> list[str]:
     frames: list[str | None] = [None] * len(results)
-    alike: dict[bool, list[int]] = {False: [], True: []}
-    for place, (result, rmsd) in enumerate(zip(results, expected_rmsds(results), strict=True)):
-        if _is_simple(result):
-            frames[place] = _comment(result, rmsd)
-            if frames[place] is not None:
-                alike[result.expected_error is not None].append(place)
-    for expects, places in alike.items():
-        rows = _rows([results[place] for place in places], expects)
-        for place, body in zip(places, rows, strict=True):
-            begin = frames[place]
-            frames[place] = None if body is None or begin is None else begin + body
+    if isinstance(results, ManyResults):
+        there, columns, _ = results.split()
+        for place, frame in zip(there.tolist(), _of_columns(columns), strict=True):
+            frames[place] = frame
+    else:
+        alike: dict[bool, list[int]] = {False: [], True: []}
+        for place, (result, rmsd) in enumerate(zip(results, expected_rmsds(results), strict=True)):
+            if _is_simple(result):
+                frames[place] = _comment(result, rmsd)
+                if frames[place] is not None:
+                    alike[result.expected_error is not None].append(place)
+        for expects, places in alike.items():
+            rows = _rows_of([results[place] for place in places], expects)
+            for place, body in zip(places, rows, strict=True):
+                begin = frames[place]
+                frames[place] = None if body is None or begin is None else begin + body
     return [
-        frame_of(result, tell) if frame is None else frame
-        for result, frame in zip(results, frames, strict=True)
+        frame_of(results[place], tell) if frame is None else frame
+        for place, frame in enumerate(frames)
     ]
 
 
@@ -79,16 +86,55 @@ def _is_simple(result: Result) -> bool:
     )
 
 
-def _rows(results: Sequence[Result], expects: bool) -> Iterator[str | None]:
-    """Yield the rows of each result's atoms; None where they do not have the common width."""
-    if not results:
+def _of_columns(columns: Columns) -> Iterator[str | None]:
+    """Yield the frame of each result in columns; None where it may take another form."""
+    molecules, error = columns.molecules, columns.expected_error
+    if not OWN.isdisjoint(molecules.facts):
+        yield from [None] * len(columns)
         return
-    positions = np.concatenate([each.atoms.arrays["positions"] for each in results])
-    numbers = np.concatenate([each.atoms.arrays["numbers"] for each in results])
-    columns = [*positions.T, np.concatenate([each.distances for each in results]).astype(float)]
+    keys = [key for key in molecules.facts if key != METADATA]
+    entries = [map(partial(_entry, key), molecules.facts[key]) for key in keys]
+    terms = [
+        map(partial(_entry, f"{TERM}{name}"), values.tolist())
+        for name, values in columns.terms.items()
+    ]
+    nothing: Iterable[tuple] = repeat((), len(columns))
+    facts = map(
+        _begin,
+        *(molecules.counts.tolist(), columns.loss.tolist(), columns.start_loss.tolist()),
+        *(columns.converged.tolist(), columns.n_steps.tolist(), columns.reason, columns.doubt),
+        zip(*entries, strict=True) if entries else nothing,
+        zip(*terms, strict=True) if terms else nothing,
+        rmsds_of(columns),
+        repeat(error is not None),
+    )
+    numbers = [columns.distances] if error is None else [columns.distances, error]
+    rows = _rows(molecules.numbers, molecules.positions, numbers, molecules.offsets.tolist())
+    for begin, body in zip(facts, rows, strict=True):
+        yield None if begin is None or body is None else begin + body
+
+
+def _rows_of(results: Sequence[Result], expects: bool) -> Iterator[str | None]:
+    """Yield what ``_rows`` does of results, all of which have errors to expect or none has."""
+    if not results:
+        return iter(())
+    columns = [np.concatenate([each.distances for each in results])]
     if expects:
         errors = [each.expected_error for each in results if each.expected_error is not None]
-        columns.append(np.concatenate(errors).astype(float))
+        columns.append(np.concatenate(errors))
+    return _rows(
+        np.concatenate([each.atoms.arrays["numbers"] for each in results]),
+        np.concatenate([each.atoms.arrays["positions"] for each in results]),
+        columns,
+        list(accumulate((len(each.atoms) for each in results), initial=0)),
+    )
+
+
+def _rows(
+    numbers: np.ndarray, positions: np.ndarray, others: list[np.ndarray], offsets: list[int]
+) -> Iterator[str | None]:
+    """Yield the rows of each structure's atoms; None where they do not have the common width."""
+    columns = [*positions.T, *(each.astype(float) for each in others)]
     fits = (numbers >= 0) & (numbers < len(chemical_symbols))
     for column in columns:
         fits &= np.abs(column) < MOST  # false for what is no number
@@ -98,13 +144,11 @@ def _rows(results: Sequence[Result], expects: bool) -> Iterator[str | None]:
         begin = 3 + (1 + WIDTH) * k
         text[:, begin : begin + WIDTH] = as_text(np.where(fits, column, 0.0))
     text[:, -1] = ord("\n")
-    width, every, first = text.shape[1], text.tobytes().decode("ascii"), 0
+    width, every = text.shape[1], text.tobytes().decode("ascii")
     odd = set(np.flatnonzero(~fits).tolist())
-    for each in results:
-        end = first + len(each.atoms)
+    for first, end in pairwise(offsets):
         plain = not odd or odd.isdisjoint(range(first, end))
         yield every[width * first : width * end] if plain else None
-        first = end
 
 
 _SYMBOLS = np.frombuffer(
@@ -114,27 +158,57 @@ _SYMBOLS = np.frombuffer(
 
 def _comment(result: Result, rmsd: float | None) -> str | None:
     """Return the lines before the atoms; None where an entry may take another form."""
-    parts = []
-    for key, value in result.atoms.info.items():
-        if key != METADATA:
-            parts.append(_entry(key, value))
-    parts.append(
-        f"losiko_loss={float(result.loss)} losiko_start_loss={float(result.start_loss)} "
-        f"losiko_converged={'T' if result.converged else 'F'} losiko_steps={int(result.n_steps)}"
+    info = result.atoms.info
+    return _begin(
+        len(result.atoms),
+        float(result.loss),
+        float(result.start_loss),
+        bool(result.converged),
+        int(result.n_steps),
+        result.reason,
+        result.doubt,
+        [_entry(key, value) for key, value in info.items() if key != METADATA],
+        [_entry(f"{TERM}{name}", value) for name, value in result.terms.items()],
+        rmsd,
+        result.expected_error is not None,
     )
-    parts.append(_entry("losiko_reason", result.reason))
-    parts.append(f"losiko_reliable={'T' if result.reliable else 'F'}")
-    if result.doubt:
-        parts.append(_entry("losiko_doubt", result.doubt))
-    parts += [_entry(f"{TERM}{name}", value) for name, value in result.terms.items()]
-    columns = f"species:S:1:pos:R:3:{DISTANCE}:R:1"
-    if result.expected_error is not None:
-        columns += f":{EXPECTED_ERROR}:R:1"
-        parts.append(f"losiko_expected_rmsd={rmsd}")
-    if None in parts:
+
+
+def _begin(
+    count: int,
+    loss: float,
+    start_loss: float,
+    converged: bool,
+    n_steps: int,
+    reason: str,
+    doubt: str,
+    info: Sequence[str | None],
+    terms: Sequence[str | None],
+    rmsd: float | None,
+    expects: bool,
+) -> str | None:
+    """Return what ``_comment`` does, of a result that did not fail, by its attributes."""
+    told, doubted = _entry("losiko_reason", reason), _entry("losiko_doubt", doubt) if doubt else ""
+    if told is None or doubted is None or None in info or None in terms:
         return None
-    entries = " ".join(part for part in parts if part is not None)
-    return f'{len(result.atoms)}\nProperties={columns} {entries} pbc="F F F"\n'
+    entries = " ".join(
+        [
+            *info,  # type: ignore[list-item]
+            f"losiko_loss={loss} losiko_start_loss={start_loss} "
+            f"losiko_converged={'T' if converged else 'F'} losiko_steps={n_steps} {told} "
+            f"losiko_reliable={'T' if converged and not doubt else 'F'}",
+            *([doubted] if doubt else ()),
+            *terms,  # type: ignore[list-item]
+            *([f"losiko_expected_rmsd={rmsd}"] if expects else ()),
+        ]
+    )
+    return f'{count}\nProperties={_PROPERTIES[expects]} {entries} pbc="F F F"\n'
+
+
+_PROPERTIES = (
+    f"species:S:1:pos:R:3:{DISTANCE}:R:1",
+    f"species:S:1:pos:R:3:{DISTANCE}:R:1:{EXPECTED_ERROR}:R:1",
+)
 
 
 def _entry(key: Any, value: Any) -> str | None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 
 from losiko_torch.errors import InputError
+from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.molecules import molecule
 from losiko_torch.systems.names import METADATA
 
@@ -28,6 +29,46 @@ def count_molecules(path: Path, frames: slice) -> int:
 
 def read_npz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
     """Read the chosen molecules of an archive."""
+    archive = _checked(path)
+    numbers, positions, limits = archive.numbers, archive.positions, archive.offsets.tolist()
+    for k in range(len(limits) - 1)[frames]:
+        info: dict[str, Any] = {}
+        if archive.identifiers is not None:
+            info["id"] = int(archive.identifiers[k])
+        if archive.metadata:
+            info[METADATA] = archive.metadata
+        atoms = slice(limits[k], limits[k + 1])
+        yield k, molecule(numbers[atoms].copy(), positions[atoms].copy(), info)
+
+
+def read_molecules(path: Path, frames: slice) -> tuple[range, Molecules] | None:
+    """Return the numbers of the chosen molecules of an archive, and these, as ``read_npz`` does.
+
+    None stands for an archive whose identifiers are not all whole numbers.
+    """
+    archive = _checked(path)
+    count = len(archive.offsets) - 1
+    facts: dict[str, list[Any]] = {}
+    if archive.identifiers is not None:
+        if archive.identifiers.dtype.kind not in "iu" or archive.identifiers.ndim != 1:
+            return None
+        facts["id"] = archive.identifiers.tolist()
+    if archive.metadata:
+        facts[METADATA] = [archive.metadata] * count
+    every = Molecules(archive.numbers, archive.positions, archive.offsets.astype(int), facts)
+    return range(count)[frames], every[frames]
+
+
+class _Archive(NamedTuple):
+    numbers: np.ndarray
+    positions: np.ndarray
+    offsets: np.ndarray
+    identifiers: np.ndarray | None
+    metadata: dict[str, Any]
+
+
+def _checked(path: Path) -> _Archive:
+    """Return the arrays of an archive, which fit together."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             numbers, positions, offsets = archive["Z"], archive["R"], archive["offsets"]
@@ -49,16 +90,7 @@ def read_npz(path: Path, frames: slice) -> Iterator[tuple[int, Atoms]]:
     )
     if not fitting:
         raise InputError("its Z, R and offsets do not fit together")
-    numbers, positions = numbers.astype(int), positions.astype(float)
-    limits = offsets.tolist()
-    for k in range(count)[frames]:
-        info: dict[str, Any] = {}
-        if identifiers is not None:
-            info["id"] = int(identifiers[k])
-        if metadata:
-            info[METADATA] = metadata
-        atoms = slice(limits[k], limits[k + 1])
-        yield k, molecule(numbers[atoms].copy(), positions[atoms].copy(), info)
+    return _Archive(numbers.astype(int), positions.astype(float), offsets, identifiers, metadata)
 
 
 def _metadata(archive: Any) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""What a step of a relaxation asks a GPU for, counted on the processor."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+from step_counter import counted_steps
+
+from losiko_torch import Batch, relax
+from losiko_torch.accelerators import kernels_for
+from losiko_torch.database.builtin import default_database
+from losiko_torch.loss.objective import Objective
+from losiko_torch.loss.settings import make_target
+from losiko_torch.optimizers import lbfgs
+from losiko_torch.optimizers.lbfgs import LBFGS
+from losiko_torch.relaxation import stages
+from losiko_torch.relaxation.batch_loop import Limits, advance, begin
+from losiko_torch.relaxation.coordinates import Coordinates
+from losiko_torch.relaxation.finished import Finished
+from losiko_torch.systems import verlet_list
+
+NAMES = ["CH3OH", "CH3CONH2", "HCOOH", "CH3CH2NH2", "H2O", "C5H5N"]
+
+
+def rattled(seed=0):
+    structures = [molecule(name) for name in NAMES]
+    for k, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=seed + k)
+    return structures
+
+
+def started():
+    """Return what ``advance`` takes, of a few molecules on learned targets."""
+    batch = Batch.from_atoms(rattled(), torch.float32)
+    objective = Objective(default_database(), make_target("learned")).restricted(batch.numbers)
+    everyone = Coordinates.fixed_cell(batch, torch.ones_like(batch.positions))
+    optimizer = LBFGS()
+    systems = torch.ones(batch.n_systems, dtype=torch.bool)
+    now = begin(objective, everyone, systems, optimizer)
+    return objective, optimizer, now, Finished.at_start(batch)
+
+
+def steps(count, rounds=1):
+    """Return the counts of each of so many steps in which nobody leaves."""
+    objective, optimizer, now, finished = started()
+    counts = []
+    for _ in range(count):
+        with counted_steps() as counted:
+            now, left = advance(objective, optimizer, now, Limits(200, 1e-9, rounds), finished)
+        assert left == 0
+        counts.append(counted)
+    return counts
+
+
+@pytest.fixture
+def no_waits(monkeypatch):
+    """Go the way of a GPU, on which the host is not to wait."""
+    for module in (stages, verlet_list):
+        monkeypatch.setattr(module, "avoids_waits", lambda device: True)
+    kernels = kernels_for(torch.device("cpu"))
+    monkeypatch.setattr(kernels, "two_loop", in_plain_torch, raising=False)
+    monkeypatch.setattr(lbfgs, "two_loop_for", lambda device: kernels.two_loop)
+
+
+def in_plain_torch(gradient, steps, changes, curvature, first, largest, usual):
+    """Stand in for the kernel of a GPU; the processor has none of these."""
+    assert usual == lbfgs.FIRST_CURVATURE
+    assert largest == first.diff().max()
+    system = torch.repeat_interleave(torch.arange(len(first) - 1), first.diff())
+    return lbfgs._two_loop(gradient, steps, changes, curvature, system)
+
+
+def totals(each):
+    return sum(each.waited.values()), sum(each.launched.values())
+
+
+def test_a_step_on_a_processor():
+    waits, launches = totals(steps(4)[-1])
+    assert waits <= 2  # the pairs that are near, and whether anybody has ended
+    assert launches <= 737
+
+
+def test_a_step_does_not_wait_for_a_gpu(no_waits):
+    # The first looks at what stays the same: elements, counts, whether anything is periodic.
+    first, *others = steps(4, 8)
+    assert totals(first)[0] > 0
+    for each in others:
+        assert each.waited.total() == 0, each.waited
+        assert each.launched.total() <= 400, each.launched
+
+
+def test_a_round_ends_with_one_wait(no_waits):
+    waits = [each.waited.total() for each in steps(5, 2)]
+    assert waits[1:] == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("room", [40, 10_000])
+def test_structures_that_stay_to_the_end_of_a_round_end_alike(no_waits, room):
+    options = {"dtype": "float64", "batch_atoms": room, "max_steps": 7}
+    structures = [*rattled(), *rattled(9)]
+    patient = relax(structures, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (stages, verlet_list):
+            patch.setattr(module, "avoids_waits", lambda device: False)
+        plain = relax(structures, **options)
+    assert {each.reason for each in plain} == {"converged", "max_steps"}
+    for one, other in zip(patient, plain, strict=True):
+        assert (one.n_steps, one.reason, one.doubt) == (other.n_steps, other.reason, other.doubt)
+        assert one.loss == pytest.approx(other.loss, rel=1e-9)
+        np.testing.assert_allclose(one.atoms.positions, other.atoms.positions, atol=1e-9)

@@ -1,4 +1,4 @@
-"""A headless Chromium that tests drive: over a pipe, by its own protocol, so that nothing else is needed.
+"""A headless Chromium that tests drive over a pipe, by its own protocol: nothing else is needed.
 
 https://chromedevtools.github.io/devtools-protocol/
 """
@@ -104,7 +104,7 @@ class Tab:
                 let now = false;
                 try {{ now = {condition}; }} catch {{ now = false; }}
                 if (now) done(true);
-                else if (performance.now() > end) fail(new Error("in vain: " + {json.dumps(condition)}));
+                else if (performance.now() > end) fail(new Error({json.dumps(condition)}));
                 else setTimeout(look, 20);
             }};
             look();

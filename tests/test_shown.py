@@ -406,7 +406,7 @@ def test_the_start_is_known():
     start = rattled("H2O")
     (relaxed,) = relax(start, water_database(), targets="nearest")
     np.testing.assert_array_equal(relaxed.start.positions, start.positions)
-    assert relaxed.start.symbols.tolist() == relaxed.atoms.symbols.tolist()
+    assert list(relaxed.start.symbols) == list(relaxed.atoms.symbols)
     assert "start" in relaxed.picture()
     (failed,) = relax(molecule("SiH4"), water_database(), targets="nearest")
     assert failed.start is None
@@ -415,7 +415,9 @@ def test_the_start_is_known():
 
 def test_the_cell_before_is_known():
     silicon = bulk("Si")
-    base = EnvironmentDatabase.build([silicon], SOAP(["Si"], 4.0, 4, 2, 0.5))
+    base = EnvironmentDatabase.build(
+        [silicon], SOAP(species=["Si"], r_cut=4.0, n_max=4, l_max=2, sigma=0.5, periodic=True)
+    )
     start = silicon.copy()
     start.set_cell(silicon.cell * 1.02, scale_atoms=True)
     start.rattle(0.03, seed=0)

@@ -1,1 +1,1 @@
-"""Results, scores and databases as a prompt and a notebook show them: lines and plain tables."""
+"""Results, scores and databases as a prompt, a notebook or a page shows them: lines, tables, views."""

@@ -1,4 +1,4 @@
-"""One page that shows structures: a table and a view, all in one file that needs no network."""
+"""Pages that show structures: a table beside a view, in one file that needs no network."""
 
 from __future__ import annotations
 

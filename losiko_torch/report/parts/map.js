@@ -93,7 +93,7 @@ function drawPanels() {
   columns = Math.max(1, Math.min(MOST, data.elements.length === 4 ? 2 : MOST, data.elements.length, Math.floor(place.clientWidth / WIDE)));
   const traces = data.elements.flatMap((element, k) => tracesOf(element, k + 1));
   const buttons = [["toImage", "zoom2d", "pan2d", "resetScale2d"]]; // plotly's others would send the map to a server
-  return Plotly.react(place, traces, layoutOf(), { displaylogo: false, modeBarButtons: buttons, displayModeBar: coarse ? false : "hover" });
+  return Plotly.react(place, traces, layoutOf(), { displaylogo: false, modeBarButtons: buttons, displayModeBar: coarse || place.clientWidth < 2 * WIDE ? false : "hover" });
 }
 
 function drawRing() {

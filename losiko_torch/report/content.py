@@ -1,4 +1,4 @@
-"""What a page holds of a run: the list of its structures, and the geometries that have room."""
+"""Contents of a page: the list of a run's structures, and the geometries that have room."""
 
 from __future__ import annotations
 

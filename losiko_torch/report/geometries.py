@@ -20,7 +20,7 @@ UNIT, LARGEST = 1e-4, 2**31 - 1
 
 @dataclass(frozen=True)
 class Drawn:
-    """One structure that a page draws.
+    """Structure that a page draws.
 
     Attributes:
         row: Its place in the page's list.

@@ -20,7 +20,7 @@ OTHERS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One option of a run.
+    """Option of a run.
 
     Attributes:
         name: Name for readers, "max steps".

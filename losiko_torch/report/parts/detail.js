@@ -29,7 +29,7 @@ function drawTitle(row) {
   const told = sentenceOf(row);
   parts.head.replaceChildren(
     make("h3", {}, nameOf(row)),
-    make("p", { className: "where quiet" }, `${data.source[row]}, number ${data.number[row].toLocaleString("en")} of the run`),
+    make("p", { className: "where quiet" }, (data.name[row] ? data.source[row] + ", " : "") + `number ${data.number[row].toLocaleString("en")} of the run`),
   );
   if (told) parts.head.append(make("p", { className: "sentence state-" + data.state[row] }, capital(told)));
   parts.facts.replaceChildren(...factsOf(row).map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text))));

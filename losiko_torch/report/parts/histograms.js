@@ -42,10 +42,10 @@ function ticks(bins, quantity) {
   const low = bins.low, high = low + bins.count * bins.width, found = [];
   if (quantity.log) {
     const every = Math.max(1, Math.ceil((high - low) / 3.5));
-    for (let power = Math.ceil(low); power <= high; power += every) found.push([power, "1e" + power]);
+    for (let power = Math.ceil(low); power <= high; power += every) found.push([power, short(10 ** power)]);
     if (found.length < 2) {
       found.length = 0;
-      for (const power of [low + 0.06 * (high - low), high - 0.06 * (high - low)]) found.push([power, (10 ** power).toExponential(0)]);
+      for (const power of [low + 0.06 * (high - low), high - 0.06 * (high - low)]) found.push([power, short(+(10 ** power).toPrecision(1))]);
     }
   } else {
     const rough = (high - low) / 3.5, power = 10 ** Math.floor(Math.log10(rough));
@@ -53,7 +53,7 @@ function ticks(bins, quantity) {
     if (quantity.whole) step = Math.max(1, step);
     for (let k = Math.ceil(low / step); k * step <= high; k++) found.push([k * step, String(+(k * step).toPrecision(4))]);
   }
-  const shares = found.map(([at, text]) => [(at - low) / (high - low), text.replace("-", "−")]);
+  const shares = found.map(([at, text]) => [(at - low) / (high - low), text.replace(/-/g, "−")]);
   return shares.filter(([share]) => share > 0.02 && share < 0.98);
 }
 

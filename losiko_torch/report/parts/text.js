@@ -13,7 +13,8 @@ function short(value, unit) {
 function inColumn(quantity, value) {
   if (value === null || value === undefined) return "–";
   if (quantity.whole) return value.toLocaleString("en");
-  const text = quantity.log ? value.toExponential(1) : value.toFixed(3);
+  const small = quantity.log && value !== 0 && Math.abs(value) < 0.001;
+  const text = small ? value.toExponential(1) : value.toFixed(quantity.log ? 4 : 3);
   return (/^-0[.0]*$/.test(text) ? text.slice(1) : text).replace(/-/g, "−");
 }
 

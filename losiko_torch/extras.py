@@ -16,6 +16,8 @@ EXTRAS = {
     "pyarrow": "runs",
     "plotly": "map",
     "matplotlib": "map",
+    "metatensor": "metatensor",
+    "metatensor_torch": "metatensor",
 }
 
 

@@ -242,7 +242,7 @@ def test_a_batch_has_its_gradients_by_autograd():
 
 
 def test_an_element_that_is_not_described_is_named_with_its_structure():
-    with pytest.raises(StructureError, match="structure 1: .*N"):
+    with pytest.raises(StructureError, match=r"structure 1: .*N"):
         tensor_map(SOAP(**SMALL), [molecule("H2O"), molecule("NH3")])
 
 

@@ -2,4 +2,8 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("torch_sim") else ["losiko_torch/torchsim.py"]
+NEEDS = {
+    "losiko_torch/torchsim.py": "torch_sim",
+    "losiko_torch/descriptors/soap/metatensor.py": "metatensor",
+}
+collect_ignore = [path for path, package in NEEDS.items() if not find_spec(package)]

@@ -17,6 +17,8 @@ EXTRAS = {
     "plotly": "map",
     "matplotlib": "map",
     "rdkit": "files",
+    "metatensor": "metatensor",
+    "metatensor_torch": "metatensor",
 }
 
 

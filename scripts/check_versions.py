@@ -2,12 +2,14 @@
 
     python scripts/check_versions.py lowest /tmp/lowest
     python scripts/check_versions.py newest /tmp/newest tests/test_cli.py tests/test_formats.py
+    python scripts/check_versions.py lowest /tmp/lowest --extra ray --extra lmdb tests
     python scripts/check_versions.py newest /tmp/newest --python python3.13 --without torch
 
 makes an environment in a new folder, or goes on with the one that is there, installs the package
-into it with the extras that the tests of the command line and of files need, and runs test files
-(without any, those of ``FILES``). Lowest are direct dependencies at their floor, and of
-all else the newest that goes with them.
+into it with the extras that most tests need and those of ``--extra``, and runs test files or
+folders (without any, those of ``FILES``); tests of what is not installed are skipped. Lowest are
+direct dependencies at their floor, and of all else the newest that goes with them: ``files`` and
+``torchsim`` bring pymatgen, whose floor lifts those of SciPy and Matplotlib.
 
 torch alone stands outside of this: its lowest version would bring gigabytes of libraries for GPUs.
 It is taken as pip finds it under the constraint of ``--torch``. ``--without torch`` leaves it out,
@@ -28,9 +30,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Extras whose floors are tested too, and what runs the tests.
+#: Extras whose floors are always tested, and what runs the tests.
 EXTRAS = ("cpu", "runs", "map")
-TOOLS = ("pytest>=8", "hypothesis>=6.100")
+#: They have floors too, among the package's extra ``test``.
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "dscribe")
 #: Test files that touch the dependencies most.
 FILES = (
     *("test_first_answers", "test_cli", "test_cli_files", "test_formats", "test_files_written"),
@@ -48,11 +51,13 @@ except SystemExit as end:
 
 
 def requirements(extras: Sequence[str], without: Sequence[str]) -> list[str]:
-    """Return what the package declares, its extras included, but for some names."""
+    """Return what the package declares, extras and tools included, but for some names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = list(project["dependencies"])
+    optional = project["optional-dependencies"]
     for extra in extras:
-        declared += project["optional-dependencies"][extra]
+        declared += optional[extra]
+    declared += [each for each in optional["test"] if name_of(each) in TOOLS]
     return [each for each in declared if name_of(each) not in without]
 
 
@@ -70,14 +75,16 @@ def run(*command: str | Path, **options) -> None:
         sys.exit(done.returncode)
 
 
-def install(python: Path, kind: str, torch: str, without: Sequence[str]) -> None:
+def install(
+    python: Path, kind: str, extras: Sequence[str], torch: str, without: Sequence[str]
+) -> None:
     """Install torch, the dependencies in the versions asked for, and the package itself."""
     run(python, "-m", "pip", "install", "--quiet", "uv")
     skipped = ("torch", *without)
     if "torch" not in without:
         run(python, "-m", "pip", "install", "--quiet", torch)
     resolution = "lowest-direct" if kind == "lowest" else "highest"
-    wanted = [*requirements(EXTRAS, skipped), *TOOLS]
+    wanted = requirements(extras, skipped)
     uv = (python, "-m", "uv", "pip", "install", "--quiet", "--python", python)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(wanted) + "\n")
@@ -87,9 +94,9 @@ def install(python: Path, kind: str, torch: str, without: Sequence[str]) -> None
     run(*uv, "--no-deps", "--reinstall", ROOT)
 
 
-def versions(python: Path) -> str:
+def versions(python: Path, extras: Sequence[str]) -> str:
     """Return the installed versions of what the package declares, as one line."""
-    names = sorted({name_of(each) for each in requirements(EXTRAS, ())})
+    names = sorted({name_of(each) for each in requirements(extras, ())})
     code = (
         "import sys\nfrom importlib.metadata import PackageNotFoundError, version\n"
         "found = []\n"
@@ -106,7 +113,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("kind", choices=("lowest", "newest"))
     parser.add_argument("folder", type=Path, help="folder of the environment")
-    parser.add_argument("files", nargs="*", help="test files; without any, the usual ones")
+    parser.add_argument("files", nargs="*", help="test files or folders; without any, FILES")
+    parser.add_argument("--extra", action="append", default=[], metavar="NAME")
     parser.add_argument("--python", help="interpreter; without one, that which runs this")
     parser.add_argument("--torch", default="torch", help="requirement for torch: torch==2.13.0")
     parser.add_argument("--without", action="append", default=[], metavar="NAME")
@@ -118,15 +126,16 @@ def main() -> None:
             run(given.python, "-m", "venv", given.folder)
         else:
             venv.create(given.folder, with_pip=True)
-    install(python, given.kind, given.torch, given.without)
-    print(versions(python), flush=True)
+    extras = (*EXTRAS, *given.extra)
+    install(python, given.kind, extras, given.torch, given.without)
+    print(versions(python, extras), flush=True)
     if "torch" in given.without:
         run(python, "-c", HELP)
         return
     files = given.files or [str(ROOT / "tests" / f"{name}.py") for name in FILES]
     # The sources are tested, kernels included, with what is installed.
     sources = os.pathsep.join(map(str, (ROOT, ROOT / "kernels")))
-    command = (python, "-m", "pytest", "-x", "-q", "-o", "addopts=", *files)
+    command = (python, "-m", "pytest", "-q", "-rs", "-o", "addopts=", *files)
     run(*command, cwd=ROOT, env={**os.environ, "PYTHONPATH": sources})
 
 

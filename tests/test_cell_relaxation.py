@@ -113,7 +113,7 @@ def test_a_batch_equals_singles(database):
 
 def test_a_rotated_crystal_relaxes_to_the_rotated_result(database):
     start = strained(crystals()["Si cubic"])
-    rotation = Rotation.random(rng=1)
+    rotation = Rotation.random(random_state=1)
     turned = start.copy()
     turned.set_cell(rotation.apply(start.cell.array))
     turned.set_positions(rotation.apply(start.positions))

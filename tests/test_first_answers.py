@@ -17,7 +17,10 @@ from losiko_torch.cli import faces
 from losiko_torch.cli.app import app
 
 #: Packages that take long to import, or that are extras.
-LATE = ("torch", "numpy", "ase", "scipy", "numba", "pyarrow", "matplotlib", "plotly")
+LATE = (
+    *("torch", "numpy", "ase", "scipy", "numba", "pyarrow", "matplotlib", "plotly"),
+    "rich.markdown",
+)
 #: Prints which of the late ones were imported behind what was printed before.
 IMPORTED = "\nprint(*[name for name in {late!r} if name in sys.modules], sep=',')"
 
@@ -50,6 +53,22 @@ def test_help_imports_nothing_that_takes_long(command):
     lines, found = imported_by(code, *([command] if command else []))
     assert any("Usage" in line for line in lines)
     assert found == ""
+
+
+def test_programs_beside_the_help_draw_markdown():
+    code = """
+    from losiko_torch.cli.quick_help import import_help
+    import_help()
+    assert "rich.markdown" not in sys.modules
+    import typer
+    from typer.testing import CliRunner
+    app = typer.Typer(rich_markup_mode="markdown")
+    app.command(help="Some **bold** words.")(lambda: None)
+    print(CliRunner().invoke(app, ["--help"]).output)
+    """
+    lines, found = imported_by(code)
+    assert any("Some bold words." in line for line in lines)
+    assert "rich.markdown" in found.split(",")
 
 
 def test_errors_of_usage_come_at_once():

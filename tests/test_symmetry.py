@@ -73,7 +73,7 @@ def test_what_is_symmetric_stays(name):
 def test_rotation_translation_permutation_come_through():
     start = disturbed(crystals()["quartz"])
     expected = symmetrized(start, 0.25)
-    turn = Rotation.random(rng=3).as_matrix()
+    turn = Rotation.random(random_state=3).as_matrix()
     order = np.random.default_rng(0).permutation(len(start))
     moved = Atoms(
         start.numbers[order],

@@ -230,7 +230,7 @@ def test_the_order_of_atoms_makes_no_difference(name, seed):
 def test_rotations_and_translations_make_no_difference(name, seed):
     term, structures = CASES[name]
     batch, rng = batch_of(term, structures), np.random.default_rng(seed)
-    rotation = torch.as_tensor(Rotation.random(rng=rng).as_matrix())
+    rotation = torch.as_tensor(Rotation.random(random_state=rng).as_matrix())
     moved = replace(
         batch,
         positions=batch.positions @ rotation + torch.as_tensor(rng.normal(0, 3, 3)),

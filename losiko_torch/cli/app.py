@@ -27,6 +27,7 @@ from losiko_torch.cli.faces import (
     others_add_to,
     read_faces,
 )
+from losiko_torch.cli.quick_help import import_help
 from losiko_torch.errors import LosikoError
 
 #: EX_IOERR of sysexits.h.
@@ -94,6 +95,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or "--help" in arguments:
+        import_help()
     try:
         status = app(
             args=None if argv is None else list(argv), prog_name="losiko", standalone_mode=False

@@ -46,13 +46,13 @@ def crowding(one: Part, other: Part) -> float:
 
 def turned(part: Part, rng: np.random.Generator) -> Part:
     """The molecule in a random orientation."""
-    return part[0], Rotation.random(rng=rng).apply(part[1])
+    return part[0], Rotation.random(random_state=rng).apply(part[1])
 
 
 def beside(part: Part, others: Part, rng: np.random.Generator) -> Part:
     """The molecule moved, in a random direction and orientation, until it touches the others."""
     numbers, positions = turned(part, rng)
-    direction = Rotation.random(rng=rng).apply([1.0, 0.0, 0.0])
+    direction = Rotation.random(random_state=rng).apply([1.0, 0.0, 0.0])
     centre = others[1].mean(axis=0) + rng.normal(0, 0.5, 3)
     near, far = 0.0, 30.0
     for _ in range(20):

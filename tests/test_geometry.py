@@ -15,7 +15,9 @@ from losiko_torch.systems.geometry import bond_errors, rmsd
 def test_rmsd_ignores_how_a_molecule_lies(name):
     reference = molecule(name)
     moved = reference.copy()
-    moved.positions = Rotation.random(random_state=3).apply(moved.positions) + np.array([1.0, -2.0, 3.0])
+    moved.positions = Rotation.random(random_state=3).apply(moved.positions) + np.array(
+        [1.0, -2.0, 3.0]
+    )
     assert rmsd(moved, reference) < 1e-6
 
 

@@ -1,1 +1,1 @@
-"""Results, scores and databases as a prompt, a notebook or a page shows them: lines, tables, views."""
+"""Results, scores and databases at a prompt, in a notebook and on a page: lines, tables, views."""

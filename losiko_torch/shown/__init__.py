@@ -1,1 +1,1 @@
-"""Results, scores and databases at prompts, in notebooks and pages: lines, tables, views."""
+"""Results, scores and databases at a prompt, in a notebook and on a page: lines, tables, views."""

@@ -23,7 +23,7 @@ from losiko_torch.io.stream import Stream, streamed
 from losiko_torch.io.table import table_of
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.relaxation.settings import Settings
-from losiko_torch.result_columns import ManyResults
+from losiko_torch.results.columns import ManyResults
 from losiko_torch.systems.columns import Molecules
 
 FLAT = Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.96, 0, 0]])

@@ -15,8 +15,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from losiko_torch.result_columns import Columns, ManyResults, rmsds_of, worst_of
 from losiko_torch.results import Result, expected_rmsds
+from losiko_torch.results.columns import Columns, ManyResults, rmsds_of, worst_of
 from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.names import SOURCE, formula_of, name_of, numbered, source_of
 from losiko_torch.systems.reference_geometry import deviation

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from losiko_torch.io.result_rows import columns_of, is_judged
-from losiko_torch.result_columns import ManyResults
 from losiko_torch.results import Result
+from losiko_torch.results.columns import ManyResults
 
 SCHEMA = pa.schema(
     [

@@ -21,8 +21,8 @@ from losiko_torch.batching.prepare import Prepared
 from losiko_torch.relaxation.outcome import failure
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.watch import ENDED
-from losiko_torch.result_columns import ManyResults
 from losiko_torch.results import FAILED, Result
+from losiko_torch.results.columns import ManyResults
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.equivalent import are_symmetric
 from losiko_torch.systems.geometry import superposed

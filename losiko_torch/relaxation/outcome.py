@@ -17,8 +17,8 @@ from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.strain import ANY_STRAIN
 from losiko_torch.relaxation.symmetry import symmetrized
-from losiko_torch.result_columns import Columns, ManyResults
 from losiko_torch.results import FAILED, STOPPED, Result
+from losiko_torch.results.columns import Columns, ManyResults
 from losiko_torch.systems.batch import Batch, max_by_system
 from losiko_torch.systems.molecules import copy_of
 from losiko_torch.verdict.electrons import doubt_electrons

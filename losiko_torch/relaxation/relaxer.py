@@ -26,8 +26,8 @@ from losiko_torch.relaxation.queues import WINDOW, queues
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.stages import no_progress, run_stages
 from losiko_torch.relaxation.watch import NOTHING, Watch, Watching
-from losiko_torch.result_columns import in_order
 from losiko_torch.results import Result
+from losiko_torch.results.columns import in_order
 from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.rdkit import conformers_of, failing, is_drawn
 from losiko_torch.systems.selection import Selection, every_atom, selections

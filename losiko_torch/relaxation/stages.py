@@ -23,8 +23,8 @@ from losiko_torch.relaxation.one_by_one import anneal_one_by_one, relax_one_by_o
 from losiko_torch.relaxation.outcome import failure, results_of
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.watch import Watch
-from losiko_torch.result_columns import in_order
 from losiko_torch.results import Result
+from losiko_torch.results.columns import in_order
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.kept import avoids_waits
 

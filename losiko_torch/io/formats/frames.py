@@ -24,8 +24,8 @@ from losiko_torch.io.formats.interface import Format
 from losiko_torch.io.formats.left_out import Tell
 from losiko_torch.io.formats.texts import file_of_many
 from losiko_torch.io.labels import DISTANCE, EXPECTED_ERROR, LABELS, TERM
-from losiko_torch.result_columns import Columns, ManyResults, rmsds_of
 from losiko_torch.results import Result, expected_rmsds
+from losiko_torch.results.columns import Columns, ManyResults, rmsds_of
 from losiko_torch.systems.molecules import is_plain
 from losiko_torch.systems.names import METADATA, SOURCE, UNREADABLE
 

@@ -1,4 +1,4 @@
-"""A headless Chromium that tests drive: over a pipe, by its own protocol, so that nothing else is needed.
+"""A headless Chromium that tests drive over a pipe, by its own protocol: nothing else is needed.
 
 https://chromedevtools.github.io/devtools-protocol/
 """
@@ -96,7 +96,7 @@ class Tab:
         assert details is None, details.get("exception", {}).get("description", details["text"])
         return done["result"].get("value")
 
-    def wait(self, condition: str, seconds: float = PATIENCE) -> None:
+    def wait(self, condition: str, seconds: float = 0.8 * PATIENCE) -> None:
         """Wait until an expression is true."""
         script = f"""new Promise((done, fail) => {{
             const end = performance.now() + {1000 * seconds};
@@ -104,7 +104,7 @@ class Tab:
                 let now = false;
                 try {{ now = {condition}; }} catch {{ now = false; }}
                 if (now) done(true);
-                else if (performance.now() > end) fail(new Error("in vain: " + {json.dumps(condition)}));
+                else if (performance.now() > end) fail(new Error({json.dumps(condition)}));
                 else setTimeout(look, 20);
             }};
             look();

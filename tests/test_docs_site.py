@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -36,11 +37,25 @@ FETCHED = {
     "use": "href",
 }
 THEMES = {"light": False, "dark": True}
+#: What axe-core finds: rules, and the first elements of the page that break each.
+JUDGED = """axe.run(document, {resultTypes: ["violations"], preload: false}).then(
+    done => done.violations.map(each =>
+        [each.id, each.nodes.slice(0, 5).map(node => node.target.join(" "))]))"""
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(each) is None for each in ("sphinx", "myst_nb", "furo")),
     reason="Sphinx, myst-nb or furo is not installed (extra [docs])",
 )
+
+
+@dataclass
+class Seen:
+    """What a browser finds on all pages."""
+
+    widths: dict = field(default_factory=dict)
+    violations: dict = field(default_factory=lambda: defaultdict(list))
+    requests: list = field(default_factory=list)
+    complaints: list = field(default_factory=list)
 
 
 class Page(HTMLParser):
@@ -172,48 +187,43 @@ def test_every_option_is_on_the_page_of_the_command_line(site):
 
 
 @pytest.fixture(scope="module")
-def tab(site):
+def seen(site, pages):
+    """What a browser finds on each page: its width on a phone, and axe's complaints by theme."""
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed")
-    with browser() as opened:
-        yield opened
+    script = AXE.read_text() if AXE.exists() else None
+    found = Seen()
+    with browser() as tab:
+        for path in pages:
+            name = str(path.relative_to(site))
+            tab.size(390, 900)
+            tab.open(path)
+            found.widths[name] = tab.run("document.scrollingElement.scrollWidth")
+            if script is None:
+                continue
+            tab.run(script)
+            for theme, dark in THEMES.items():
+                tab.size(1440, 900, dark)
+                for rule, nodes in tab.run(JUDGED):
+                    found.violations[theme].append((rule, name, nodes))
+        found.requests, found.complaints = list(tab.requests), list(tab.complaints)
+    return found
 
 
-def themed(tab, path, width, theme):
-    """Open a page at a width and in a theme."""
-    tab.size(width, 900, dark=THEMES[theme])
-    tab.open(path)
+def test_no_page_is_wider_than_a_phone(seen, pages):
+    assert len(seen.widths) == len(pages)
+    assert {name: width for name, width in seen.widths.items() if width > 390} == {}
 
 
-def test_no_page_is_wider_than_a_phone(tab, site, pages):
-    wide = {}
-    for path in pages:
-        themed(tab, path, 390, "light")
-        width = tab.run("document.scrollingElement.scrollWidth")
-        if width > 390:
-            wide[str(path.relative_to(site))] = width
-    assert not wide
-    asked = [
-        each for each in tab.requests if not each.startswith(("file:", "data:", "about:", "blob:"))
-    ]
-    assert not asked
-    assert not tab.complaints
+def test_opening_pages_asks_for_nothing_and_ends_in_no_error(seen):
+    own = ("file:", "data:", "about:", "blob:")
+    assert seen.requests
+    assert [each for each in seen.requests if not each.startswith(own)] == []
+    assert seen.complaints == []
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_pages_can_be_read_and_used_by_all(theme, tab, site, pages):
+def test_pages_can_be_read_and_used_by_all(theme, seen):
     if not AXE.exists():
         pytest.skip("axe-core is not installed (npm install axe-core, or AXE_CORE=.../axe.min.js)")
-    script = AXE.read_text()
-    found = defaultdict(list)
-    for path in pages:
-        themed(tab, path, 1440, theme)
-        tab.run(script)
-        told = tab.run(
-            """axe.run(document, {resultTypes: ["violations"], preload: false}).then(
-            done => done.violations.map(each =>
-                [each.id, each.nodes.slice(0, 5).map(node => node.target.join(" "))]))"""
-        )
-        for rule, nodes in told:
-            found[rule].append((str(path.relative_to(site)), nodes))
-    assert not found
+    assert seen.violations[theme] == []

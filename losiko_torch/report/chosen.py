@@ -53,7 +53,8 @@ def chosen_rows(rows: Rows, most_atoms: int = ATOMS, most_rows: int = ROWS) -> n
     order = by_interest(rows)
     if atoms.sum() <= most_atoms and len(order) <= most_rows:
         return np.sort(order)
-    kept, room = [], most_atoms
+    kept: list[int] = []
+    room = most_atoms
     for row in order.tolist():
         if atoms[row] <= room and len(kept) < most_rows:
             kept.append(row)

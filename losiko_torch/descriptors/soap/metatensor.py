@@ -95,7 +95,7 @@ def tensor_map(
 
 @dataclass(frozen=True)
 class _Layout:
-    """What goes where, for N atoms of some systems and E pairs of an atom and what moves it.
+    """Layout of a ``TensorMap`` for N atoms of some systems and E pairs of an atom and what moves it.
 
     Attributes:
         soap: Descriptor.

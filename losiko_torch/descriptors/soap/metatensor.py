@@ -95,7 +95,7 @@ def tensor_map(
 
 @dataclass(frozen=True)
 class _Layout:
-    """Layout of a ``TensorMap`` for N atoms of some systems and E pairs of an atom and what moves it.
+    """Layout of a ``TensorMap``: N atoms of some systems, E pairs of an atom and what moves it.
 
     Attributes:
         soap: Descriptor.

@@ -1,6 +1,6 @@
 """LOSIKO: relax atomic structures by their similarity to known good ones.
 
-No energies, forces or training: each atom's surroundings are encoded as a SOAP power spectrum, the
+No energies, forces or labels: each atom's surroundings are encoded as a SOAP power spectrum, the
 nearest environments of the same element are looked up in a database, and the atoms move until
 theirs look like those.
 

@@ -17,6 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 
+#: The script of the package axe-core, for example of `npm install axe-core` in the repository.
+AXE = Path(
+    os.environ.get("AXE_CORE")
+    or Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
+)
+NO_AXE = "axe-core is not installed (npm install axe-core, or AXE_CORE=.../axe.min.js)"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--use-gl=angle", "--hide-scrollbars"),

@@ -4,7 +4,6 @@ In a browser, where there is one: no page is wider than a phone, and none is har
 """
 
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -15,14 +14,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import CHROMIUM, browser
+from browser import AXE, CHROMIUM, NO_AXE, browser
 
 import losiko_torch
 from losiko_torch.cli.faces import read_faces
 
 ROOT = Path(__file__).parent.parent
-#: axe-core's script, for example of `npm install axe-core` in the repository.
-AXE = Path(os.environ.get("AXE_CORE", ROOT / "node_modules" / "axe-core" / "axe.min.js"))
 #: Attributes by which an element of a page asks for a file when it is opened.
 FETCHED = {
     "script": "src",
@@ -225,5 +222,5 @@ def test_opening_pages_asks_for_nothing_and_ends_in_no_error(seen):
 @pytest.mark.parametrize("theme", THEMES)
 def test_pages_can_be_read_and_used_by_all(theme, seen):
     if not AXE.exists():
-        pytest.skip("axe-core is not installed (npm install axe-core, or AXE_CORE=.../axe.min.js)")
+        pytest.skip(NO_AXE)
     assert seen.violations[theme] == []

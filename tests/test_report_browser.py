@@ -11,7 +11,7 @@ import small_run
 from ase import Atoms
 from ase.collections import g2
 from ase.io import read, write
-from browser import CHROMIUM, browser
+from browser import AXE, CHROMIUM, NO_AXE, browser
 from small_run import failed, row
 
 from losiko_torch.report import page
@@ -23,8 +23,6 @@ from losiko_torch.runs.identity import digests
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page in")
 
-#: The file axe.min.js of the package axe-core, https://github.com/dequelabs/axe-core.
-AXE = os.environ.get("LOSIKO_AXE")
 READY = "document.documentElement.dataset.ready === 'yes'"
 NASTY = "<b>in</b> & </script>'\".xyz@0"
 MOLECULES = ("CH3CH2OH", "C6H6", "CH4", "H2O", "NH3", "CH3OH")
@@ -323,7 +321,7 @@ def test_widths_and_colours(tab, width, dark):
     assert (len(visible) == 3) is (width == 390)
 
 
-@pytest.mark.skipif(AXE is None, reason="LOSIKO_AXE does not name the file axe.min.js")
+@pytest.mark.skipif(not AXE.exists(), reason=NO_AXE)
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("dark", [False, True])
 def test_everyone_can_use_it(tab, width, dark):
@@ -332,7 +330,7 @@ def test_everyone_can_use_it(tab, width, dark):
     tab.run("document.getElementById('distributions').open = true")
     tab.run("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     if not tab.run("Boolean(window.axe)"):
-        tab.run(Path(AXE).read_text())
+        tab.run(AXE.read_text())
     rules = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
     violations = tab.run(f"""axe.run(document, {{ runOnly: {rules} }}).then((found) =>
         found.violations.map((each) => [each.id, ...each.nodes.slice(0, 3).map((n) => n.html)]))""")

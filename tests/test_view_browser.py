@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.neighborlist import natural_cutoffs, neighbor_list
 from ase.spacegroup import crystal
-from browser import CHROMIUM, browser
+from browser import AXE, CHROMIUM, browser
 
 from losiko_torch.report.environment_map import environment_map
 from losiko_torch.report.map_page import write_html
@@ -20,8 +20,6 @@ from losiko_torch.shown.three_d import item, opening, programs, view
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page in")
 
-#: The file axe.min.js of the package axe-core, https://github.com/dequelabs/axe-core.
-AXE = os.environ.get("LOSIKO_AXE")
 READY = "document.querySelector('.losiko-holder').losiko"
 NO_WEBGL = """
 const other = HTMLCanvasElement.prototype.getContext;
@@ -236,8 +234,8 @@ def test_pages_fit_and_are_accessible(tab, tmp_path, map_file, kind, width, dark
     assert tab.run("document.documentElement.scrollWidth") <= width
     if folder := os.environ.get("LOSIKO_PICTURES"):
         tab.picture(Path(folder) / f"{kind}_{width}_{'dark' if dark else 'light'}.png")
-    if AXE is not None:
-        tab.run(Path(AXE).read_text("utf-8") + "; true")
+    if AXE.exists():
+        tab.run(AXE.read_text("utf-8") + "; true")
         found = tab.run(
             "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa'] }).then((all) => "
             "all.violations.map((each) => each.id + ' ' + each.nodes[0].html.slice(0, 200)))"

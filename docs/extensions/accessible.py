@@ -8,7 +8,7 @@ SIGNATURE = re.compile(
     r'<span class="sig-paren">\(</span>(.*?)<span class="sig-paren">\)', re.DOTALL
 )
 #: A cell of a table's head in which nothing stands: it heads nothing.
-EMPTY_HEAD = re.compile(r'<th class="head([^"]*)">\s*(?:<p></p>)?\s*</th>')
+EMPTY_HEAD = re.compile(r"<th(| [^>]*)>\s*(?:<p></p>)?\s*</th>")
 CAPTION = '<p class="caption" role="heading"'
 
 
@@ -21,7 +21,7 @@ def mended(body: str) -> str:
             text = text.replace(f"<{tag}>", new).replace(f"</{tag}>", "</div>")
         return text
 
-    return EMPTY_HEAD.sub(r'<td class="\1"></td>', SIGNATURE.sub(lines, body))
+    return EMPTY_HEAD.sub(r"<td\1></td>", SIGNATURE.sub(lines, body))
 
 
 def _mend(

@@ -70,11 +70,12 @@ def _of_columns(columns: Columns) -> dict[str, list]:
     count, numbers, converged = len(columns), columns.number.tolist(), columns.converged.tolist()
     worst = worst_of(columns)
     atoms = (molecules.offsets[:-1] + worst).tolist()
-    names = molecules.facts.get(SOURCE)
+    sources, names = molecules.facts.get(SOURCE), molecules.facts.get("name", [None] * count)
     terms = [values.tolist() for values in columns.terms.values()]
     return {
         "number": numbers,
-        "source": list(map(numbered, numbers)) if names is None else list(map(str, names)),
+        "source": list(map(numbered, numbers)) if sources is None else list(map(str, sources)),
+        "name": [name_of({"name": name}) for name in names],
         "formula": _formulas(molecules),
         "n_atoms": molecules.counts.tolist(),
         "reason": reasons,

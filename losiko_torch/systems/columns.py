@@ -5,7 +5,7 @@ Archives hold arrays, and batches are arrays: in between molecules stay what the
 
 >>> numbers, offsets = np.array([8, 1, 1, 9, 1]), np.array([0, 3, 5])
 >>> two = Molecules(numbers, np.zeros((5, 3)), offsets, {"id": [4, 7]})
->>> two[1].symbols.get_chemical_formula(), two[1].info
+>>> str(two[1].symbols), two[1].info
 ('FH', {'id': 7})
 >>> two.take(np.array([1, 0])).offsets.tolist()
 [0, 2, 5]

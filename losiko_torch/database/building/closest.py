@@ -63,7 +63,8 @@ def closest_table(closest: Mapping[tuple[int, int], float], share: float = 1.0) 
     table = share * (radii[:, None] + radii[None, :])
     if closest:
         first, second = torch.tensor(list(closest)).T
-        table[first, second] = table[second, first] = torch.tensor(list(closest.values())).to(table)
+        distances = torch.tensor(list(closest.values()), dtype=table.dtype)
+        table[first, second] = table[second, first] = distances
     return table
 
 

@@ -48,6 +48,7 @@ def guanidinium() -> Atoms:
         across = np.array([-along[1], along[0], 0])
         arms = [1.33 * along + 1.01 * (along / 2 + side * across * 0.75**0.5) for side in (1, -1)]
         atoms += Atoms("NHH", [1.33 * along, *arms])
+    atoms.info["charge"] = 1
     return atoms
 
 

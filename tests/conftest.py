@@ -12,6 +12,7 @@ from filelock import FileLock
 
 import losiko_torch.accelerators
 import losiko_torch.compiling
+from losiko_torch.cli import main
 
 # A compiled kernel is kept until its own file changes; those that it is made of do not count.
 _sources = sorted(Path(losiko_kernels.__file__).parent.rglob("*.py"))
@@ -50,3 +51,17 @@ def one_compiles_for_all(request):
         for dtype in ("float32", "float64"):
             for targets in ("nearest", "locally-linear"):
                 relax(rattled("H2O"), water_database(), targets=targets, dtype=dtype, max_steps=2)
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command line, returns its status and keeps what it printed, ``out`` and ``err``."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(each) for each in arguments])
+        run.out, run.err = capsys.readouterr()
+        assert "Traceback" not in run.out + run.err
+        return end.value.code
+
+    return run

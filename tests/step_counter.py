@@ -62,25 +62,19 @@ class Steps(TorchDispatchMode):
 
     def kernel(self, name: str, run: Callable) -> Callable:
         """Return a kernel that counts as one operation."""
-
-        @wraps(run)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self.launched[name] += not self.inside
-            before, self.inside = self.inside, True
-            try:
-                return run(*args, **kwargs)
-            finally:
-                self.inside = before
-
-        return counted
+        return self._counting(self.launched, name, run)
 
     def looked_at(self, name: str, run: Callable) -> Callable:
         """Return a function that copies values to the host, which counts as a wait."""
+        return self._counting(self.waited, name, run)
+
+    def _counting(self, counts: Counter, name: str, run: Callable) -> Callable:
+        """Return a function whose calls count as one each, with all that happens inside."""
 
         @wraps(run)
         def counted(*args: Any, **kwargs: Any) -> Any:
             if not self.inside:
-                self.waited[name] += 1
+                counts[name] += 1
             before, self.inside = self.inside, True
             try:
                 return run(*args, **kwargs)

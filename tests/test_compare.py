@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from losiko_torch import StructureError, rmsd
-from losiko_torch.cli import main
 from losiko_torch.systems.comparison import difference, matched
 from losiko_torch.systems.names import SOURCE
 
@@ -160,21 +159,14 @@ def test_names_match_before_the_order_does():
 
 
 @pytest.fixture
-def losiko(tmp_path, monkeypatch, capsys):
+def losiko(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     ones = [g2[name].copy() for name in NAMES]
     for name, atoms in zip(NAMES, ones, strict=True):
         atoms.info["name"] = name
     ase.io.write("a.xyz", ones)
     ase.io.write("b.xyz", [shaken(each, 0.01) for each in reversed(ones)])
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(each) for each in arguments])
-        run.out, run.err = capsys.readouterr()
-        return end.value.code
-
-    return run
+    return command
 
 
 def test_the_command(losiko):

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from small_database import database, rattled
 
 from losiko_torch import InputError
-from losiko_torch.cli import main
 from losiko_torch.cli import relax as relax_module
 from losiko_torch.cli.config import config_text, key_of, read_config
 from losiko_torch.options import options_of
@@ -151,18 +150,11 @@ def test_slips_are_told_in_a_sentence(tmp_path, text, said):
 
 
 @pytest.fixture
-def losiko(tmp_path, monkeypatch, capsys):
+def losiko(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     database().save("db.losiko")
     ase.io.write("in.xyz", [rattled("H2O"), rattled("CH4")])
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(each) for each in arguments])
-        run.out, run.err = capsys.readouterr()
-        return end.value.code
-
-    return run
+    return command
 
 
 def positions(name):

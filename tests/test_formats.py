@@ -14,7 +14,6 @@ from ase.spacegroup import crystal
 from small_database import NAMES, database, rattled
 
 from losiko_torch import read_structures
-from losiko_torch.cli import main
 from losiko_torch.errors import InputError
 from losiko_torch.io.atomic import replacing
 from losiko_torch.io.formats.interface import Format
@@ -72,7 +71,7 @@ def offered(monkeypatch):
 
 
 @pytest.fixture
-def losiko(tmp_path, monkeypatch, capsys):
+def losiko(tmp_path, monkeypatch, command):
     """Runs the program in a folder with ``db.losiko`` and ``in.xyz``, which has a broken frame."""
     monkeypatch.chdir(tmp_path)
     database(n_max=3, l_max=2).save("db.losiko")
@@ -80,14 +79,7 @@ def losiko(tmp_path, monkeypatch, capsys):
     structures[2].positions[0] = np.nan
     structures[3].info["note"] = "of my own"
     ase.io.write("in.xyz", structures)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(each) for each in arguments])
-        run.out, run.err = capsys.readouterr()
-        return end.value.code
-
-    return run
+    return command
 
 
 def test_the_usual_ones_come_first(offered):

@@ -17,7 +17,6 @@ from ase.constraints import FixAtoms
 from small_database import NAMES, database, rattled
 
 from losiko_torch import read_structures
-from losiko_torch.cli import main
 from losiko_torch.errors import InputError
 from losiko_torch.runs.folder import RunFolder, locked
 from losiko_torch.systems.reference_geometry import REFERENCE, deviation, with_references
@@ -28,7 +27,7 @@ FEW = ("--batch-atoms", "5", "--max-steps", "2", "--targets", "nearest")
 
 
 @pytest.fixture
-def losiko(tmp_path, monkeypatch, capsys):
+def losiko(tmp_path, monkeypatch, command):
     """Runs the program in a folder with ``db.losiko``, ``in.xyz`` and ``true.xyz``."""
     monkeypatch.chdir(tmp_path)
     database(n_max=3, l_max=2).save("db.losiko")
@@ -39,14 +38,7 @@ def losiko(tmp_path, monkeypatch, capsys):
     structures[8].set_constraint(FixAtoms([0]))
     ase.io.write("in.xyz", structures)
     ase.io.write("true.xyz", [rattled(name, 0, 0.0) for name in names])
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(each) for each in arguments])
-        run.out, run.err = capsys.readouterr()
-        return end.value.code
-
-    return run
+    return command
 
 
 def relaxes(folder, *more):

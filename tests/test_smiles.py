@@ -21,7 +21,6 @@ from losiko_torch import (
     score,
     to_rdkit,
 )
-from losiko_torch.cli import main
 from losiko_torch.relaxation.outcome import best_conformer
 from losiko_torch.systems.names import DRAWN
 from losiko_torch.systems.rdkit import conformers_of, portable
@@ -31,17 +30,10 @@ FEW = {"targets": "nearest", "max_steps": 5, "n_conformers": 3}
 
 
 @pytest.fixture
-def losiko(tmp_path, monkeypatch, capsys):
+def losiko(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     database().save("db.losiko")
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(each) for each in arguments])
-        run.out, run.err = capsys.readouterr()
-        return end.value.code
-
-    return run
+    return command
 
 
 def canonical(mol):

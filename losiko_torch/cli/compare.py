@@ -14,7 +14,7 @@ import typer
 from ase import Atoms
 from rich.text import Text
 
-from losiko_torch.cli import tables
+from losiko_torch.cli import shared_options, tables
 from losiko_torch.cli.console import stdout
 from losiko_torch.cli.inputs import (
     STRUCTURES_HELP,
@@ -61,13 +61,7 @@ Permute = Annotated[
     ),
 ]
 Worst = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        show_default="all of up to 20, else the 20 worst",
-        help="Show this many pairs, those with the largest RMSD first.",
-    ),
+    int | None, shared_options.worst("Show this many pairs, those with the largest RMSD first.")
 ]
 COLUMNS = {
     "structure": "fold",

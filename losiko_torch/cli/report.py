@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.text import Text
 
-from losiko_torch.cli import tables
+from losiko_torch.cli import shared_options, tables
 from losiko_torch.cli.console import note, progress, stdout
 from losiko_torch.cli.inputs import Force
 from losiko_torch.errors import InputError
@@ -34,17 +34,7 @@ Folder = Annotated[
         metavar="DIR", show_default=False, help="Folder of a run, from 'losiko relax --run DIR'."
     ),
 ]
-Page = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="PAGE.html",
-        show_default="DIR/report.html",
-        help="The page, one file that needs no network.",
-        rich_help_panel=WHAT,
-    ),
-]
+Page = Annotated[Path | None, shared_options.page("DIR/report.html")]
 Chemiscope = Annotated[
     Path | None,
     typer.Option(

@@ -6,11 +6,10 @@ import time
 from typing import Annotated, Any
 
 import numpy as np
-import typer
 from rich.text import Text
 
 from losiko_torch.batching.score import scored
-from losiko_torch.cli import tables
+from losiko_torch.cli import shared_options, tables
 from losiko_torch.cli.console import progress, stdout
 from losiko_torch.cli.inputs import (
     DatabaseFile,
@@ -29,13 +28,7 @@ from losiko_torch.results import Score
 from losiko_torch.systems.names import formula_of, title_of
 
 Worst = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        show_default="all of up to 20, else the 20 worst",
-        help="Show this many structures, the worst covered first.",
-    ),
+    int | None, shared_options.worst("Show this many structures, the worst covered first.")
 ]
 
 COLUMNS = {

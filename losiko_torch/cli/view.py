@@ -11,6 +11,7 @@ import typer
 from ase import Atoms
 from rich.text import Text
 
+from losiko_torch.cli import shared_options
 from losiko_torch.cli.console import stdout, warning
 from losiko_torch.cli.inputs import STRUCTURES_HELP, Force, NoPbc, input_files
 from losiko_torch.cli.pipe import read_pipe
@@ -37,17 +38,7 @@ Structures = Annotated[
         callback=read_pipe,
     ),
 ]
-Page = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="PAGE.html",
-        show_default="a temporary file",
-        help="The page, one file that needs no network.",
-        rich_help_panel=WHAT,
-    ),
-]
+Page = Annotated[Path | None, shared_options.page("a temporary file")]
 Open = Annotated[
     bool,
     typer.Option("--open/--no-open", help="Open the page in the browser.", rich_help_panel=WHAT),

@@ -36,15 +36,21 @@ def kernels_for(device: torch.device) -> ModuleType | None:
     return _kernels(device.type)
 
 
-def kernels_pay(device: torch.device, atoms: int = 0) -> bool:
-    """Return whether kernels serve a device, and are loaded already or atoms are many.
+def kernels_pay(device: torch.device) -> bool:
+    """Return whether kernels serve a device, those for processors only if they are loaded already.
 
-    Loading the kernels for processors takes a second, and compiling them, once, a quarter of a
-    minute: plain torch is done with few atoms by then.
+    Loading them takes a second, and compiling them, once, a quarter of a minute: plain torch is
+    done with few atoms by then. See ``expect_atoms``.
     """
-    if device.type == "cpu" and device.type not in _loaded and atoms < MANY_ATOMS:
+    if device.type == "cpu" and device.type not in _loaded:
         return False
     return kernels_for(device) is not None
+
+
+def expect_atoms(device: torch.device, count: int) -> None:
+    """Load the kernels for a device if so many atoms are to be worked on that they pay."""
+    if count >= MANY_ATOMS:
+        kernels_for(device)
 
 
 @lru_cache

@@ -302,12 +302,14 @@ def test_kernels_are_loaded_where_they_pay(monkeypatch):
     monkeypatch.setattr(accelerators, "_loaded", set())
     monkeypatch.setattr(accelerators, "_kernels", lambda device: asked.append(device) or kernels)
     cpu = torch.device("cpu")
-    assert not accelerators.kernels_pay(cpu, 99)
+    accelerators.expect_atoms(cpu, 99)
+    assert not accelerators.kernels_pay(cpu)
     assert asked == []
-    assert accelerators.kernels_pay(cpu, 100)
+    accelerators.expect_atoms(cpu, 100)
+    assert asked == ["cpu"]
     assert accelerators.kernels_pay(torch.device("cuda"))
     accelerators._loaded.add("cpu")
-    assert accelerators.kernels_pay(cpu, 1)
+    assert accelerators.kernels_pay(cpu)
 
 
 def test_devices_without_kernels_use_torch():

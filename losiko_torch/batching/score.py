@@ -7,7 +7,7 @@ from typing import Unpack
 
 import numpy as np
 
-from losiko_torch.accelerators import kernels_pay
+from losiko_torch.accelerators import expect_atoms
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.batching.in_flight import TOO_LARGE, Capacity, InFlight, flow
 from losiko_torch.batching.prepare import Prepared
@@ -58,7 +58,7 @@ def scored(
     scores = Scores()
     for group in evaluator.groups(structures):
         judging = _Judging(group, evaluator)
-        kernels_pay(evaluator.device, sum(len(item.atoms) for item in group))
+        expect_atoms(evaluator.device, sum(len(item.atoms) for item in group))
         good = [place for place, item in enumerate(group) if item.problem is None]
         flow(good, [len(item.atoms) for item in group], capacity, judging)
         scores += judging.scores

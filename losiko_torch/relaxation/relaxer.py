@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 
-from losiko_torch.accelerators import kernels_pay
+from losiko_torch.accelerators import expect_atoms
 from losiko_torch.batching.cleared import Cleared, clear, taken
 from losiko_torch.batching.evaluator import Evaluator, check_learned
 from losiko_torch.batching.in_flight import Capacity
@@ -88,7 +88,7 @@ class Relaxer:
         progress = _InInputs(n_copies, len(shard.structures), progress)
         progress(len(ready.failed))
         numbers = _numbers(ready.items)
-        kernels_pay(self.evaluator.device, sum(map(len, numbers)))
+        expect_atoms(self.evaluator.device, sum(map(len, numbers)))
         _warn_of_sharp_cutoff(ready.items, self.evaluator)
         parts: list[tuple[list[int], Sequence[Result]]] = []
         # Like structures side by side.

@@ -32,8 +32,15 @@ def test_all_cases_are_there():
     ]
 
 
+@pytest.fixture(scope="module")
+def fonts(tmp_path_factory):
+    """A folder for matplotlib's list of fonts: another's list may lack some, which it warns of."""
+    return tmp_path_factory.mktemp("matplotlib")
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
-def test_runs(path, monkeypatch):
+def test_runs(path, monkeypatch, fonts):
+    monkeypatch.setenv("MPLCONFIGDIR", str(fonts))
     monkeypatch.setenv("LOSIKO_QUICK", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(path, as_version=4)

@@ -305,11 +305,11 @@ def test_what_is_shown_or_ticked_is_downloaded(tab, opened):
 def test_widths_and_colours(tab, width, dark):
     tab.size(width, 844, dark)
     assert tab.run("document.documentElement.scrollWidth") <= width
-    back = tab.run("getComputedStyle(document.body).backgroundColor")
-    assert (back == "rgb(255, 255, 255)") is not dark
+    # A page is told of a changed scheme some frames later.
+    white = "(getComputedStyle(document.body).backgroundColor === 'rgb(255, 255, 255)')"
+    tab.wait(f"{white} === {str(not dark).lower()}")
     tab.run("document.getElementById('theme').click()")
-    other = tab.run("getComputedStyle(document.body).backgroundColor")
-    assert (other == "rgb(255, 255, 255)") is dark
+    assert tab.run(white) is dark
     tab.run("document.getElementById('theme').click()")
     # Columns of numbers give way on a phone; the sorted one stays.
     tab.run("document.querySelector('#sort').value = 'n_steps'")

@@ -206,7 +206,7 @@ def _repeatable(numbers: torch.Tensor) -> torch.Tensor:
 
 
 def advance(
-    objective: Any, optimizer: Any, now: Standing, limits: Any, finished: Any
+    objective: Any, optimizer: Any, now: Standing, limits: Any, finished: Any, watch: Any = None
 ) -> tuple[Standing | None, int]:
     left = now.left - 1
     stays = left > 0

@@ -179,13 +179,13 @@ def test_molecules_that_cannot_be_fail_alone():
 
 def test_a_file_of_smiles(tmp_path):
     file = tmp_path / "some.smi"
-    lines = ["smiles name", "CCO ethanol", "", "C(C", "CC\tmy ethane", "# none"]
+    lines = ["smiles name", "CCO ethanol", "", "C(C a slip", "CC\tmy ethane", "# none"]
     file.write_text("\n".join([*lines, "CC(C)(C)(C)C", "N"]))
     results = relax(file, database(), **FEW)
     assert [each.atoms.info.get("name") for each in results] == (
         ["ethanol", None, "my ethane", None, "N"]
     )
-    assert "'C(C' is no SMILES that RDKit can read" in results[1].reason
+    assert "a slip: 'C(C' is no SMILES that RDKit can read" in results[1].reason
     assert "there is no such molecule as 'CC(C)(C)(C)C'" in results[3].reason
     assert len(results[0].starts) == 3
     assert all(DRAWN not in each.atoms.info for each in results if not each.failed)

@@ -31,7 +31,7 @@ def read_smiles(path: Path, frames: slice) -> Iterator[tuple[int, Atoms | InputE
             try:
                 (atoms, *_) = conformers_of(molecule_of(smiles, name), 1, 0)
             except StructureError as error:
-                yield number, InputError(str(error))
+                yield number, InputError(f"{name}: {error}" if name else str(error))
                 continue
             atoms.info[DRAWN] = smiles
             yield number, atoms

@@ -130,6 +130,22 @@ def test_blocks_of_any_size_give_the_same(monkeypatch):
     assert torch.equal(found[1], wanted[1])
 
 
+@pytest.mark.skipif("faiss" not in KINDS, reason="FAISS is not installed")
+def test_faiss_takes_tensors_where_they_are(monkeypatch):
+    references, queries = scattered(), unit(10, 8).float()
+    (wanted, order) = torch_candidates(references)(queries, 9)
+
+    def to_host(self):
+        raise AssertionError("a tensor went to the host")
+
+    for name in ("numpy", "cpu", "tolist"):
+        monkeypatch.setattr(torch.Tensor, name, to_host)
+    (found, places) = faiss_candidates(references)(queries, 9)
+    monkeypatch.undo()
+    assert torch.equal(places, order)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+
+
 def test_without_faiss_a_warning_once_and_the_same_answer(monkeypatch):
     references, queries = with_near_duplicates(), unit(10, 8)
     wanted = nearest_references(queries, references, 9, default_candidates(references))

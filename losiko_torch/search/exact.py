@@ -114,22 +114,23 @@ def torch_candidates(references: torch.Tensor) -> Candidates:
 
 
 def faiss_candidates(references: torch.Tensor) -> Candidates:
-    """Candidates from FAISS's flat index, on the GPU of the references where FAISS has one."""
+    """Candidates from FAISS's flat index, on the GPU of the references where FAISS has one.
+
+    Tensors are handed over where they are: none passes through the host.
+    """
     import faiss
+    import faiss.contrib.torch_utils  # FAISS's indexes take tensors from here on
 
     index: Any = faiss.IndexFlatL2(references.shape[1])
     device = references.device
     if device.type == "cuda" and hasattr(faiss, "StandardGpuResources"):
         resources = faiss.StandardGpuResources()
         index = faiss.index_cpu_to_gpu(resources, device.index or 0, index)
-    index.add(references.float().cpu().numpy())
+    index.add(references.float().contiguous())
 
     def candidates(queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        distances, indices = index.search(queries.float().cpu().numpy(), k)
-        return (
-            torch.as_tensor(distances, device=device, dtype=queries.dtype),
-            torch.as_tensor(indices, device=device),
-        )
+        distances, indices = index.search(queries.float().contiguous(), k)
+        return distances.to(queries.dtype), indices
 
     return candidates
 

@@ -37,11 +37,12 @@ notebooks: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[cpu,notebooks]'
 	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir notebook_output notebooks/*.ipynb
 
+# Most modules of what is installed are never imported: those that are, are compiled then.
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) torch
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[cpu,test]'
+	$(BIN)/python -m pip install --quiet --no-compile -c $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet --no-compile -c $(CONSTRAINTS) -e '.[cpu,test]'
 	touch $(STAMP)
 
 clean:

@@ -16,9 +16,10 @@ from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.active import ActiveAtoms
-from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.kept import any_true
 from losiko_torch.systems.neighbors import find_pairs
+from losiko_torch.systems.sums import first_of, segment_sums
 
 
 def serves(descriptor: Any, like: torch.Tensor) -> bool:
@@ -124,13 +125,13 @@ class CompiledSoap:
             (by_r2,) = torch.autograd.grad(self.weights, self.r2, by_weights, retain_graph=True)
             pull = torch.addcmul(pull, vectors, by_r2[:, None], value=2)
         batch, pairs = self.batch, self.pairs
-        gradient = torch.zeros_like(batch.positions)
-        gradient.index_add_(0, pairs.neighbor, pull).index_add_(0, pairs.center, pull, alpha=-1)
+        gradient = pairs.by_positions(pull, batch.n_atoms)
         virial = batch.cells.new_zeros(batch.n_systems, 3, 3)
         if any_true(batch.pbc):
             # A strain deforms the vectors of all pairs alike, to images too.
             moments = vectors[:, :, None] * pull[:, None, :]
-            virial = sum_by_system(moments, batch.system_idx[pairs.center], batch.n_systems)
+            atoms = first_of(batch.system_idx, batch.n_systems)
+            virial = segment_sums(moments, pairs.first(batch.n_atoms)[atoms])
         return gradient, virial
 
 

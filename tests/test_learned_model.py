@@ -52,7 +52,8 @@ from losiko_torch.relaxation import matches
 from losiko_torch.systems.batch import Batch
 
 EXACT = {"dtype": "float64"}
-STARTS = ["CH3CH2OH", "H2O", "C2H4", "HCOOH", "CO2", "N2H4"]
+# Not HCOOH: to these few epochs of fitting its way is chaotic, and rounding grows a millionfold.
+STARTS = ["CH3CH2OH", "H2O", "C2H4", "CH3CHO", "CO2", "N2H4"]
 
 
 def starts():
@@ -237,11 +238,7 @@ def test_relaxations_lead_back():
 
 
 def test_alone_as_in_company():
-    every = list(zip(starts(), relaxed(), strict=True))
-    # On the way into a collision, which is a chaotic one, rounding grows without limit.
-    calm = [pair for pair in every if "collided" not in (pair[1].doubt or "")]
-    assert len(calm) >= len(every) - 1
-    for atoms, wanted in calm:
+    for atoms, wanted in zip(starts(), relaxed(), strict=True):
         (alone,) = relax(atoms, of_molecules(), **EXACT)
         assert farthest(alone.atoms, wanted.atoms) <= 1e-6
         assert (alone.n_steps, alone.reason) == (wanted.n_steps, wanted.reason)

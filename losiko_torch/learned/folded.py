@@ -51,8 +51,8 @@ class Folded:
         folds = n_features * w1.shape[1] < r * (n_features + w1.shape[1])
         first = own.whitening.double() @ w1 if folds else w1
         further = own.w2, own.b2, own.w3, -own.offset[:, None, None]
-        every = (None if folds else own.whitening, first, shift, *further)
-        return cls(*(None if each is None else each.to(like) for each in every))
+        whitening = None if folds else own.whitening.to(like)
+        return cls(whitening, *(each.to(like) for each in (first, shift, *further)))
 
     @torch.no_grad()
     def values(self, features: torch.Tensor, values: torch.Tensor) -> None:

@@ -17,7 +17,7 @@ references need none of this.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -209,8 +209,9 @@ def advance(
     state, accepted = optimizer.step(now.state, stiff * loss, stiff * gradient, idx, fresh)
     better, small = loss < now.best_loss, accepted & (size <= limits.fmax)
     if far is None or keeps_references is None:
-        # Every loss counts, and nothing is searched.
-        converged, changes = small, {"fresh": now.retreating}
+        # Every loss counts, nothing is searched, and nobody retreats.
+        converged = small
+        changes: dict[str, Any] = {"fresh": now.retreating}
     else:
         retreating = far & ~accepted
         converged = small & (fresh | keeps_references)

@@ -152,7 +152,7 @@ def learned_parts(clock: Clock, database: EnvironmentDatabase, batch: Batch) -> 
     clock.row("power spectrum", around.features, n)
     some = next(iter(model.networks.values()))
     flop = 2.0 * features.shape[1] * some.whitening.shape[1] * n
-    own = model._own(6, features)
+    own = model.networks[6].to(features)
     clock.row("product to components", lambda: own.components(features), n, flop)
     y = own.components(features)
     members, r, width = own.w1.shape

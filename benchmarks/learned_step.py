@@ -64,7 +64,7 @@ def parts(model: LearnedModel, batch: Batch) -> dict[str, Callable[[], object]]:
     surroundings = described(mixed, batch)
     features = surroundings.features()
     rows = {z: (batch.numbers == z).nonzero().squeeze(1) for z in batch.numbers.unique().tolist()}
-    own = {z: model._own(z, features) for z in rows}
+    own = {z: model.networks[z].to(features) for z in rows}
     some = {z: features[at] for z, at in rows.items()}
     y = {z: own[z].components(some[z]) for z in rows}
     slopes = {z: own[z].values_and_slopes(y[z])[1].mean(0) for z in rows}

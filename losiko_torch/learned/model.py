@@ -20,10 +20,11 @@ from torch import nn
 from losiko_torch.descriptors.evaluation import Surroundings, described
 from losiko_torch.descriptors.interface import bytes_of, name_of, restriction
 from losiko_torch.errors import StructureError
+from losiko_torch.learned.folded import Folded
 from losiko_torch.learned.networks import Networks
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch
-from losiko_torch.systems.kept import elements_of
+from losiko_torch.systems.kept import by_element
 
 #: Restrictions to some elements that are kept in memory.
 RESTRICTIONS = 8
@@ -72,7 +73,7 @@ class LearnedModel:
 
     def look(self, batch: Batch, every: bool = False) -> Looked:
         """Return the shares of all atoms and their slopes; see ``slopes_of``."""
-        self.check([number for number, _ in elements_of(batch.numbers)])
+        self.check([number for number, _ in by_element(batch.numbers).elements])
         return self.slopes_of(described(self.descriptor, batch), batch.numbers, every)
 
     def slopes_of(
@@ -83,28 +84,25 @@ class LearnedModel:
         Raises:
             StructureError: For an element without networks.
         """
-        features = surroundings.features()
-        count = self.members if every else 1
+        atoms = by_element(numbers)
+        features = atoms.together(surroundings.features())
         values = features.new_empty((self.members, len(features)))
-        slopes = features.new_empty((count, *features.shape))
-        for number, rows in elements_of(numbers):
+        slopes = features.new_empty((self.members if every else 1, *features.shape))
+        for number, some in atoms.elements:
             own = self._own(number, features)
-            found, slope = own.values_and_slopes(own.components(features[rows]))
-            values[:, rows] = found
-            slope = slope if every else slope.mean(0, keepdim=True)
-            slopes[:, rows] = slope @ own.whitening.T
-        return Looked(surroundings, values, slopes)
+            own.values_and_slopes(features[some], values[:, some], slopes[:, some])
+        return Looked(surroundings, atoms.apart(values, 1), atoms.apart(slopes, 1))
 
     def values(self, batch: Batch, active: ActiveAtoms = ALL_ATOMS) -> torch.Tensor:
         """Return the share of each active atom, shape (n,), without a slope."""
         numbers = active.of(batch.numbers)
-        self.check([number for number, _ in elements_of(numbers)])
-        features = described(self.descriptor, batch, active).features()
-        values = features.new_empty(len(features))
-        for number, rows in elements_of(numbers):
-            own = self._own(number, features)
-            values[rows] = own.values_and_slopes(own.components(features[rows]))[0].mean(0)
-        return values
+        atoms = by_element(numbers)
+        self.check([number for number, _ in atoms.elements])
+        features = atoms.together(described(self.descriptor, batch, active).features())
+        values = features.new_empty((self.members, len(features)))
+        for number, some in atoms.elements:
+            self._own(number, features).values(features[some], values[:, some])
+        return atoms.apart(values.mean(0))
 
     def pull(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return shares (N,), gradient (N, 3) and virials (B, 3, 3) of the pseudo-energy."""
@@ -149,8 +147,8 @@ class LearnedModel:
     def bytes_per_atom(self, item: int) -> int:
         """Return the bytes for each atom at the peak of a gradient, numbers of ``item`` bytes."""
         own = next(iter(self.networks.values()))
-        n_features, r = own.whitening.shape
-        inside = own.members * (6 * own.w1.shape[2] + 2 * r) + 2 * n_features
+        n_features = own.whitening.shape[0]
+        inside = 6 * own.members * own.w1.shape[2] + 4 * n_features
         return bytes_of(self.descriptor, n_features, item) + inside * item
 
     def check(self, numbers: Iterable[int]) -> None:
@@ -162,12 +160,7 @@ class LearnedModel:
                     f"the learned targets know no {chemical_symbols[number]} (they know {known})"
                 )
 
-    def _own(self, number: int, like: torch.Tensor) -> Networks:
-        """Return the networks of an element in the precision of a tensor, kept for next time."""
+    def _own(self, number: int, like: torch.Tensor) -> Folded:
+        """Return the networks of an element in the precision of a tensor."""
         self.check([number])
-        kept = self.__dict__.setdefault("_converted", {})
-        key = (number, like.dtype)
-        if key not in kept:
-            own = self.networks[number]
-            kept[key] = own if own.w1.dtype == like.dtype else own.to(like)
-        return kept[key]
+        return Folded.of(self.networks[number], like)

@@ -24,6 +24,7 @@ import torch
 
 from losiko_torch.systems.batch import Batch, sum_by_system
 from losiko_torch.systems.neighbors import Pairs, find_pairs
+from losiko_torch.systems.sums import first_of, segment_sums
 
 #: Distance (Angstrom) within which an atom's surroundings are compared, and over which they fade.
 REACH, FADE = 4.0, 0.5
@@ -80,7 +81,7 @@ class Good:
         lengths = vectors.norm(dim=1)
         inside = ((REACH - lengths) / FADE).clamp(0, 1)
         weights = torch.exp(-lengths / RANGE) * inside * inside * (3 - 2 * inside)
-        total = weights.new_zeros(batch.n_atoms).index_add(0, pairs.center, weights)
+        total = segment_sums(weights, pairs.first(batch.n_atoms))
         return cls(batch, pairs, vectors, weights / total[pairs.center].clamp(min=1e-12))
 
 
@@ -91,15 +92,14 @@ def pull(good: Good, batch: Batch) -> Pull:
     vectors = pairs.vectors(batch)
     weighted = good.weights[:, None] * vectors
     moments = weighted[:, :, None] * good.vectors[:, None, :]
-    turned = rotations(moments.new_zeros(batch.n_atoms, 3, 3).index_add(0, pairs.center, moments))
+    first = pairs.first(batch.n_atoms)
+    turned = rotations(segment_sums(moments, first))
     residual = vectors - (turned[pairs.center] @ good.vectors[:, :, None]).squeeze(2)
     force = 0.5 * good.weights[:, None] * residual
-    gradient = torch.zeros_like(batch.positions)
-    gradient.index_add_(0, pairs.neighbor, force).index_add_(0, pairs.center, force, alpha=-1)
-    energy = batch.positions.new_zeros(batch.n_atoms)
-    energy.index_add_(0, pairs.center, 0.5 * (force * residual).sum(1))
+    gradient = pairs.by_positions(force, batch.n_atoms)
+    energy = segment_sums(0.5 * (force * residual).sum(1), first)
     strains = vectors[:, :, None] * force[:, None, :]
-    virial = sum_by_system(strains, idx[pairs.center], count)
+    virial = segment_sums(strains, first[first_of(idx, count)])
     apart = displacements(good.batch, batch)
     virial = virial + KAPPA * sum_by_system(apart[:, :, None] * apart[:, None, :], idx, count)
     periodic = batch.pbc.any(1)

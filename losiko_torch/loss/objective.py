@@ -29,6 +29,7 @@ from losiko_torch.loss.terms.evaluate import evaluate_terms, term_values
 from losiko_torch.loss.terms.interface import Term
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.systems.kept import any_true
 from losiko_torch.systems.verlet_list import VerletList
 
 #: Stiffness of a learned loss: its curvature is about 1.
@@ -174,7 +175,10 @@ class Objective(AtomLoss):
         if self.terms:
             terms, by_positions, by_strain = evaluate_terms(self.terms, batch)
             gradient, virial = gradient + by_positions, virial + by_strain
-        virial = virial * batch.pbc.any(1)[:, None, None]
+        if any_true(batch.pbc):
+            virial = virial * batch.pbc.any(1)[:, None, None]
+        else:
+            virial = torch.zeros_like(virial)
         loss = losses(distances, terms, batch)
         return Evaluation(
             distances, terms, loss, gradient, virial, found.surroundings, found.components

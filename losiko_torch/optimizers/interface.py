@@ -129,5 +129,5 @@ def limited(
 ) -> torch.Tensor:
     """Shorten each structure's step (N, 3) so that no atom goes farther than ``longest``."""
     reach = max_by_system(step.norm(dim=1), system_idx, n_systems)
-    factor = (longest / reach.clamp(min=longest)).clamp(max=1.0)
+    factor = longest / reach.clamp(min=longest)
     return step * factor[system_idx, None]

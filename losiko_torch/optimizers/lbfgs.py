@@ -105,10 +105,11 @@ class LBFGS:
     ) -> tuple[State, torch.Tensor]:
         n_systems = len(loss)
         # Every atom's term is a difference of numbers near one, and rounded like those.
-        n_atoms = counts_of(system_idx, n_systems)
-        rounding = torch.finfo(loss.dtype).eps * (10 * state.loss.abs() + 2 * n_atoms)
-        promised = ARMIJO * state.length * state.slope
-        accepted = fresh | (loss <= state.loss + promised + rounding)
+        eps, n_atoms = torch.finfo(loss.dtype).eps, counts_of(system_idx, n_systems)
+        of_atoms = kept(n_atoms, ("rounding", loss.dtype), lambda: 2 * eps * n_atoms.to(loss.dtype))
+        limit = torch.add(of_atoms, state.loss.abs(), alpha=10 * eps).add_(state.loss)
+        limit.addcmul_(state.length, state.slope, value=ARMIJO)
+        accepted = fresh | (loss <= limit)
         state = _remember(state, gradient, accepted, system_idx, n_systems)
         taken = accepted[system_idx, None]
         position = torch.where(taken, state.trial, state.position)
@@ -129,11 +130,11 @@ class LBFGS:
         direction = limited(direction, self.max_step, system_idx, n_systems)
         direction = torch.where(turn[system_idx, None], direction, state.direction)
         slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
-        length = torch.where(turn, torch.ones_like(shorter), shorter)
+        length = shorter.masked_fill(turn, 1.0)
         return (
             replace(
                 state,
-                trial=position + length[system_idx, None] * direction,
+                trial=torch.addcmul(position, length[system_idx, None], direction),
                 position=position,
                 loss=torch.where(accepted, loss, state.loss),
                 gradient=new_gradient,
@@ -155,10 +156,10 @@ def _remember(
 ) -> State:
     """Push the last step and change of gradient of the structures that moved."""
     step, change = state.trial - state.position, gradient - state.gradient
-    product = sum_by_system((step * change).sum(1), system_idx, n_systems)
-    size = sum_by_system((step * step).sum(1), system_idx, n_systems).sqrt()
-    size = size * sum_by_system((change * change).sum(1), system_idx, n_systems).sqrt()
-    push = moved & (product > 1e-8 * size)
+    pairs = torch.stack([step, step, change], 1), torch.stack([change, step, change], 1)
+    sums = sum_by_system((pairs[0] * pairs[1]).sum(2), system_idx, n_systems)
+    product, sizes = sums[:, 0], sums[:, 1:].sqrt()
+    push = moved & (product > 1e-8 * sizes.prod(1))
     push_atoms = push[None, system_idx, None]
 
     def pushed(old: torch.Tensor, new: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -239,8 +240,8 @@ def _two_loop(
 
 def _interpolated(state: State, loss: torch.Tensor) -> torch.Tensor:
     """Minimum of the parabola through both losses and the slope, within 0.1 to 0.5 lengths."""
-    rise = loss - state.loss - state.length * state.slope
-    best = -state.slope * state.length**2 / (2 * rise).clamp(min=torch.finfo(loss.dtype).tiny)
+    rise = torch.addcmul(loss - state.loss, state.length, state.slope, value=-1)
+    best = state.slope * state.length**2 / (-2 * rise).clamp(max=-torch.finfo(loss.dtype).tiny)
     return torch.nan_to_num(best, nan=0.0).clamp(0.1 * state.length, 0.5 * state.length)
 
 

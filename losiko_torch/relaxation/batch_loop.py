@@ -17,7 +17,7 @@ references need none of this.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -183,9 +183,9 @@ def advance(
     if now.neighbors is not None:
         neighbors = now.neighbors.at(here)
         active = neighbors.active(here)
-    keeps_references = (now.searches >= SEARCHES_WHEN_SMALL) | (not objective.searches)
-    far, stale = torch.zeros_like(now.fresh), None
+    far, stale, keeps_references = None, None, None
     if objective.searches:
+        keeps_references = now.searches >= SEARCHES_WHEN_SMALL
         moved = (here.positions - now.matched_at).norm(dim=1)
         far = max_by_system(moved, atom_idx, n_systems) > SEARCH_DISTANCE
         far = (now.retreating | (far & ~now.fresh)) & ~keeps_references
@@ -204,42 +204,49 @@ def advance(
         finished.broken[now.system] |= ended
         lost = lost | ended
 
-    fresh = now.fresh | (far & (loss <= now.loss))
+    fresh = now.fresh if far is None else now.fresh | (far & (loss <= now.loss))
     stiff = objective.stiffness
     state, accepted = optimizer.step(now.state, stiff * loss, stiff * gradient, idx, fresh)
-    retreating = far & ~accepted
-
-    small = accepted & (size <= limits.fmax)
-    converged = small & (fresh | keeps_references)
-    # Where a trial was accepted, the structure is where it was just evaluated.
-    search = small & ~converged
-    if objective.searches and search.any():
-        changed = objective.search_again(now.matching, evaluation, here, active, search[atom_idx])
-        others = max_by_system(changed.to(loss.dtype), atom_idx, n_systems) > 0
-        # A structure that finds the references it has is where a search would leave it.
-        settled = search & ~others
-        converged, fresh, search = converged | settled, fresh | settled, search & others
-        state = hold(state, search, idx)
+    better, small = loss < now.best_loss, accepted & (size <= limits.fmax)
+    if far is None or keeps_references is None:
+        # Every loss counts, nothing is searched, and nobody retreats.
+        converged = small
+        changes: dict[str, Any] = {"fresh": now.retreating}
+    else:
+        retreating = far & ~accepted
+        converged = small & (fresh | keeps_references)
+        # Where a trial was accepted, the structure is where it was just evaluated.
+        search = small & ~converged
+        if search.any():
+            some = search[atom_idx]
+            changed = objective.search_again(now.matching, evaluation, here, active, some)
+            others = max_by_system(changed.to(loss.dtype), atom_idx, n_systems) > 0
+            # A structure that finds the references it has is where a search would leave it.
+            settled = search & ~others
+            converged, fresh, search = converged | settled, fresh | settled, search & others
+            state = hold(state, search, idx)
+        better = fresh & better
+        searched = (far | search)[atom_idx, None]
+        changes = {
+            "matched_at": torch.where(searched, here.positions, now.matched_at),
+            "fresh": search | retreating,
+            "retreating": retreating,
+            "searches": now.searches + search.long(),
+        }
     finished.converged[now.system] = torch.where(
         now.ended, finished.converged[now.system], converged
     )
-    # Without searches every loss counts.
-    better = (fresh | (not objective.searches)) & (loss < now.best_loss)
-    searched = (far | search)[atom_idx, None]
     following = replace(
         now,
         state=state,
-        matched_at=torch.where(searched, here.positions, now.matched_at),
         distances=evaluation.distances,
         neighbors=neighbors,
         best=torch.where(better[idx, None], trial, now.best),
         best_loss=torch.where(better, loss, now.best_loss),
-        fresh=search | retreating,
-        retreating=retreating,
         loss=torch.where(accepted, loss, now.loss),
-        searches=now.searches + search.long(),
         steps=now.steps + 1,
         round=now.round + 1,
+        **changes,
     )
     done = converged | lost | (following.steps >= limits.max_steps)
     if limits.rounds == 1:
@@ -259,9 +266,9 @@ def _held(
     """Return loss and gradient with the weak pull to the start that learned targets go with."""
     if objective.hold == 0:
         return loss, gradient
-    away = (trial - coordinates.rows()) * coordinates.movable
+    away, stiffness = (trial - coordinates.rows()) * coordinates.movable, objective.hold
     squares = sum_by_system(away.square().sum(1), coordinates.system, len(loss))
-    return loss + objective.hold / 2 * squares, gradient + objective.hold * away
+    return torch.add(loss, squares, alpha=stiffness / 2), torch.add(gradient, away, alpha=stiffness)
 
 
 def _without_done(

@@ -86,11 +86,12 @@ class Coordinates(Record):
         It is NaN at rows that are not finite: atoms there have no neighbours, and would have no
         gradient.
         """
-        return torch.where(rows.isfinite(), self._gradient(rows, evaluation), torch.nan)
+        # Zero times what is not finite is NaN.
+        return torch.addcmul(0 * rows, self._gradient(rows, evaluation), self.movable)
 
     def _gradient(self, rows: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
         if self.strains is None:
-            return evaluation.gradient * self.movable
+            return evaluation.gradient
         with torch.enable_grad():
             strain = self._strain(rows).requires_grad_()
             deformation = torch.linalg.matrix_exp(strain)
@@ -100,12 +101,15 @@ class Coordinates(Record):
         (by_strain,) = torch.autograd.grad(deformation, strain, by_deformation)
         allowed = self.strains @ by_strain.reshape(-1, 9, 1)
         cells = (allowed.reshape(-1, 3, 3) / self._kappa()).reshape(-1, 3)
-        return torch.cat([atoms, cells]) * self.movable
+        return torch.cat([atoms, cells])
 
-    def collapsed(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the mask (B,) of structures whose cell has become absurdly small or large."""
+    def collapsed(self, rows: torch.Tensor) -> torch.Tensor | None:
+        """Return the mask (B,) of structures whose cell has become absurdly small or large.
+
+        None where cells are fixed.
+        """
         if self.strains is None:
-            return torch.zeros(self.start.n_systems, dtype=torch.bool, device=rows.device)
+            return None
         # The trace of the strain is the logarithm of the ratio of volumes.
         change = self._strain(rows).diagonal(dim1=1, dim2=2).sum(1).exp()
         return ~((change > SMALLEST_VOLUME) & (change < 1 / SMALLEST_VOLUME))

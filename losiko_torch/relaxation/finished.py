@@ -79,7 +79,7 @@ class Finished(Record):
         system: torch.Tensor | slice,
         loss: torch.Tensor,
         gradient: torch.Tensor,
-        collapsed: torch.Tensor,
+        collapsed: torch.Tensor | None,
         terms: torch.Tensor,
         ended: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -88,18 +88,22 @@ class Finished(Record):
         Args:
             system: Numbers of the structures evaluated, shape (b,), or a slice of all.
             loss, gradient: Loss and largest gradient of each, shape (b,).
-            collapsed: Structures whose cell became absurd, shape (b,).
+            collapsed: Structures whose cell became absurd, shape (b,); None where cells are fixed.
             terms: Values of the terms, shape (T, b).
             ended: Structures that ended before, shape (b,), of which nothing counts.
         """
-        broken = ~(torch.isfinite(loss) & torch.isfinite(gradient))
+        # Zero times what is not finite is NaN.
+        lost = broken = 0 * (loss + gradient) != 0
         if ended is not None:
-            broken, collapsed = broken & ~ended, collapsed & ~ended
+            lost = broken = broken & ~ended
         self.broken[system] |= broken
-        self.collapsed[system] |= collapsed
+        if collapsed is not None:
+            collapsed = collapsed if ended is None else collapsed & ~ended
+            self.collapsed[system] |= collapsed
+            lost = lost | collapsed
         if len(terms):
             bad = ~torch.isfinite(terms)
             first = torch.where(bad.any(0), bad.to(torch.int8).argmax(0), -1)
             known = self.bad_term[system]
             self.bad_term[system] = torch.where(known >= 0, known, first)
-        return broken | collapsed
+        return lost

@@ -19,11 +19,13 @@ class ActiveAtoms:
         listed: Pairs of these atoms, all within the descriptor's cutoff among them. None means
             that they are still to be found.
         near: Which of those are within the cutoff, shape (E,). None means all.
+        vectors: Vectors of the listed pairs, Angstrom, shape (E, 3), where they are known.
     """
 
     centers: torch.Tensor | None = None
     listed: Pairs | None = None
     near: torch.Tensor | None = None
+    vectors: torch.Tensor | None = None
 
     @cached_property
     def pairs(self) -> Pairs | None:

@@ -17,6 +17,7 @@ from ase.geometry import complete_cell
 from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.kept import counts_of
 from losiko_torch.systems.record import ATOM, SYSTEM, Masks, Record, Sizes, per
+from losiko_torch.systems.sums import largest, summed
 
 
 @dataclass(frozen=True)
@@ -163,18 +164,15 @@ def regular_cell(atoms: Atoms) -> np.ndarray:
 
 def sum_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int) -> torch.Tensor:
     """Sum per-atom ``values`` (N, ...) into one entry a structure (B, ...)."""
-    out = values.new_zeros((n_systems, *values.shape[1:]))
-    return out.index_add_(0, system_idx, values)
+    return summed(values, system_idx, n_systems)
 
 
 def mean_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int) -> torch.Tensor:
     """Average ``values`` (n, ...) into one entry a structure (B, ...), zero if there are none."""
     counts = torch.bincount(system_idx, minlength=n_systems).clamp(min=1)
-    summed = values.new_zeros((n_systems, *values.shape[1:])).index_add(0, system_idx, values)
-    return summed / counts.reshape(-1, *[1] * (values.ndim - 1))
+    return summed(values, system_idx, n_systems) / counts.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def max_by_system(values: torch.Tensor, system_idx: torch.Tensor, n_systems: int) -> torch.Tensor:
     """Largest per-atom value (N,) of each structure, zero where it has no atoms; (B,)."""
-    out = values.new_zeros(n_systems)
-    return out.scatter_reduce_(0, system_idx, values, "amax", include_self=True)
+    return largest(values, system_idx, n_systems)

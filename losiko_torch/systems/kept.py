@@ -12,7 +12,8 @@ True
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from itertools import accumulate
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -43,6 +44,44 @@ def elements_of(numbers: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
         return [(number, (numbers == number).nonzero().squeeze(1)) for number in every]
 
     return kept(numbers, "elements", found)
+
+
+class ByElement(NamedTuple):
+    """Atoms (n,) brought together by element.
+
+    Attributes:
+        order: Atoms in the order of their elements, shape (n,); None where that is theirs.
+        place: Place of each atom in that order, shape (n,); None likewise.
+        elements: The elements, each with its part of the order.
+    """
+
+    order: torch.Tensor | None
+    place: torch.Tensor | None
+    elements: list[tuple[int, slice]]
+
+    def together(self, values: torch.Tensor) -> torch.Tensor:
+        """Return rows of atoms in the order of their elements."""
+        return values if self.order is None else values.index_select(0, self.order)
+
+    def apart(self, values: torch.Tensor, dim: int = 0) -> torch.Tensor:
+        """Return rows along ``dim`` in the order of the atoms again."""
+        return values if self.place is None else values.index_select(dim, self.place)
+
+
+def by_element(numbers: torch.Tensor) -> ByElement:
+    """Return the order that brings atoms (n,) of these numbers together by element."""
+
+    def found() -> ByElement:
+        every, counts = (each.tolist() for each in numbers.unique(return_counts=True))
+        ends = list(accumulate(counts))
+        parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        elements = list(zip(every, parts, strict=True))
+        if len(every) <= 1:
+            return ByElement(None, None, elements)
+        order = torch.argsort(numbers, stable=True)
+        return ByElement(order, torch.argsort(order), elements)
+
+    return kept(numbers, "by element", found)
 
 
 def any_true(mask: torch.Tensor) -> bool:

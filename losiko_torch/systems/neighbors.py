@@ -16,7 +16,9 @@ from ase import Atoms
 from ase.geometry import complete_cell
 
 from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.kept import kept
 from losiko_torch.systems.record import ATOM, PAIR, Record, Sizes, per
+from losiko_torch.systems.sums import adds_in_any_order, gathered, segment_sums, summed
 
 #: Above this many atoms a cell list beats listing all pairs of a molecule.
 ALL_PAIRS_LIMIT = 200
@@ -41,12 +43,27 @@ class Pairs(Record):
     def vectors(self, batch: Batch) -> torch.Tensor:
         """Vectors from center to neighbor in Angstrom, shape (E, 3), differentiable."""
         positions = batch.positions
-        # index_select: its backward is index_add, much faster than that of indexing on a CPU.
-        vectors = positions.index_select(0, self.neighbor) - positions.index_select(0, self.center)
+        vectors = gathered(positions, self.neighbor) - gathered(positions, self.center)
         if self.shift is not None:
-            cells = batch.cells[batch.system_idx[self.center]]
+            cells = gathered(batch.cells, batch.system_idx[self.center])
             vectors = vectors + (self.shift.to(vectors.dtype).unsqueeze(1) @ cells).squeeze(1)
         return vectors
+
+    def by_positions(self, by_vectors: torch.Tensor, n: int) -> torch.Tensor:
+        """Gradient by n positions, (n, 3), that follows from the one by the vectors (E, 3)."""
+        by_centers = segment_sums(by_vectors, self.first(n))
+        if adds_in_any_order(by_vectors.device):
+            return summed(by_vectors, self.neighbor, n) - by_centers
+        return by_centers.neg_().index_add_(0, self.neighbor, by_vectors)
+
+    def first(self, n: int) -> torch.Tensor:
+        """First pair of each of n points, and E, shape (n + 1,)."""
+
+        def found() -> torch.Tensor:
+            points = torch.arange(n + 1, device=self.center.device)
+            return torch.searchsorted(self.center, points)
+
+        return kept(self.center, ("first", n), found)
 
     def keep(self, mask: torch.Tensor) -> Pairs:
         """Pairs where the mask (E,) is true."""

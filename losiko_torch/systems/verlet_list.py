@@ -78,9 +78,10 @@ class VerletList(Record):
         if centers is not None:
             pairs = pairs.keep(self.changing[pairs.center])
         with torch.no_grad():
-            near = pairs.vectors(batch).square().sum(1) <= self.cutoff**2
+            vectors = pairs.vectors(batch)
+            near = vectors.square().sum(1) <= self.cutoff**2
         if avoids_waits(near.device):
-            return ActiveAtoms(centers, pairs, near)
+            return ActiveAtoms(centers, pairs, near, vectors)
         return ActiveAtoms(centers, pairs.keep(near))
 
     def at(self, batch: Batch) -> VerletList:

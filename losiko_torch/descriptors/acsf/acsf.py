@@ -43,6 +43,7 @@ from losiko_torch.keywords import names_unknown
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.neighbors import Pairs, find_pairs
 from losiko_torch.systems.species import species_numbers
+from losiko_torch.systems.sums import summed
 
 #: Distance in Angstrom from a center below which an atom is the central atom itself, which symmetry
 #: functions leave out. Positions are rounded to less than this, even in float32.
@@ -283,10 +284,8 @@ class ACSF(NumpyInterface, nn.Module):
         """G1, G2, G3 of every element, shape (n_rows, n_species (1 + n_g2 + n_g3))."""
         terms = radial_functions(r, fc, self.radial_g2.to(r.dtype), self.radial_g3.to(r.dtype))
         n_species = len(self.species)
-        sums = terms.new_zeros((n_rows * n_species, terms.shape[1]))
-        return sums.index_add_(0, row * n_species + element, terms).reshape(
-            n_rows, n_species * terms.shape[1]
-        )
+        sums = summed(terms, row * n_species + element, n_rows * n_species)
+        return sums.reshape(n_rows, n_species * terms.shape[1])
 
     def _angular(
         self, geometry: torch.Tensor, element: torch.Tensor, row: torch.Tensor, n_rows: int

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from losiko_torch.errors import InputError
+from losiko_torch.systems.sums import gathered, summed
 
 #: Smallest squared interatomic distance (Angstrom^2) of two neighbours, so that its root is smooth.
 LEAST_R2 = 1e-12
@@ -103,7 +104,7 @@ def angular_functions(
     """
     # Rows of neighbours are faster to gather, rows of components faster to compute with.
     rows = geometry.T.contiguous()
-    one, two = (rows.index_select(0, index).T.contiguous() for index in (first, second))
+    one, two = (gathered(rows, index).T.contiguous() for index in (first, second))
     plus = (one[:3] + two[:3]).square().sum(0) * 0.25
     minus = (one[:3] - two[:3]).square().sum(0) * 0.25
     # A straight triple has a zero here. The floor lets the derivatives of
@@ -154,7 +155,7 @@ def sum_angular(
     terms = torch.exp(mixing @ parts)
     if signs is not None:
         terms = terms * signs
-    return terms.new_zeros((len(mixing), n_slots)).index_add_(1, slot, terms)
+    return summed(terms, slot, n_slots, dim=1)
 
 
 def sign_rows(parameters: list[list[float]], lambdas: list[float]) -> torch.Tensor:

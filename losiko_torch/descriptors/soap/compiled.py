@@ -16,9 +16,10 @@ from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.active import ActiveAtoms
-from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.kept import any_true
 from losiko_torch.systems.neighbors import find_pairs
+from losiko_torch.systems.sums import first_of, segment_sums
 
 
 def serves(descriptor: Any, like: torch.Tensor) -> bool:
@@ -73,16 +74,18 @@ class CompiledSoap:
             row = places[pairs.center]
         self.pairs = pairs
         # Pairs are sorted by center.
-        first = torch.searchsorted(row, torch.arange(self.n + 1, device=row.device))
-        vectors = pairs.vectors(batch).contiguous()
-        if near is not None:
-            vectors = torch.where(near[:, None], vectors, 0.0)
-        element, n_elements = soap.channel_of(batch.numbers[pairs.neighbor])
-        self.r2 = (vectors * vectors).sum(1).requires_grad_()
-        with torch.enable_grad():
-            self.weights = soap.pair_weights(self.r2, batch.numbers[pairs.neighbor])
-        weights = None if self.weights is None else self.weights.detach()
-        self.near = near
+        if centers is None:
+            first = pairs.first(self.n)
+        else:
+            first = torch.searchsorted(row, torch.arange(self.n + 1, device=row.device))
+        if near is None or active.vectors is None:
+            vectors = pairs.vectors(batch).contiguous()
+        else:
+            vectors = active.vectors.masked_fill(~near[:, None], 0.0)
+        self.soap, self.neighbors = soap, batch.numbers[pairs.neighbor]
+        element, n_elements = soap.channel_of(self.neighbors)
+        self.r2 = (vectors * vectors).sum(1)
+        weights = soap.pair_weights(self.r2, self.neighbors)
         if near is not None:
             weights = near.to(vectors.dtype) if weights is None else weights * near
         self.shape = (vectors, weights, first, element, n_elements, table_of(soap, vectors))
@@ -118,19 +121,18 @@ class CompiledSoap:
             by_coefficients, factor, *self.shape
         )
         vectors = self.shape[0]
-        if self.weights is not None and self.weights.requires_grad:
-            if self.near is not None:
-                by_weights = by_weights * self.near
-            (by_r2,) = torch.autograd.grad(self.weights, self.r2, by_weights, retain_graph=True)
+        if self.soap.weighs_neighbors:
+            by_r2 = by_weights * self.soap.pair_weight_slopes(self.r2, self.neighbors)
+            # Of pairs that are not near the vectors are zero.
             pull = torch.addcmul(pull, vectors, by_r2[:, None], value=2)
         batch, pairs = self.batch, self.pairs
-        gradient = torch.zeros_like(batch.positions)
-        gradient.index_add_(0, pairs.neighbor, pull).index_add_(0, pairs.center, pull, alpha=-1)
+        gradient = pairs.by_positions(pull, batch.n_atoms)
         virial = batch.cells.new_zeros(batch.n_systems, 3, 3)
         if any_true(batch.pbc):
             # A strain deforms the vectors of all pairs alike, to images too.
             moments = vectors[:, :, None] * pull[:, None, :]
-            virial = sum_by_system(moments, batch.system_idx[pairs.center], batch.n_systems)
+            atoms = first_of(batch.system_idx, batch.n_systems)
+            virial = segment_sums(moments, pairs.first(batch.n_atoms)[atoms])
         return gradient, virial
 
 

@@ -12,6 +12,7 @@ import torch
 
 from losiko_torch.descriptors.soap.harmonics import solid_harmonics
 from losiko_torch.descriptors.soap.power_spectrum import Coefficients
+from losiko_torch.systems.sums import summed
 
 
 def expand_density(
@@ -38,7 +39,6 @@ def expand_density(
         width = 2 * degree + 1
         harmonics = angular[:, degree**2 : (degree + 1) ** 2]
         products = (radial[degree][:, :, None] * harmonics[:, None, :]).flatten(1)
-        summed = products.new_zeros((n_centers * n_elements, n_max * width))
-        summed = summed.index_add(0, slot, products)
-        coefficients.append(summed.reshape(n_centers, n_elements, n_max, width))
+        every = summed(products, slot, n_centers * n_elements)
+        coefficients.append(every.reshape(n_centers, n_elements, n_max, width))
     return coefficients

@@ -22,7 +22,7 @@ from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.systems.batch import Batch
-from losiko_torch.systems.kept import elements_of
+from losiko_torch.systems.kept import by_element
 from losiko_torch.systems.neighbors import Pairs
 
 
@@ -82,20 +82,11 @@ class MixedSoap(nn.Module):
 
         ``coefficients`` (n, (l_max + 1)^2, species * n_max) are those of the kernels.
         """
-        out = coefficients.new_empty((*coefficients.shape[:2], self.n_channels))
-        for number, rows in elements_of(numbers):
-            matrices = self._matrices(number, coefficients)
-            out[rows] = torch.bmm(coefficients[rows].transpose(0, 1), matrices).transpose(0, 1)
-        return out
+        return self._times(coefficients, numbers, back=False)
 
     def unmixed(self, by_mixed: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """Return the gradient by coefficients that follows from the one by mixed ones."""
-        channels = self.mixing.shape[2] * self.mixing.shape[3]
-        out = by_mixed.new_empty((*by_mixed.shape[:2], channels))
-        for number, rows in elements_of(numbers):
-            matrices = self._matrices(number, by_mixed).transpose(1, 2)
-            out[rows] = torch.bmm(by_mixed[rows].transpose(0, 1), matrices).transpose(0, 1)
-        return out
+        return self._times(by_mixed, numbers, back=True)
 
     def restricted(self, numbers: Iterable[int]) -> tuple[MixedSoap, torch.Tensor]:
         """Return a cheaper equivalent for structures of some elements; all features stay."""
@@ -115,6 +106,19 @@ class MixedSoap(nn.Module):
         channels = len(self.species) * self.soap.n_max
         numbers = 3 * self.get_number_of_features() + rows * (2 * channels + 2 * self.n_channels)
         return int(numbers * item + expected_neighbors(self.cutoff) * (12 * item + 64))
+
+    def _times(self, values: torch.Tensor, numbers: torch.Tensor, back: bool) -> torch.Tensor:
+        """Return rows (n, (l_max + 1)^2, ...) times the mixing of their atoms' elements."""
+        atoms = by_element(numbers)
+        values = atoms.together(values)
+        channels = self.mixing.shape[2] * self.mixing.shape[3] if back else self.n_channels
+        out = values.new_empty((*values.shape[:2], channels))
+        for number, some in atoms.elements:
+            matrices = self._matrices(number, values)
+            matrices = matrices.transpose(1, 2) if back else matrices
+            own, into = (each[some].transpose(0, 1) for each in (values, out))
+            torch.bmm(own, matrices, out=into)
+        return atoms.apart(out)
 
     def _matrices(self, number: int, like: torch.Tensor) -> torch.Tensor:
         """Return the mixing of a center's element, ((l_max + 1)^2, species * n_max, q), kept."""

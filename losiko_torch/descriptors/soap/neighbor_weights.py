@@ -99,3 +99,10 @@ def smooth_cutoff(r2: torch.Tensor, cutoff: float, width: float) -> torch.Tensor
     r = torch.sqrt(r2.clamp(min=max(cutoff - width, 0.0) ** 2 + 1e-12))
     t = ((r - (cutoff - width)) / width).clamp(0.0, 1.0)
     return 1 - t**3 * (10 - 15 * t + 6 * t**2)
+
+
+def smooth_cutoff_slope(r2: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
+    """Derivative of ``smooth_cutoff`` by r^2, (E,)."""
+    r = torch.sqrt(r2.clamp(min=max(cutoff - width, 0.0) ** 2 + 1e-12))
+    t = ((r - (cutoff - width)) / width).clamp(0.0, 1.0)
+    return (t - t * t).square() / r * (-15 / width)

@@ -33,6 +33,7 @@ from losiko_torch.descriptors.soap.neighbor_weights import (
     infer_r_cut,
     neighbor_weights,
     smooth_cutoff,
+    smooth_cutoff_slope,
 )
 from losiko_torch.descriptors.soap.parameters import check_compression, check_ranges
 from losiko_torch.descriptors.soap.polynomial_basis import PolynomialBasis
@@ -303,15 +304,27 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
 
     def pair_weights(self, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor | None:
         """Weights (E,) of neighbours, by r^2 (Angstrom^2) and atomic number. None means all 1."""
-        if not self.weighs_neighbors:
-            return None
-        weights = neighbor_weights(r2, self.weighting)
+        weights = neighbor_weights(r2, self.weighting) if self.weighting else None
         if self._weighs_species:
             own = self.species_weights.to(r2.dtype)[self.element_of_number[numbers]]
-            weights = weights * own
+            weights = own if weights is None else weights * own
         if self.smooth_width > 0:
-            weights = weights * smooth_cutoff(r2, self.cutoff, self.smooth_width)
+            smooth = smooth_cutoff(r2, self.cutoff, self.smooth_width)
+            weights = smooth if weights is None else weights * smooth
         return weights
+
+    def pair_weight_slopes(self, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Derivatives (E,) of the weights of neighbours by r^2."""
+        if not self.weighting and not self._weighs_species:
+            return smooth_cutoff_slope(r2, self.cutoff, self.smooth_width)
+        with torch.enable_grad():
+            r2 = r2.detach().requires_grad_()
+            weights = self.pair_weights(r2, numbers)
+            assert weights is not None
+            total = weights.sum()
+        if not total.requires_grad:
+            return torch.zeros_like(r2)
+        return torch.autograd.grad(total, r2)[0]
 
     def expanded(
         self, vectors: torch.Tensor, numbers: torch.Tensor, row: torch.Tensor, n: int

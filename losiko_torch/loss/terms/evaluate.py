@@ -17,6 +17,7 @@ from losiko_torch.accelerators import is_out_of_memory
 from losiko_torch.errors import InputError, LosikoError, first_line
 from losiko_torch.loss.terms.interface import Term
 from losiko_torch.systems.batch import Batch
+from losiko_torch.systems.sums import gathered
 
 
 class TermValues(NamedTuple):
@@ -55,7 +56,7 @@ def evaluate_terms(terms: Sequence[Term], batch: Batch) -> TermValues:
         deformation = torch.eye(3).to(strain) + strain
         here = replace(
             batch,
-            positions=(positions[:, None, :] @ deformation[batch.system_idx]).squeeze(1),
+            positions=(positions[:, None, :] @ gathered(deformation, batch.system_idx)).squeeze(1),
             cells=batch.cells.detach() @ deformation,
         )
         values = [_differentiable(term, here) for term in terms]

@@ -22,6 +22,7 @@ from losiko_torch.errors import InputError, StructureError
 from losiko_torch.keywords import names_unknown
 from losiko_torch.options import Option
 from losiko_torch.systems.batch import Batch, regular_cell, sum_by_system
+from losiko_torch.systems.sums import gathered
 
 
 @names_unknown
@@ -95,7 +96,7 @@ class Tether:
 
     def _placed(self, kept: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return where the anchors are now, Angstrom, shape (N, 3)."""
-        return (kept[:, None, :] @ batch.cells[batch.system_idx]).squeeze(1)
+        return (kept[:, None, :] @ gathered(batch.cells, batch.system_idx)).squeeze(1)
 
     def _anchors(self, atoms: Atoms, number: int) -> np.ndarray:
         if self.to is None:

@@ -17,6 +17,7 @@ from losiko_torch.batching.cleared import Cleared
 from losiko_torch.batching.shards import Shard, shards
 from losiko_torch.io.formats.extxyz import frame_of
 from losiko_torch.io.formats.frames import frames_of
+from losiko_torch.io.formats.texts import encoded
 from losiko_torch.io.read import read_structures
 from losiko_torch.io.result_rows import columns_of
 from losiko_torch.io.stream import Stream, streamed
@@ -118,9 +119,9 @@ def test_results_in_columns_are_those_of_a_list(both):
 
 def test_files_of_columns_are_those_of_a_list_byte_by_byte(both):
     columns, plain = both
-    frames = list(frames_of(columns, lambda lost: None))
-    assert frames == list(frames_of(plain, lambda lost: None))
-    assert frames == [frame_of(each, lambda lost: None) for each in plain]
+    (frames,) = frames_of(columns, lambda lost: None)
+    assert [frames] == list(frames_of(plain, lambda lost: None))
+    assert frames == [encoded(frame_of(each, lambda lost: None)) for each in plain]
     offsets = list(range(len(plain)))
     files = [io.BytesIO(), io.BytesIO()]
     for results, file in zip(both, files, strict=True):

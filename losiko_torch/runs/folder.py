@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -124,23 +125,23 @@ class RunFolder:
 
     def add(self, shard: RelaxedShard) -> None:
         """Write a shard's results."""
-        offsets, place = [], 0
+        sizes: list[int] = []
         structures = self._shard(shard.number, ".extxyz")
         with (
             left_out(NAME) as tell,
             replacement(structures, overwrite=True) as temporary,
             temporary.open("wb") as file,
         ):
-            for frame in frames_of(shard.results, tell):
-                offsets.append(place)
-                place += file.write(frame.encode("utf-8", "backslashreplace"))
+            for frames in frames_of(shard.results, tell):
+                file.write(b"".join(frames))
+                sizes += map(len, frames)
         paths = self._trajectories()
         if paths is not None:
             # What a killed process wrote of the shard is replaced by the same.
             paths[0].mkdir(exist_ok=True)
             write_each(*paths, shard.results)
         with replacement(self._shard(shard.number, ".parquet"), overwrite=True) as temporary:
-            pq.write_table(table_of(shard.results, offsets), temporary)
+            pq.write_table(table_of(shard.results, np.cumsum([0, *sizes])[:-1]), temporary)
 
     def finish(self, **facts: Any) -> RunFolder:
         """Join all shards and return the finished run, with ``facts`` in its record."""

@@ -37,6 +37,7 @@ from losiko_torch.io.formats.frames import frames_of
 from losiko_torch.io.formats.left_out import left_out
 from losiko_torch.io.table import SCHEMA, table_of
 from losiko_torch.io.trajectories import write_each
+from losiko_torch.results.columns import ManyResults
 
 RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"
 LOCK = ".lock"
@@ -125,6 +126,9 @@ class RunFolder:
 
     def add(self, shard: RelaxedShard) -> None:
         """Write a shard's results."""
+        results = shard.results
+        if isinstance(results, ManyResults):
+            results = results.ordered()
         sizes: list[int] = []
         structures = self._shard(shard.number, ".extxyz")
         with (
@@ -132,16 +136,16 @@ class RunFolder:
             replacement(structures, overwrite=True) as temporary,
             temporary.open("wb") as file,
         ):
-            for frames in frames_of(shard.results, tell):
+            for frames in frames_of(results, tell):
                 file.write(b"".join(frames))
                 sizes += map(len, frames)
         paths = self._trajectories()
         if paths is not None:
             # What a killed process wrote of the shard is replaced by the same.
             paths[0].mkdir(exist_ok=True)
-            write_each(*paths, shard.results)
+            write_each(*paths, results)
         with replacement(self._shard(shard.number, ".parquet"), overwrite=True) as temporary:
-            pq.write_table(table_of(shard.results, np.cumsum([0, *sizes])[:-1]), temporary)
+            pq.write_table(table_of(results, np.cumsum([0, *sizes])[:-1]), temporary)
 
     def finish(self, **facts: Any) -> RunFolder:
         """Join all shards and return the finished run, with ``facts`` in its record."""

@@ -105,7 +105,9 @@ def _formulas(molecules: Molecules) -> list[str]:
     counts = np.bincount(place, minlength=len(elements) * len(molecules))
     counts = counts.reshape(len(molecules), len(elements))
     keys = list(map(tuple, counts.tolist()))
-    known = {key: _formula_of(np.repeat(elements, key).astype(np.int64).tobytes()) for key in set(keys)}
+    known = {
+        key: _formula_of(np.repeat(elements, key).astype(np.int64).tobytes()) for key in set(keys)
+    }
     return [known[key] for key in keys]
 
 

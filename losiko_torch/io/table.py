@@ -52,7 +52,9 @@ SCHEMA = pa.schema(
 )
 
 
-def table_of(results: Sequence[Result], offsets: Sequence[int] | np.ndarray | None = None) -> pa.Table:
+def table_of(
+    results: Sequence[Result], offsets: Sequence[int] | np.ndarray | None = None
+) -> pa.Table:
     """Return the rows of results.
 
     Args:

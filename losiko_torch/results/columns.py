@@ -218,7 +218,7 @@ class ManyResults(Sequence[Result]):
 
 
 def in_order(
-    parts: Sequence[tuple[Sequence[int], Sequence[Result]]],
+    parts: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[Result]]],
     count: int,
     missing: Callable[[int], Result],
 ) -> Sequence[Result]:
@@ -238,8 +238,8 @@ def in_order(
         return [missing(k) if each is None else each for k, each in enumerate(found)]
     row, odd, before = np.full(count, -1), dict[int, Result](), 0
     for places, some in many:
-        row[list(places)] = np.where(some.row < 0, -1, some.row + before)
-        odd.update((places[k], result) for k, result in some.odd.items())
+        row[np.asarray(places)] = np.where(some.row < 0, -1, some.row + before)
+        odd.update((int(places[k]), result) for k, result in some.odd.items())
         before += len(some.columns)
     for place in np.flatnonzero(row < 0).tolist():
         if place not in odd:

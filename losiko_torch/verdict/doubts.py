@@ -59,7 +59,9 @@ class Doubts:
 
         To look at a number on a GPU is to wait for it.
         """
-        system, numbers = (each.cpu().numpy() for each in (self.batch.system_idx, self.batch.numbers))
+        system, numbers = (
+            each.cpu().numpy() for each in (self.batch.system_idx, self.batch.numbers)
+        )
         return system, numbers, np.searchsorted(system, np.arange(self.batch.n_systems))
 
     def name(self, atom: torch.Tensor) -> str:

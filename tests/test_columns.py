@@ -117,6 +117,16 @@ def test_results_in_columns_are_those_of_a_list(both):
                 np.testing.assert_array_equal(mine, theirs)
 
 
+def test_results_in_order_are_the_same(both):
+    columns, _ = both
+    shown = columns[::-1]
+    ordered = shown.ordered()
+    assert not np.array_equal(shown.row[shown.row >= 0], ordered.row[ordered.row >= 0])
+    assert columns_of(ordered) == columns_of(shown)
+    assert list(frames_of(ordered, print)) == list(frames_of(shown, print))
+    assert columns_of(ordered[2:9]) == columns_of(shown[2:9])
+
+
 def test_files_of_columns_are_those_of_a_list_byte_by_byte(both):
     columns, plain = both
     (frames,) = frames_of(columns, lambda lost: None)

@@ -47,7 +47,7 @@ def _elements(numbers: Sequence[np.ndarray], counts: list[int]) -> Iterable[Hash
     which = np.searchsorted(found, every)
     # A bit for each element, 62 of them in a number.
     full = np.flatnonzero(counts)
-    begins = (np.cumsum(counts, dtype=int) - counts)[full]
+    begins = np.concatenate([[0], np.cumsum(counts, dtype=int)])[full]
     keys = np.zeros((len(counts), len(found) // 62 + 1), dtype=int)
     for word in range(keys.shape[1]):
         of_each = [1 << k % 62 if k // 62 == word else 0 for k in range(len(found))]

@@ -17,6 +17,7 @@ from losiko_torch.batching.cleared import Cleared
 from losiko_torch.batching.shards import Shard, shards
 from losiko_torch.io.formats.extxyz import frame_of
 from losiko_torch.io.formats.frames import frames_of
+from losiko_torch.io.formats.texts import encoded
 from losiko_torch.io.read import read_structures
 from losiko_torch.io.result_rows import columns_of
 from losiko_torch.io.stream import Stream, streamed
@@ -116,11 +117,21 @@ def test_results_in_columns_are_those_of_a_list(both):
                 np.testing.assert_array_equal(mine, theirs)
 
 
+def test_results_in_order_are_the_same(both):
+    columns, _ = both
+    shown = columns[::-1]
+    ordered = shown.ordered()
+    assert not np.array_equal(shown.row[shown.row >= 0], ordered.row[ordered.row >= 0])
+    assert columns_of(ordered) == columns_of(shown)
+    assert list(frames_of(ordered, print)) == list(frames_of(shown, print))
+    assert columns_of(ordered[2:9]) == columns_of(shown[2:9])
+
+
 def test_files_of_columns_are_those_of_a_list_byte_by_byte(both):
     columns, plain = both
-    frames = list(frames_of(columns, lambda lost: None))
-    assert frames == list(frames_of(plain, lambda lost: None))
-    assert frames == [frame_of(each, lambda lost: None) for each in plain]
+    (frames,) = frames_of(columns, lambda lost: None)
+    assert [frames] == list(frames_of(plain, lambda lost: None))
+    assert frames == [encoded(frame_of(each, lambda lost: None)) for each in plain]
     offsets = list(range(len(plain)))
     files = [io.BytesIO(), io.BytesIO()]
     for results, file in zip(both, files, strict=True):

@@ -116,6 +116,27 @@ def water_dimer(apart: float) -> Atoms:
     return one + other
 
 
+def arc(symbols: str, apart: float) -> Atoms:
+    """Return a chain of bonds of 1.2 A, bent so far that its ends come near."""
+    count = len(Atoms(symbols))
+    angles = np.linspace(1e-3, 2 * np.pi / (count - 1) - 1e-3, 10**5)
+    between = 1.2 * np.sin((count - 1) * angles / 2) / np.sin(angles / 2)
+    angle = angles[np.argmin(np.abs(between - apart))]
+    around = np.arange(count) * angle
+    radius = 0.6 / np.sin(angle / 2)
+    ring = radius * np.stack([np.cos(around), np.sin(around), 0 * around], axis=1)
+    return Atoms(symbols, ring)
+
+
+@pytest.mark.parametrize("between", [2, 3, 4, 5])
+def test_contacts_count_where_at_least_four_bonds_are_between(between, database):
+    symbols = ("OC" * 3)[: between + 1]
+    near, far = arc(symbols, 2.1), arc(symbols, 2.8)
+    assert near.get_distance(0, -1) == pytest.approx(2.1, abs=1e-3)
+    told = doubt(near, far, database)
+    assert told.startswith("the contact of atom 0 (O) with atom") == (between >= 4), told
+
+
 def test_contacts(database):
     near, far = water_dimer(1.9), water_dimer(2.8)
     assert "use a database that holds such contacts" in doubt(near, far, database)

@@ -86,10 +86,10 @@ def clear(
     return good, every if good.all() else every.take(np.flatnonzero(good))
 
 
-def taken(items: Sequence[Prepared], places: Sequence[int]) -> Sequence[Prepared]:
+def taken(items: Sequence[Prepared], places: Sequence[int] | np.ndarray) -> Sequence[Prepared]:
     """Return the items at these places, in this order, in arrays where they are."""
     if isinstance(items, Cleared):
-        return items.take(np.array(places, dtype=int))
+        return items.take(np.asarray(places, dtype=int))
     return [items[place] for place in places]
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def results_to_stdout() -> Iterator[Callable[[Sequence[Any]], int]]:
     with left_out(NAME) as tell:
 
         def add(results: Sequence[Any]) -> int:
-            write_stdout("".join(frames_of(results, tell)).encode("utf-8", "backslashreplace"))
+            write_stdout(b"".join(chain.from_iterable(frames_of(results, tell))))
             return 0
 
         yield add

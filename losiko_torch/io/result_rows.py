@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,19 +69,19 @@ def _of_columns(columns: Columns) -> dict[str, list]:
     count, numbers, converged = len(columns), columns.number.tolist(), columns.converged.tolist()
     worst = worst_of(columns)
     atoms = (molecules.offsets[:-1] + worst).tolist()
-    sources, names = molecules.facts.get(SOURCE), molecules.facts.get("name", [None] * count)
+    sources, names = molecules.facts.get(SOURCE), molecules.facts.get("name")
     terms = [values.tolist() for values in columns.terms.values()]
     return {
         "number": numbers,
         "source": list(map(numbered, numbers)) if sources is None else list(map(str, sources)),
-        "name": [name_of({"name": name}) for name in names],
+        "name": [None] * count if names is None else [name_of({"name": name}) for name in names],
         "formula": _formulas(molecules),
         "n_atoms": molecules.counts.tolist(),
         "reason": reasons,
         "converged": converged,
         "n_steps": columns.n_steps.tolist(),
-        "start_loss": list(map(_finite, columns.start_loss.tolist())),
-        "loss": list(map(_finite, columns.loss.tolist())),
+        "start_loss": _all_finite(columns.start_loss),
+        "loss": _all_finite(columns.loss),
         "terms": (
             [list(zip(columns.terms, each, strict=True)) for each in zip(*terms, strict=True)]
             if terms
@@ -100,11 +99,16 @@ def _of_columns(columns: Columns) -> dict[str, list]:
 
 
 def _formulas(molecules: Molecules) -> list[str]:
-    """Return the formula of each molecule."""
-    order = np.lexsort((molecules.numbers, molecules.system))
-    every = molecules.numbers[order].astype(np.int64).tobytes()
-    limits = (8 * molecules.offsets).tolist()
-    return [_formula_of(every[first:end]) for first, end in pairwise(limits)]
+    """Return the formula of each molecule, which is looked at once for each composition."""
+    elements = np.unique(molecules.numbers)
+    place = len(elements) * molecules.system + np.searchsorted(elements, molecules.numbers)
+    counts = np.bincount(place, minlength=len(elements) * len(molecules))
+    counts = counts.reshape(len(molecules), len(elements))
+    keys = list(map(tuple, counts.tolist()))
+    known = {
+        key: _formula_of(np.repeat(elements, key).astype(np.int64).tobytes()) for key in set(keys)
+    }
+    return [known[key] for key in keys]
 
 
 def is_judged(result: Result) -> bool:
@@ -132,6 +136,12 @@ def _formula(atoms: Atoms) -> str:
 @lru_cache(maxsize=4096)
 def _formula_of(numbers: bytes) -> str:
     return formula_of(Atoms(np.frombuffer(numbers, dtype=np.int64)))
+
+
+def _all_finite(values: np.ndarray) -> list[float | None]:
+    """Return the ``_finite`` of each value."""
+    numbers = values.tolist()
+    return numbers if np.isfinite(values).all() else list(map(_finite, numbers))
 
 
 def _finite(value: float) -> float | None:

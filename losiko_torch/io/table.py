@@ -52,7 +52,9 @@ SCHEMA = pa.schema(
 )
 
 
-def table_of(results: Sequence[Result], offsets: Sequence[int] | None = None) -> pa.Table:
+def table_of(
+    results: Sequence[Result], offsets: Sequence[int] | np.ndarray | None = None
+) -> pa.Table:
     """Return the rows of results.
 
     Args:
@@ -60,7 +62,7 @@ def table_of(results: Sequence[Result], offsets: Sequence[int] | None = None) ->
         offsets: Bytes at which their frames begin in a file of extended xyz. None means no file.
     """
     columns: dict[str, list | pa.Array] = {**columns_of(results), **_nearest(results)}
-    columns["offset"] = [None] * len(results) if offsets is None else list(offsets)
+    columns["offset"] = pa.array([None] * len(results) if offsets is None else offsets, pa.int64())
     arrays = [
         values if isinstance(values, pa.Array) else pa.array(values, field.type)
         for field in SCHEMA

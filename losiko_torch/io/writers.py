@@ -99,15 +99,15 @@ def _spool(path: Path) -> Iterator[tuple[Add, Callable[[], Path | None]]]:
     target = Path(os.path.realpath(path))
     try:
         file = tempfile.NamedTemporaryFile(  # noqa: SIM115
-            "w", encoding="utf-8", errors="backslashreplace", delete=False,
-            dir=target.parent, prefix=f".{target.name}.", suffix=".extxyz",
-        )  # fmt: skip
+            "wb", delete=False, dir=target.parent, prefix=f".{target.name}.", suffix=".extxyz"
+        )
     except OSError as error:
         raise InputError(_unwritable(path, error)) from None
     name = Path(file.name)
 
     def add(results: Sequence[Result]) -> None:
-        file.writelines(frames_of(results, lambda lost: None))
+        for frames in frames_of(results, lambda lost: None):
+            file.writelines(frames)
 
     def keep() -> Path | None:
         with suppress(OSError):  # of a disk that is full

@@ -26,42 +26,43 @@ def queues(numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
         numbers: Atomic numbers of each structure.
         batch_atoms: Most atoms of a batch, unless a single structure has more.
     """
+    counts = [len(own) for own in numbers]
     alike: dict[Hashable, list[int]] = {}
-    for place, elements in enumerate(_elements(numbers)):
+    for place, elements in enumerate(_elements(numbers, counts)):
         alike.setdefault(elements, []).append(place)
     mixed: list[int] = []
     made: list[list[int]] = []
     for places in alike.values():
-        if sum(len(numbers[place]) for place in places) < WORTH_A_BATCH * batch_atoms:
+        if sum(map(counts.__getitem__, places)) < WORTH_A_BATCH * batch_atoms:
             mixed += places
         else:
             made.append(places)
-    return made + _cut(sorted(mixed), numbers, batch_atoms)
+    return made + _cut(sorted(mixed), counts, batch_atoms)
 
 
-def _elements(numbers: Sequence[np.ndarray]) -> Iterable[Hashable]:
+def _elements(numbers: Sequence[np.ndarray], counts: list[int]) -> Iterable[Hashable]:
     """Return a key for the elements of each structure, equal where these are."""
-    counts = np.array([len(own) for own in numbers], dtype=int)
     every = np.concatenate([np.empty(0, int), *numbers])
-    found, which = np.unique(every, return_inverse=True)
+    found = np.unique(every)
+    which = np.searchsorted(found, every)
     # A bit for each element, 62 of them in a number.
     full = np.flatnonzero(counts)
-    begins = (np.cumsum(counts) - counts)[full]
+    begins = np.concatenate([[0], np.cumsum(counts, dtype=int)])[full]
     keys = np.zeros((len(counts), len(found) // 62 + 1), dtype=int)
     for word in range(keys.shape[1]):
-        bits = np.where(which // 62 == word, 1 << (which % 62), 0)
+        of_each = [1 << k % 62 if k // 62 == word else 0 for k in range(len(found))]
         if len(full):
-            keys[full, word] = np.bitwise_or.reduceat(bits, begins)
+            keys[full, word] = np.bitwise_or.reduceat(np.array(of_each)[which], begins)
     return map(tuple, keys.tolist())
 
 
-def _cut(places: list[int], numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
+def _cut(places: list[int], counts: list[int], batch_atoms: int) -> list[list[int]]:
     parts: list[list[int]] = []
     filled = 0
     for place in places:
-        if not parts or filled + len(numbers[place]) > batch_atoms:
+        if not parts or filled + counts[place] > batch_atoms:
             parts.append([])
             filled = 0
         parts[-1].append(place)
-        filled += len(numbers[place])
+        filled += counts[place]
     return parts

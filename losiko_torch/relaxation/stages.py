@@ -183,8 +183,8 @@ class _LastStageInFlight(_StageInFlight):
     ):
         super().__init__(evaluator, settings, number, everyone, copies, progress, watch)
         self.items, self.given, self.so_far = items, given, so_far
-        self.found: list[tuple[list[int], Sequence[Result]]] = []
-        self.inside: list[int] = []
+        self.found: list[tuple[np.ndarray, Sequence[Result]]] = []
+        self.inside = np.empty(0, dtype=int)
         self.before: Judged | None = None
 
     @property
@@ -198,7 +198,7 @@ class _LastStageInFlight(_StageInFlight):
 
     def drop(self) -> None:
         super().drop()
-        self.inside, self.before = [], None
+        self.inside, self.before = np.empty(0, dtype=int), None
 
     def join(self, newcomers: list[int], before: Judged | None) -> None:
         given = self.given.keep(self.given.mask(newcomers))
@@ -206,21 +206,21 @@ class _LastStageInFlight(_StageInFlight):
         as_given = self.everyone.start is self.given
         super().join(newcomers, before if as_given else None)
         self.before = before if self.before is None else self.before.joined(before)
-        self.inside = [*self.inside, *newcomers]
+        self.inside = np.concatenate([self.inside, np.array(newcomers, dtype=int)])
 
     def leave(self, staying: list[int]) -> None:
         """Judge the structures that do not stay, and make their results."""
-        stays = set(staying)
-        gone = [place for place in self.inside if place not in stays]
         assert self.before is not None
-        goes = torch.tensor([place not in stays for place in self.inside])
-        goes = goes.to(self.evaluator.device)
+        away = ~np.isin(self.inside, staying)
+        gone = self.inside[away]
+        goes = torch.as_tensor(away, device=self.evaluator.device)
         ended = self.finished.after(self.so_far).keep(self.given.mask(gone))
         items = taken(self.items, gone)
         before = self.before.keep(goes)
         found = results_of(items, self.evaluator.objective, before, ended, self.settings)
         self.found.append((gone, found))
-        self.inside, self.before = staying, self.before.keep(~goes) if staying else None
+        self.inside = np.array(staying, dtype=int)
+        self.before = self.before.keep(~goes) if staying else None
 
 
 def no_progress(count: int) -> None:

@@ -66,8 +66,8 @@ class Columns:
 
     def take(self, rows: np.ndarray) -> Columns:
         """Return the results of these rows, in this order."""
-        if np.array_equal(rows, np.arange(len(self))):
-            return self
+        if not len(rows) or np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+            return self._slice(int(rows[0]) if len(rows) else 0, len(rows))
         atoms, _ = self.molecules.atoms(rows)
         chosen = rows.tolist()
         return Columns(
@@ -84,6 +84,28 @@ class Columns:
             matches=tuple(each[atoms] for each in self.matches),
             expected_error=None if self.expected_error is None else self.expected_error[atoms],
             terms={name: values[rows] for name, values in self.terms.items()},
+        )
+
+    def _slice(self, first: int, count: int) -> Columns:
+        """Return the results of ``count`` rows behind each other, in the same arrays."""
+        if count == len(self):
+            return self
+        some = slice(first, first + count)
+        atoms = slice(self.molecules.offsets[first], self.molecules.offsets[first + count])
+        return Columns(
+            molecules=self.molecules[some],
+            start_positions=self.start_positions[atoms],
+            number=self.number[some],
+            loss=self.loss[some],
+            start_loss=self.start_loss[some],
+            converged=self.converged[some],
+            n_steps=self.n_steps[some],
+            reason=self.reason[some],
+            doubt=self.doubt[some],
+            distances=self.distances[atoms],
+            matches=tuple(each[atoms] for each in self.matches),
+            expected_error=None if self.expected_error is None else self.expected_error[atoms],
+            terms={name: values[some] for name, values in self.terms.items()},
         )
 
     @classmethod
@@ -182,6 +204,13 @@ class ManyResults(Sequence[Result]):
         row[list(results)] = -1
         return replace(self, row=row, odd={**self.odd, **results})
 
+    def ordered(self) -> ManyResults:
+        """Return the same results with their columns in the same order: some of them are slices."""
+        places, columns, _ = self.split()
+        row = np.full(len(self), -1)
+        row[places] = np.arange(len(places))
+        return replace(self, columns=columns, row=row)
+
     def split(self) -> tuple[np.ndarray, Columns, list[int]]:
         """Return the places of those in columns, their columns in this order, and other places."""
         places = np.flatnonzero(self.row >= 0)
@@ -189,7 +218,7 @@ class ManyResults(Sequence[Result]):
 
 
 def in_order(
-    parts: Sequence[tuple[Sequence[int], Sequence[Result]]],
+    parts: Sequence[tuple[Sequence[int] | np.ndarray, Sequence[Result]]],
     count: int,
     missing: Callable[[int], Result],
 ) -> Sequence[Result]:
@@ -209,8 +238,8 @@ def in_order(
         return [missing(k) if each is None else each for k, each in enumerate(found)]
     row, odd, before = np.full(count, -1), dict[int, Result](), 0
     for places, some in many:
-        row[list(places)] = np.where(some.row < 0, -1, some.row + before)
-        odd.update((places[k], result) for k, result in some.odd.items())
+        row[np.asarray(places)] = np.where(some.row < 0, -1, some.row + before)
+        odd.update((int(places[k]), result) for k, result in some.odd.items())
         before += len(some.columns)
     for place in np.flatnonzero(row < 0).tolist():
         if place not in odd:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -36,6 +37,7 @@ from losiko_torch.io.formats.frames import frames_of
 from losiko_torch.io.formats.left_out import left_out
 from losiko_torch.io.table import SCHEMA, table_of
 from losiko_torch.io.trajectories import write_each
+from losiko_torch.results.columns import ManyResults
 
 RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"
 LOCK = ".lock"
@@ -124,23 +126,26 @@ class RunFolder:
 
     def add(self, shard: RelaxedShard) -> None:
         """Write a shard's results."""
-        offsets, place = [], 0
+        results = shard.results
+        if isinstance(results, ManyResults):
+            results = results.ordered()
+        sizes: list[int] = []
         structures = self._shard(shard.number, ".extxyz")
         with (
             left_out(NAME) as tell,
             replacement(structures, overwrite=True) as temporary,
             temporary.open("wb") as file,
         ):
-            for frame in frames_of(shard.results, tell):
-                offsets.append(place)
-                place += file.write(frame.encode("utf-8", "backslashreplace"))
+            for frames in frames_of(results, tell):
+                file.write(b"".join(frames))
+                sizes += map(len, frames)
         paths = self._trajectories()
         if paths is not None:
             # What a killed process wrote of the shard is replaced by the same.
             paths[0].mkdir(exist_ok=True)
-            write_each(*paths, shard.results)
+            write_each(*paths, results)
         with replacement(self._shard(shard.number, ".parquet"), overwrite=True) as temporary:
-            pq.write_table(table_of(shard.results, offsets), temporary)
+            pq.write_table(table_of(results, np.cumsum([0, *sizes])[:-1]), temporary)
 
     def finish(self, **facts: Any) -> RunFolder:
         """Join all shards and return the finished run, with ``facts`` in its record."""

@@ -135,11 +135,11 @@ class Batch(Record):
         """Batch with the structures of the mask (B,) as another batch of the same ones has them."""
         return self.where(self.masks(systems), other)
 
-    def mask(self, systems: Sequence[int]) -> torch.Tensor:
+    def mask(self, systems: Sequence[int] | np.ndarray) -> torch.Tensor:
         """Mask (B,) of the structures with these numbers."""
-        mask = torch.zeros(self.n_systems, dtype=torch.bool)
-        mask[list(systems)] = True
-        return mask.to(self.positions.device)
+        mask = np.zeros(self.n_systems, dtype=bool)
+        mask[np.asarray(systems, dtype=int)] = True
+        return torch.as_tensor(mask, device=self.positions.device)
 
 
 def regular_cells(structures: Sequence[Atoms]) -> np.ndarray:

@@ -89,57 +89,85 @@ def symmetric_for_sure(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray
         numbers: Atomic numbers of B molecules of n atoms, shape (B, n).
         positions: Positions, shape (B, n, 3).
     """
-    least, most = _thickness(positions)
-    may, flat = _may_be_symmetric(numbers, positions) | (least <= 1), most < 1
-    known = np.where(flat, 1, 0)
-    rest = np.flatnonzero(may & ~flat)
+    axes = np.ascontiguousarray(np.moveaxis(positions, 2, 0))
+    centered = axes - axes.mean(2, keepdims=True)
+    least, most = _thickness(centered)
+    order, alike = _perhaps_equivalent(numbers, centered)
+    known = np.where(most < 1, 1, 0)
+    rest = np.flatnonzero((alike.any(1) | (least <= 1)) & (most >= 1))
     if len(rest):
-        known[rest] = _equivalent_for_sure(numbers[rest], positions[rest])
+        known[rest] = _equivalent_for_sure(numbers[rest], axes[:, rest], order[rest], alike[rest])
         # What is perhaps flat, and not for sure, has only equivalent atoms to be sure by.
         known[(known == 0) & (least <= 1)] = -1
     return known
 
 
-def _thickness(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return bounds of how thick molecules are, squared, in units of what counts as flat; (B,)."""
-    count = positions.shape[1]
-    centered = positions - positions.mean(1, keepdims=True)
+def _thickness(centered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return bounds of how thick molecules are, squared, in units of what counts as flat; (B,).
+
+    Both are infinite where it is clear that a molecule is not flat. ``centered`` are the
+    coordinates from the center, shape (3, B, n).
+    """
+    count = centered.shape[2]
+    moments = np.empty((centered.shape[1], 3, 3))
+    for i in range(3):
+        for j in range(i + 1):
+            products = np.einsum("bn,bn->b", centered[i], centered[j])
+            moments[:, i, j] = moments[:, j, i] = products
+    unit, trace = SAME**2 * count, np.trace(moments, axis1=1, axis2=2)
+    # The other two squared singular values have a product of at most (trace / 2)^2.
+    thick = 4 * np.linalg.det(moments) > (MARGIN * unit + 1e-13 * count * trace) * trace**2
+    thin = np.flatnonzero(~thick)
+    least, most = np.full((2, len(thick)), np.inf)
     # Squares of the singular values, with an error of their largest one's last digits.
-    squares = np.linalg.eigvalsh(np.einsum("bni,bnj->bij", centered, centered))
+    squares = np.linalg.eigvalsh(moments[thin])
     thinnest = squares[:, 1 if count == 3 else 0]
     rounding = 1e-13 * squares[:, 2] * count
-    unit = SAME**2 * count
-    return (thinnest - rounding) / (MARGIN * unit), (thinnest + rounding) * MARGIN / unit
+    least[thin] = (thinnest - rounding) / (MARGIN * unit)
+    most[thin] = (thinnest + rounding) * MARGIN / unit
+    return least, most
 
 
-def _equivalent_for_sure(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Tell what ``symmetric_for_sure`` does of equivalent atoms alone."""
-    squares = np.zeros((len(positions), *[positions.shape[1]] * 2))
-    for axis in range(3):
-        squares += (positions[:, :, None, axis] - positions[:, None, :, axis]) ** 2
-    apart = np.sort(np.sqrt(squares), axis=2)
-    first, second = np.triu_indices(apart.shape[1], 1)
-    which, pair = np.nonzero(numbers[:, first] == numbers[:, second])
-    one, other = apart[which, first[pair]], apart[which, second[pair]]
-    # Sums differ by no more than all distances together.
-    near = np.abs(one.sum(1) - other.sum(1)) <= MARGIN * SAME * apart.shape[1]
-    which, one, other = which[near], one[near], other[near]
-    # Largest difference of the sorted distances of two atoms.
-    least = np.full(len(apart), np.inf)
-    np.minimum.at(least, which, np.abs(one - other).max(1))
-    return np.where(least <= SAME / ROUNDED, 1, np.where(least <= SAME * ROUNDED, -1, 0))
+def _perhaps_equivalent(numbers: np.ndarray, centered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the atoms in order, and which are not cleared of being equivalent to the next.
 
-
-def _may_be_symmetric(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return the mask (B,) of those molecules that are not cleared of equivalent atoms."""
-    centered = positions - positions.mean(1, keepdims=True)
-    around = np.einsum("bni,bni->bn", centered, centered)
-    reach = np.sqrt(around + around.mean(1, keepdims=True))
-    order = np.lexsort((around, numbers), axis=1)
-    numbers, around, reach = (
-        np.take_along_axis(each, order, axis=1) for each in (numbers, around, reach)
-    )
+    The order (B, n) is by element and then by distance from the center; the mask is (B, n - 1).
+    """
+    squares = (centered**2).sum(0)
+    total = squares.sum(1, keepdims=True)
+    # Elements come first: no square is as large as the unit of their numbers, a power of two.
+    unit = np.ldexp(2.0, np.frexp(total)[1])
+    keys = numbers * unit + squares
+    order = np.argsort(keys, axis=1)
+    keys = np.take_along_axis(keys, order, axis=1)
+    elements = np.floor(keys / unit)
+    around = keys - elements * unit
+    reach = np.sqrt(around + total / squares.shape[1])
     # Whoever is near to one farther out is near to the next.
     limits = MARGIN * SAME * (reach[:, 1:] + reach[:, :-1]) + 1e-9 * reach[:, 1:] ** 2
-    near = np.diff(around, axis=1) <= limits
-    return (near & (numbers[:, 1:] == numbers[:, :-1])).any(1)
+    return order, (np.diff(around) <= limits) & (elements[:, 1:] == elements[:, :-1])
+
+
+def _equivalent_for_sure(
+    numbers: np.ndarray, axes: np.ndarray, order: np.ndarray, alike: np.ndarray
+) -> np.ndarray:
+    """Tell what ``symmetric_for_sure`` does of equivalent atoms alone, coordinates (3, B, n)."""
+    none = np.zeros((len(numbers), 1), dtype=bool)
+    system, place = np.nonzero(np.hstack([alike, none]) | np.hstack([none, alike]))
+    atom = order[system, place]
+    element = numbers[system, atom]
+    squares = np.zeros((len(atom), numbers.shape[1]))
+    for axis in axes:
+        squares += (axis[system] - axis[system, atom][:, None]) ** 2
+    apart = np.sort(np.sqrt(squares), axis=1)
+    # Largest difference of the sorted distances of two atoms.
+    least = np.full(len(numbers), np.inf)
+    # Atoms of an element in a molecule follow each other: the next ones, the next but one, ...
+    for step in range(1, numbers.shape[1]):
+        same = (system[step:] == system[:-step]) & (element[step:] == element[:-step])
+        pairs = np.flatnonzero(same & (least[system[step:]] > SAME / ROUNDED))
+        if not len(pairs):
+            break
+        differences = np.abs(apart[pairs] - apart[pairs + step]).max(1)
+        np.minimum.at(least, system[pairs], differences)
+    return np.where(least <= SAME / ROUNDED, 1, np.where(least <= SAME * ROUNDED, -1, 0))

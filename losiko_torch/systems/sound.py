@@ -62,13 +62,15 @@ def cleared(molecules: Molecules) -> np.ndarray:
 
 def _sound(numbers: np.ndarray, positions: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the mask (B,) of small molecules that are sound; ``positions`` are overwritten."""
-    good = (np.abs(positions) <= FARTHEST).all(1)  # false for what is no number
-    good &= (numbers >= 1) & (numbers < len(chemical_symbols))
+    near = np.abs(positions) <= FARTHEST  # false for what is no number
+    known = (numbers >= 1) & (numbers < len(chemical_symbols))
     system = np.repeat(np.arange(len(counts)), counts)
     cleared = np.ones(len(counts), dtype=bool)
-    cleared[system[~good]] = False
-    # Others would spoil the order.
-    positions[~good] = 0.0
+    if not (near.all() and known.all()):
+        bad = ~(known & near.all(1))
+        cleared[system[bad]] = False
+        # They would spoil the order.
+        positions[bad] = 0.0
     cleared[_coincident(positions, system)] = False
     return cleared
 
@@ -82,7 +84,7 @@ def _coincident(positions: np.ndarray, system: np.ndarray) -> np.ndarray:
     span = 2 * np.abs(along).max(initial=0) + 1
     along = along + span * system
     order = np.argsort(along)
-    positions, along, system = positions[order], along[order], system[order]
+    along, system = along[order], system[order]
     found = []
     first = np.arange(len(along))
     for step in range(1, MOST_NEAR + 1):
@@ -93,7 +95,7 @@ def _coincident(positions: np.ndarray, system: np.ndarray) -> np.ndarray:
         first = first[near]
         if not len(first):
             break
-        apart = positions[first + step] - positions[first]
+        apart = positions[order[first + step]] - positions[order[first]]
         found.append(system[first[np.einsum("ij,ij->i", apart, apart) <= limit**2]])
     found.append(system[first])
     return np.concatenate(found)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from ase.data import vdw_radii
-from scipy.sparse.csgraph import dijkstra
+from scipy.sparse import identity
 
 from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.systems.batch import Batch
@@ -19,8 +18,6 @@ CONTACT, LOST, GROWN, TOUCHING = 0.8, 0.85, 1.15, 1.1
 #: Elements whose van der Waals radii (Bondi, J. Phys. Chem. 68, 441, 1964, as ASE has them) count;
 #: those of others are taken as this, in Angstrom.
 MOLECULAR, OTHERS = [1, 6, 7, 8, 9, 15, 16, 17, 35, 53], 2.0
-#: Bonds between the atoms of a contact within one molecule, at least.
-BONDS_BETWEEN = 4
 
 
 def doubt_contacts(doubts: Doubts, change: Change, database: DatabaseRecord) -> None:
@@ -40,7 +37,7 @@ def _lost(doubts: Doubts, change: Change) -> None:
     lost = near & (now.lengths > LOST * reach) & (now.lengths > GROWN * start.lengths)
     lost &= change.could_change(start)
     if lost.any():
-        lost[lost.clone()] = _bonds_between(start, change.after, lost) >= BONDS_BETWEEN
+        lost[lost.clone()] = ~_within_three_bonds(start, change.after, lost)
 
     def sentence(row: int) -> str:
         return (
@@ -96,21 +93,14 @@ def _of_same(lengths: Lengths, batch: Batch, some: torch.Tensor) -> Lengths:
     return lengths.keep(chosen[own])
 
 
-def _bonds_between(start: Lengths, batch: Batch, some: torch.Tensor) -> torch.Tensor:
-    """Return the number of bonds on the way between the atoms of pairs of a mask."""
+def _within_three_bonds(start: Lengths, batch: Batch, some: torch.Tensor) -> torch.Tensor:
+    """Tell of which pairs of a mask three bonds, or fewer, lead from one atom to the other."""
     center, neighbor = (
         each[some].cpu().numpy() for each in (start.pairs.center, start.pairs.neighbor)
     )
     bonds = _of_same(start, batch, some).bonds(batch.n_atoms).tocsr()
-    system = batch.system_idx.cpu().numpy()
-    found = np.empty(len(center))
-    # Structure by structure: ways are counted to all atoms of the graph.
-    for number in np.unique(system[center]).tolist():
-        first, end = np.searchsorted(system, [number, number + 1])
-        rows = np.flatnonzero(system[center] == number)
-        centers, place = np.unique(center[rows] - first, return_inverse=True)
-        lengths = dijkstra(
-            bonds[first:end, first:end], directed=False, indices=centers, unweighted=True
-        )
-        found[rows] = lengths[place, neighbor[rows] - first]
-    return torch.as_tensor(found, device=start.lengths.device)
+    # From each atom to itself and to those that one bond leads to.
+    near = bonds + bonds.T + identity(batch.n_atoms, dtype=bool, format="csr")
+    # Two bonds from the one atom and one from the other meet.
+    meet = (near[center] @ near).multiply(near[neighbor])
+    return torch.as_tensor(meet.getnnz(1) > 0, device=start.lengths.device)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols
 
@@ -53,16 +54,20 @@ class Doubts:
                 self.sentences[system] = sentence_of(row)
 
     @cached_property
-    def _first(self) -> list[int]:
-        """First atom of each structure."""
-        counts = self.batch.counts
-        return (torch.cumsum(counts, 0) - counts).tolist()
+    def _atoms(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Structure and atomic number of each atom, and first atom of each structure: on the host.
+
+        To look at a number on a GPU is to wait for it.
+        """
+        system, numbers = (
+            each.cpu().numpy() for each in (self.batch.system_idx, self.batch.numbers)
+        )
+        return system, numbers, np.searchsorted(system, np.arange(self.batch.n_systems))
 
     def name(self, atom: torch.Tensor) -> str:
         """Return an atom's index in its structure and its symbol, such as "atom 3 (C)"."""
-        system = int(self.batch.system_idx[atom])
-        first = self._first[system]
-        return f"atom {int(atom) - first} ({chemical_symbols[int(self.batch.numbers[atom])]})"
+        (system, numbers, first), place = self._atoms, int(atom)
+        return f"atom {place - first[system[place]]} ({chemical_symbols[numbers[place]]})"
 
     def all(self) -> list[str]:
         """Return the sentence of each structure, "" where there is none."""

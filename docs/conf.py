@@ -22,6 +22,14 @@ extensions = [
     "gathered",
     "mathml",
     "plain_docstrings",
+    "references",
+]
+# Every name in a signature leads to its description; those of other packages stay text, since their
+# inventories are on other machines.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:class", r"(ase|collections|numpy|pathlib|torch)\..*"),
+    ("py:class", r"Atoms|IMolecule|IStructure|Mol|Path|nn\.Module"),
 ]
 # Options of commands keep their two hyphens.
 smartquotes = False

@@ -5,13 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.special import sph_harm_y
+from scipy.special import eval_gegenbauer
 
 from losiko_torch.descriptors.soap.harmonics import solid_harmonics
 
 
 def reference(vectors: np.ndarray, l_max: int) -> np.ndarray:
-    """r^l times real spherical harmonics, made from scipy's complex ones."""
+    """r^l times real spherical harmonics, made of scipy's Gegenbauer polynomials.
+
+    P_l^m(cos t) = (2m - 1)!! sin(t)^m C_{l-m}^{(m + 1/2)}(cos t), without the phase (-1)^m.
+    """
     x, y, z = vectors.T
     r = np.linalg.norm(vectors, axis=1)
     polar = np.arctan2(np.hypot(x, y), z)
@@ -19,13 +22,16 @@ def reference(vectors: np.ndarray, l_max: int) -> np.ndarray:
     columns = []
     for degree in range(l_max + 1):
         for m in range(-degree, degree + 1):
-            complex_value = (-1) ** m * sph_harm_y(degree, abs(m), polar, azimuth)
+            order = abs(m)
+            ratio = math.factorial(degree - order) / math.factorial(degree + order)
+            norm = math.sqrt((2 * degree + 1) / (4 * math.pi) * ratio)
+            factor = norm * math.prod(range(1, 2 * order, 2))
+            polynomial = eval_gegenbauer(degree - order, order + 0.5, np.cos(polar))
+            value = factor * np.sin(polar) ** order * polynomial
             if m < 0:
-                value = math.sqrt(2) * complex_value.imag
+                value = math.sqrt(2) * value * np.sin(order * azimuth)
             elif m > 0:
-                value = math.sqrt(2) * complex_value.real
-            else:
-                value = complex_value.real
+                value = math.sqrt(2) * value * np.cos(order * azimuth)
             columns.append(r**degree * value)
     return np.stack(columns, 1)
 

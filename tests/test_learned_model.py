@@ -235,6 +235,8 @@ def test_relaxations_lead_back():
     for result in relaxed():
         assert not result.failed
         assert result.loss < result.start_loss
+        # Ways are short: roundings stay below what the laws that follow compare.
+        assert result.n_steps <= 20
 
 
 def test_alone_as_in_company():

@@ -18,7 +18,15 @@ def _escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
     ]
 
 
+def _several(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep fields of several names together: Sphinx takes all but the last for a type."""
+    for k, line in enumerate(lines):
+        if field := re.match(r":(?:ivar|param) \w+(?:, \w+)+:", line):
+            lines[k] = field[0].replace(", ", ",") + line[field.end() :]
+
+
 def setup(app: Any) -> dict[str, bool]:
-    """Escape docstrings before any other extension reads them."""
+    """Escape docstrings before any other extension reads them, napoleon among these."""
     app.connect("autodoc-process-docstring", _escape, priority=100)
+    app.connect("autodoc-process-docstring", _several, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

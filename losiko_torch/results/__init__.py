@@ -99,7 +99,7 @@ class Score(ShownScore):
 
     @property
     def name(self) -> str:
-        """Return the names of the structure and its formula: "ethanol (C2H6O)"."""
+        """Return the names of the structure and its formula, as in "ethanol (C2H6O)"."""
         return known_as(self.atoms.info, self.atoms.get_chemical_formula())
 
 
@@ -217,7 +217,7 @@ class Result(ShownResult):
 
     @property
     def name(self) -> str:
-        """Return the names of the structure and its formula: "ethanol, in.xyz@3 (C2H6O)"."""
+        """Return the names of the structure and its formula, as in "ethanol, in.xyz@3 (C2H6O)"."""
         return known_as(self.atoms.info, self.atoms.get_chemical_formula(), self.number)
 
     @property

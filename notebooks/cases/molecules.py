@@ -8,12 +8,13 @@ import numpy as np
 from ase import Atoms
 
 from cases.data import qm9_arrays
+from cases.size import sized
 from losiko_torch import SOAP, EnvironmentDatabase
 from losiko_torch.database.components import COMPONENTS
 from losiko_torch.systems.geometry import bond_errors, rmsd
 
 #: The descriptor of the built-in database, and that of the paper's QM9 case (its Table S1).
-SHARP = {"r_cut": 3.0, "n_max": 8, "l_max": 6, "sigma": 0.3}
+SHARP = {"r_cut": 3.0, "n_max": sized(8, 4), "l_max": sized(6, 3), "sigma": 0.3}
 PAPER = {"r_cut": 4.0, "n_max": 6, "l_max": 6, "sigma": 0.5}
 SPECIES = ["H", "C", "N", "O"]
 

@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 from cases.conformers import same_conformers
 from cases.energies import ForceField, Relaxed, xtb_relaxed
 from cases.molecules import QM9, SHARP, SPECIES, deviations, with_noise
+from cases.size import sized
 from losiko_torch import SOAP, EnvironmentDatabase, Result, relax
 from losiko_torch.report.environment_map import ElementMap
 from losiko_torch.systems.geometry import superposed
@@ -26,7 +27,7 @@ from losiko_torch.systems.geometry import superposed
 #: Standard deviation (Angstrom) of the noise on every coordinate.
 NOISE = 0.1
 #: Relaxed copies whose spread tells how well an atom is determined.
-COPIES = 6
+COPIES = sized(6, 2)
 #: Database molecules in full size.
 SIZES = (40, 120, 359, 1200, 3800, 12_000, 38_000)
 #: Smaller ``fmax`` (1/Angstrom) than the default, and the databases for which they are tried.

@@ -34,9 +34,10 @@ def summed(values: torch.Tensor, index: torch.Tensor, count: int, dim: int = 0) 
         count: Numbers.
         dim: Dimension of the entries.
     """
-    exact = not values.is_floating_point()
-    if exact or torch.compiler.is_compiling() or not adds_in_any_order(values.device):
-        if exact or dim != 0 or _followed(values) or not ascending(index):
+    # Whole numbers are exact in any order, and a program that is traced looks at no index.
+    plain = not values.is_floating_point() or torch.compiler.is_compiling()
+    if plain or not adds_in_any_order(values.device):
+        if plain or dim != 0 or _followed(values) or not ascending(index):
             shape = list(values.shape)
             shape[dim] = count
             zeros = values.new_zeros(shape)

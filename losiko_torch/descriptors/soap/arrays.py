@@ -25,6 +25,7 @@ from losiko_torch.descriptors.dscribe_arguments import (
     sparse_package,
     stack_if_alike,
 )
+from losiko_torch.descriptors.soap.pair_weights import pair_weight_slopes, pair_weights
 from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.batch import regular_cell
 from losiko_torch.systems.names import UNREADABLE
@@ -131,12 +132,11 @@ class Arrays:
         numbers = site.numbers[neighbor]
         both = np.empty((2, 0))
         if self.soap.weighs_neighbors:
-            r2 = torch.from_numpy(vectors).square().sum(1).requires_grad_()
-            weights = self.soap.pair_weights(r2, torch.from_numpy(numbers))
-            slopes = torch.zeros_like(r2)
-            if weights.requires_grad:
-                (slopes,) = torch.autograd.grad(weights.sum(), r2)
-            both = torch.stack([weights.detach(), slopes]).numpy()
+            r2 = torch.from_numpy(vectors).square().sum(1)
+            of = self.soap, r2, torch.from_numpy(numbers)
+            weights = pair_weights(*of)
+            assert weights is not None
+            both = torch.stack([weights, pair_weight_slopes(*of)]).numpy()
         return Around(first, neighbor, vectors, self.channel[numbers], both)
 
     def density(self, site: Site, places: np.ndarray) -> np.ndarray:

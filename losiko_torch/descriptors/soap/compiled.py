@@ -13,6 +13,7 @@ import torch
 from losiko_torch.accelerators import kernels_for, kernels_pay
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.mixed import MixedSoap
+from losiko_torch.descriptors.soap.pair_weights import pair_weight_slopes, pair_weights
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.active import ActiveAtoms
@@ -85,7 +86,7 @@ class CompiledSoap:
         self.soap, self.neighbors = soap, batch.numbers[pairs.neighbor]
         element, n_elements = soap.channel_of(self.neighbors)
         self.r2 = (vectors * vectors).sum(1)
-        weights = soap.pair_weights(self.r2, self.neighbors)
+        weights = pair_weights(soap, self.r2, self.neighbors)
         if near is not None:
             weights = near.to(vectors.dtype) if weights is None else weights * near
         self.shape = (vectors, weights, first, element, n_elements, table_of(soap, vectors))
@@ -122,7 +123,7 @@ class CompiledSoap:
         )
         vectors = self.shape[0]
         if self.soap.weighs_neighbors:
-            by_r2 = by_weights * self.soap.pair_weight_slopes(self.r2, self.neighbors)
+            by_r2 = by_weights * pair_weight_slopes(self.soap, self.r2, self.neighbors)
             # Of pairs that are not near the vectors are zero.
             pull = torch.addcmul(pull, vectors, by_r2[:, None], value=2)
         batch, pairs = self.batch, self.pairs

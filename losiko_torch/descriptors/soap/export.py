@@ -24,6 +24,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram, export
 
 from losiko_torch.descriptors.soap.density import expand_density
+from losiko_torch.descriptors.soap.pair_weights import pair_weights
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum, scale_degrees
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.errors import InputError
@@ -59,7 +60,7 @@ class PlainSoap(nn.Module):
         soap, elements = self.soap, numbers.index_select(0, neighbor)
         vectors = positions.index_select(0, neighbor) - positions.index_select(0, center) + offsets
         r2 = (vectors * vectors).sum(1)
-        radial, weights = soap.basis(r2), soap.pair_weights(r2, elements)
+        radial, weights = soap.basis(r2), pair_weights(soap, r2, elements)
         if weights is not None:
             radial = radial * weights[None, :, None]
         channel, n_channels = soap.channel_of(elements)

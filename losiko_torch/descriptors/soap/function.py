@@ -17,6 +17,7 @@ from losiko_kernels.radial_table import RadialTable
 from torch.autograd import forward_ad
 
 from losiko_torch.accelerators import kernels_for
+from losiko_torch.descriptors.soap.pair_weights import pair_weight_slopes, pair_weights
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum
 from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.batch import Batch, mean_by_system
@@ -169,20 +170,18 @@ def _gradient(
     if of.soap.average == "inner":
         by_c = of.spread(by_c)
     pull, by_weights = of.kernels.expand_density_backward(by_c, None, *_shape(vectors, weights, of))
-    if weights is not None and weights.requires_grad:
-        (by_r2,) = torch.autograd.grad(weights, r2, by_weights)
+    if weights is not None:
+        by_r2 = by_weights * pair_weight_slopes(of.soap, r2, of.numbers)
         pull = torch.addcmul(pull, vectors.detach(), by_r2[:, None], value=2)
     return pull
 
 
 def _weighed(vectors: torch.Tensor, of: Expansion) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Return the weights of neighbours (E,), differentiable by r^2, and r^2 (E,)."""
-    r2 = vectors.detach().square().sum(1).requires_grad_()
-    with torch.enable_grad():
-        return of.soap.pair_weights(r2, of.numbers), r2
+    """Return the weights of neighbours (E,), None where all are 1, and r^2 (E,)."""
+    r2 = vectors.detach().square().sum(1)
+    return pair_weights(of.soap, r2, of.numbers), r2
 
 
 def _shape(vectors: torch.Tensor, weights: torch.Tensor | None, of: Expansion) -> tuple:
     """Arguments of the kernels that expand the density."""
-    weights = None if weights is None else weights.detach()
     return vectors.detach(), weights, of.first, of.element, of.n_elements, of.table

@@ -28,13 +28,8 @@ from losiko_torch.descriptors.soap.density import expand_density
 from losiko_torch.descriptors.soap.function import features_by_kernels, kernels_serve
 from losiko_torch.descriptors.soap.gaussian_basis import GaussianBasis, cutoff_padding
 from losiko_torch.descriptors.soap.jacobian import derived
-from losiko_torch.descriptors.soap.neighbor_weights import (
-    check_weighting,
-    infer_r_cut,
-    neighbor_weights,
-    smooth_cutoff,
-    smooth_cutoff_slope,
-)
+from losiko_torch.descriptors.soap.neighbor_weights import check_weighting, infer_r_cut
+from losiko_torch.descriptors.soap.pair_weights import pair_weights
 from losiko_torch.descriptors.soap.parameters import check_compression, check_ranges
 from losiko_torch.descriptors.soap.polynomial_basis import PolynomialBasis
 from losiko_torch.descriptors.soap.power_spectrum import (
@@ -130,7 +125,7 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
         self.register_buffer("element_of_number", element_of_number, persistent=False)
         species_weights = torch.tensor(weights, dtype=torch.float64)
         self.register_buffer("species_weights", species_weights, persistent=False)
-        self._weighs_species = any(weight != 1 for weight in weights)
+        self.weighs_species = any(weight != 1 for weight in weights)
 
     @property
     def compression(self) -> dict[str, Any]:
@@ -300,31 +295,7 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
     @property
     def weighs_neighbors(self) -> bool:
         """True if neighbours have weights other than 1."""
-        return bool(self.weighting) or self.smooth_width > 0 or self._weighs_species
-
-    def pair_weights(self, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor | None:
-        """Weights (E,) of neighbours, by r^2 (Angstrom^2) and atomic number. None means all 1."""
-        weights = neighbor_weights(r2, self.weighting) if self.weighting else None
-        if self._weighs_species:
-            own = self.species_weights.to(r2.dtype)[self.element_of_number[numbers]]
-            weights = own if weights is None else weights * own
-        if self.smooth_width > 0:
-            smooth = smooth_cutoff(r2, self.cutoff, self.smooth_width)
-            weights = smooth if weights is None else weights * smooth
-        return weights
-
-    def pair_weight_slopes(self, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        """Derivatives (E,) of the weights of neighbours by r^2."""
-        if not self.weighting and not self._weighs_species:
-            return smooth_cutoff_slope(r2, self.cutoff, self.smooth_width)
-        with torch.enable_grad():
-            r2 = r2.detach().requires_grad_()
-            weights = self.pair_weights(r2, numbers)
-            assert weights is not None
-            total = weights.sum()
-        if not total.requires_grad:
-            return torch.zeros_like(r2)
-        return torch.autograd.grad(total, r2)[0]
+        return bool(self.weighting) or self.smooth_width > 0 or self.weighs_species
 
     def expanded(
         self, vectors: torch.Tensor, numbers: torch.Tensor, row: torch.Tensor, n: int
@@ -340,7 +311,7 @@ class SOAP(RadialNames, NumpyInterface, nn.Module):
         r2 = (vectors * vectors).sum(1)
         channel, n_channels = self.channel_of(numbers)
         radial = self.basis(r2)
-        weights = self.pair_weights(r2, numbers)
+        weights = pair_weights(self, r2, numbers)
         if weights is not None:
             radial = radial * weights[None, :, None]
         slot = row * n_channels + channel

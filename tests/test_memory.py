@@ -133,3 +133,11 @@ def test_more_references_than_fit_are_refused_beforehand(monkeypatch):
     check_neighbors(Objective(database, LocallyLinear(256)), torch.float32)
     with pytest.raises(InputError, match=r"12,000 references an atom take .* GiB"):
         check_neighbors(Objective(database, LocallyLinear(12_000)), torch.float32)
+
+
+def test_what_torch_keeps_of_a_gpu_is_free(monkeypatch):
+    """A second run in a process has batches as large as the first."""
+    of_gpu = {"mem_get_info": (100, 1000), "memory_reserved": 700, "memory_allocated": 50}
+    for name, value in of_gpu.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert estimates._free_on(torch.device("cuda", 0)) == 750

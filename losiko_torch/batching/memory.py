@@ -62,7 +62,11 @@ def _bytes_of_references(objective: Objective, dtype: torch.dtype) -> int:
 
 
 def _free_on(device: torch.device) -> float:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
+    if device.type != "cuda":
+        return _free_memory()
+    # What torch keeps for later is free for it, and the same in a second run as in the first.
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def _free_memory() -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
@@ -12,15 +12,12 @@ from losiko_torch.descriptors.soap.neighbor_weights import (
     smooth_cutoff_slope,
 )
 
-if TYPE_CHECKING:
-    from losiko_torch.descriptors.soap.soap import SOAP
 
-
-def pair_weights(soap: SOAP, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor | None:
+def pair_weights(soap: Any, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor | None:
     """Return the weights of neighbours, shape (E,); None means that all are 1.
 
     Args:
-        soap: Descriptor.
+        soap: SOAP, in whichever form.
         r2: Squared interatomic distances (Angstrom^2), shape (E,).
         numbers: Atomic numbers of the neighbours, shape (E,).
     """
@@ -34,7 +31,7 @@ def pair_weights(soap: SOAP, r2: torch.Tensor, numbers: torch.Tensor) -> torch.T
     return weights
 
 
-def pair_weight_slopes(soap: SOAP, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def pair_weight_slopes(soap: Any, r2: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """Return the derivatives of the weights of neighbours by r^2, shape (E,)."""
     if not soap.weighting and not soap.weighs_species:
         return smooth_cutoff_slope(r2, soap.cutoff, soap.smooth_width)

@@ -65,43 +65,30 @@ class Columns:
         )
 
     def take(self, rows: np.ndarray) -> Columns:
-        """Return the results of these rows, in this order."""
-        if not len(rows) or np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-            return self._slice(int(rows[0]) if len(rows) else 0, len(rows))
-        atoms, _ = self.molecules.atoms(rows)
-        chosen = rows.tolist()
+        """Return the results of these rows, in this order; rows in a row are in the same arrays."""
+        first, count = int(rows[0]) if len(rows) else 0, len(rows)
+        some: slice | np.ndarray = rows
+        if np.array_equal(rows, np.arange(first, first + count)):
+            if count == len(self):
+                return self
+            some = slice(first, first + count)
+            atoms: slice | np.ndarray = slice(*self.molecules.offsets[[first, first + count]])
+            molecules, told = self.molecules[some], (self.reason[some], self.doubt[some])
+        else:
+            atoms, _ = self.molecules.atoms(rows)
+            chosen = rows.tolist()
+            molecules = self.molecules.take(rows)
+            told = [self.reason[row] for row in chosen], [self.doubt[row] for row in chosen]
         return Columns(
-            molecules=self.molecules.take(rows),
-            start_positions=self.start_positions[atoms],
-            number=self.number[rows],
-            loss=self.loss[rows],
-            start_loss=self.start_loss[rows],
-            converged=self.converged[rows],
-            n_steps=self.n_steps[rows],
-            reason=[self.reason[row] for row in chosen],
-            doubt=[self.doubt[row] for row in chosen],
-            distances=self.distances[atoms],
-            matches=tuple(each[atoms] for each in self.matches),
-            expected_error=None if self.expected_error is None else self.expected_error[atoms],
-            terms={name: values[rows] for name, values in self.terms.items()},
-        )
-
-    def _slice(self, first: int, count: int) -> Columns:
-        """Return the results of ``count`` rows behind each other, in the same arrays."""
-        if count == len(self):
-            return self
-        some = slice(first, first + count)
-        atoms = slice(self.molecules.offsets[first], self.molecules.offsets[first + count])
-        return Columns(
-            molecules=self.molecules[some],
+            molecules=molecules,
             start_positions=self.start_positions[atoms],
             number=self.number[some],
             loss=self.loss[some],
             start_loss=self.start_loss[some],
             converged=self.converged[some],
             n_steps=self.n_steps[some],
-            reason=self.reason[some],
-            doubt=self.doubt[some],
+            reason=told[0],
+            doubt=told[1],
             distances=self.distances[atoms],
             matches=tuple(each[atoms] for each in self.matches),
             expected_error=None if self.expected_error is None else self.expected_error[atoms],

@@ -1,9 +1,9 @@
 """Tests of the package with the lowest or the newest versions that pyproject.toml declares.
 
-    python scripts/check_versions.py lowest /tmp/lowest
-    python scripts/check_versions.py newest /tmp/newest tests/test_cli.py tests/test_formats.py
-    python scripts/check_versions.py lowest /tmp/lowest --extra ray --extra lmdb tests
-    python scripts/check_versions.py newest /tmp/newest --python python3.13 --without torch
+    python scripts/check_versions.py lowest ../lowest
+    python scripts/check_versions.py newest ../newest tests/test_cli.py tests/test_formats.py
+    python scripts/check_versions.py lowest ../lowest --extra ray --extra lmdb tests
+    python scripts/check_versions.py newest ../newest --python python3.13 --without torch
 
 makes an environment in a new folder, or goes on with the one that is there, installs the package
 into it with the extras that most tests need and those of ``--extra``, and runs test files or

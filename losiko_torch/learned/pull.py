@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import torch
 
-from losiko_torch.systems.batch import Batch, sum_by_system
+from losiko_torch.systems.batch import Batch, mean_by_system, sum_by_system
 from losiko_torch.systems.neighbors import Pairs, find_pairs
 from losiko_torch.systems.sums import first_of, segment_sums
 
@@ -155,5 +155,4 @@ def shifted(batch: Batch, by: torch.Tensor, strain: torch.Tensor) -> Batch:
 
 
 def _centered(values: torch.Tensor, idx: torch.Tensor, count: int) -> torch.Tensor:
-    atoms = torch.bincount(idx, minlength=count).clamp(min=1)[:, None]
-    return values - (sum_by_system(values, idx, count) / atoms)[idx]
+    return values - mean_by_system(values, idx, count)[idx]

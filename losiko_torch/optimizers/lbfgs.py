@@ -21,6 +21,7 @@ from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import check_positive, limited
 from losiko_torch.systems.batch import sum_by_system
 from losiko_torch.systems.kept import counts_of, kept
+from losiko_torch.systems.sums import ascending, first_of
 
 #: Sufficient decrease demanded of a step, as a share of what the slope promises.
 ARMIJO = 1e-4
@@ -203,10 +204,8 @@ def _rows(system_idx: torch.Tensor, count: int) -> tuple[torch.Tensor, float]:
 
     The latter is infinite where a structure's rows are not together.
     """
-    counts = counts_of(system_idx, count)
-    first = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    together = bool((system_idx[1:] >= system_idx[:-1]).all())
-    return first, int(counts.max()) if together and count else math.inf
+    first = first_of(system_idx, count)
+    return first, int(first.diff().max()) if ascending(system_idx) and count else math.inf
 
 
 def _two_loop(

@@ -59,6 +59,7 @@ class Pairs(Record):
     def first(self, n: int) -> torch.Tensor:
         """First pair of each of n points, and E, shape (n + 1,)."""
 
+        # Not by ``first_of``: to count is to wait for a GPU, and lists are new in many steps.
         def found() -> torch.Tensor:
             points = torch.arange(n + 1, device=self.center.device)
             return torch.searchsorted(self.center, points)

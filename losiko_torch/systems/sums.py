@@ -79,7 +79,7 @@ def ascending(index: torch.Tensor) -> bool:
 
 
 def first_of(index: torch.Tensor, count: int) -> torch.Tensor:
-    """Return the first entry of each of ``count`` ascending numbers, and their end."""
+    """Return where the entries of each of ``count`` numbers begin, once in order, and their end."""
 
     def found() -> torch.Tensor:
         first = index.new_zeros(count + 1)

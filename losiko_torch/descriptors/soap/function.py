@@ -22,6 +22,7 @@ from losiko_torch.descriptors.soap.power_spectrum import power_spectrum
 from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.batch import Batch, mean_by_system
 from losiko_torch.systems.neighbors import Pairs
+from losiko_torch.systems.sums import first_of
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,7 @@ def features_by_kernels(
     vectors = pairs.vectors(batch).contiguous()
     numbers = batch.numbers[pairs.neighbor]
     element, n_elements = soap.channel_of(numbers)
-    first = row.new_zeros(n + 1)
-    torch.cumsum(torch.bincount(row, minlength=n), 0, out=first[1:])
+    first = first_of(row, n)
     kernels, table = kernels_for(vectors.device), table_of(soap, vectors)
     assert kernels is not None
     assert table is not None

@@ -95,14 +95,18 @@ def neighbor_weights(r2: torch.Tensor, weighting: Mapping[str, Any]) -> torch.Te
 
 def smooth_cutoff(r2: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
     """Quintic smoothstep: 1 up to ``cutoff - width`` (Angstrom), 0 from ``cutoff`` on, (E,)."""
-    # Clamping r2 keeps sqrt away from zero, where its gradient is infinite.
-    r = torch.sqrt(r2.clamp(min=max(cutoff - width, 0.0) ** 2 + 1e-12))
-    t = ((r - (cutoff - width)) / width).clamp(0.0, 1.0)
+    _, t = _faded(r2, cutoff, width)
     return 1 - t**3 * (10 - 15 * t + 6 * t**2)
 
 
 def smooth_cutoff_slope(r2: torch.Tensor, cutoff: float, width: float) -> torch.Tensor:
     """Derivative of ``smooth_cutoff`` by r^2, (E,)."""
-    r = torch.sqrt(r2.clamp(min=max(cutoff - width, 0.0) ** 2 + 1e-12))
-    t = ((r - (cutoff - width)) / width).clamp(0.0, 1.0)
+    r, t = _faded(r2, cutoff, width)
     return (t - t * t).square() / r * (-15 / width)
+
+
+def _faded(r2: torch.Tensor, cutoff: float, width: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distances, no less than where fading begins, and shares of the way through it, both (E,)."""
+    # Clamping r2 keeps sqrt away from zero, where its gradient is infinite.
+    r = torch.sqrt(r2.clamp(min=max(cutoff - width, 0.0) ** 2 + 1e-12))
+    return r, ((r - (cutoff - width)) / width).clamp(0.0, 1.0)

@@ -11,6 +11,9 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 # Each takes a processor and about 2 GB of memory.
 WORKERS ?= 2
+# Installed modules are compiled when they are first imported, and that is to last: uncompiled, torch
+# takes three times as long to import, which most tests of commands and workers do anew.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

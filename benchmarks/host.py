@@ -79,6 +79,8 @@ TIMED = (
     ("write extxyz", "losiko_torch.runs.folder", "RunFolder.add"),
     ("join shards", "losiko_torch.runs.folder", "RunFolder.finish"),
 )
+#: Parts in threads of their own, beside that which keeps the device busy.
+BESIDE = ("read", "write Parquet", "write extxyz")
 
 
 class Clock(threading.local):
@@ -329,6 +331,9 @@ def report(run: SimpleNamespace) -> None:
     host = run.total - sum(parts[each] for each in outside)
     print(f"| all but stand-ins and tensor operations | {host:.2f} | ", end="")
     print(f"{1e6 * host / run.molecules:.1f} |")
+    beside = sum(parts[each] for each in BESIDE)
+    print(f"| of it in threads that read and write | {beside:.2f} | ", end="")
+    print(f"{1e6 * beside / run.molecules:.1f} |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     print(f"\nwall {run.wall:.1f} s, process {run.total:.1f} s; tensor operations ", end="")
     print(f"{clock.calls[TENSORS]:,}; peak memory {peak:,.0f} MB")

@@ -10,13 +10,14 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.collections import g2
 from ase.constraints import FixAtoms
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from losiko_torch.io.formats import frames
 from losiko_torch.io.formats.extxyz import frame_of
 from losiko_torch.io.formats.fixed import MOST, as_text
 from losiko_torch.io.formats.frames import frames_of
+from losiko_torch.io.formats.shortest import shortest
 from losiko_torch.io.formats.texts import encoded
 from losiko_torch.io.table import SCHEMA, table_of
 from losiko_torch.results import Matches, Result, expected_rmsds
@@ -35,6 +36,7 @@ ENTRIES = {
     "losiko_doubt": ["of before"],
     "losiko_expected_rmsd": [2],
 }
+SAME_PATCH = HealthCheck.function_scoped_fixture
 DOUBTS = ["", "", "atom 3 (C) is 0.71 A from atom 4 (H): look", "it isn't done"]
 
 
@@ -109,6 +111,19 @@ def test_so_they_are_next_to_where_digits_tie(digits, ulps):
     values = [value, digits / 1e8, -value, 1e3 + value, math.nextafter(float(MOST), 0), -0.0]
     text = as_text(np.array(values))
     assert [row.tobytes() for row in text] == [b"%16.8f" % each for each in values]
+
+
+@pytest.mark.parametrize("many", [0, 10**6])
+# The first of them imports Arrow.
+@settings(max_examples=300, deadline=None, suppress_health_check=[SAME_PATCH])
+@given(values=st.lists(st.floats()), power=st.integers(-8, 18), decimals=st.integers(0, 8))
+def test_numbers_are_as_short_as_python_writes_them(monkeypatch, many, values, power, decimals):
+    monkeypatch.setattr("losiko_torch.io.formats.shortest.MANY", many)
+    limits = [sign * 10.0**power for sign in (1, -1)]
+    edges = [math.nextafter(each, side) for each in limits for side in (math.inf, -math.inf)]
+    rounded = [round(each * 1.2345678, decimals) for each in limits]
+    values = [*values, *limits, *edges, *rounded, *np.float32(rounded).tolist()]
+    assert shortest(np.array(values, dtype=float)) == list(map(repr, values))
 
 
 @pytest.mark.parametrize("together", [1, 7, 4096])

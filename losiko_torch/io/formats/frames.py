@@ -22,6 +22,7 @@ from losiko_torch.io.formats.extxyz import NAME, TAKEN, frame_of, readable_entry
 from losiko_torch.io.formats.fixed import MOST, WIDTH, as_text
 from losiko_torch.io.formats.interface import Format
 from losiko_torch.io.formats.left_out import Tell
+from losiko_torch.io.formats.shortest import shortest
 from losiko_torch.io.formats.texts import encoded, file_of_many
 from losiko_torch.io.labels import DISTANCE, EXPECTED_ERROR, LABELS, TERM
 from losiko_torch.results import Result, expected_rmsds
@@ -101,12 +102,12 @@ def _of_columns(columns: Columns) -> Iterator[bytes | None]:
     none: Iterable[tuple] = repeat((), len(columns))
     begins = map(
         _begin,
-        *(molecules.counts.tolist(), columns.loss.tolist(), columns.start_loss.tolist()),
+        *(molecules.counts.tolist(), shortest(columns.loss), shortest(columns.start_loss)),
         *(columns.converged.tolist(), columns.n_steps.tolist()),
         *(_repeated(REASON, columns.reason), columns.doubt),
         zip(*info, strict=True) if info else none,
         zip(*terms, strict=True) if terms else none,
-        rmsds_of(columns),
+        repeat(None) if error is None else shortest(np.array(rmsds_of(columns))),
         repeat(error is not None),
     )
     numbers = [columns.distances] if error is None else [columns.distances, error]
@@ -180,15 +181,15 @@ def _comment(result: Result, rmsd: float | None) -> bytes | None:
 
 def _begin(
     count: int,
-    loss: float,
-    start_loss: float,
+    loss: float | str,
+    start_loss: float | str,
     converged: bool,
     n_steps: int,
     reason: str | None,
     doubt: str,
     info: Sequence[str | None],
     terms: Sequence[str | None],
-    rmsd: float | None,
+    rmsd: float | str | None,
     expects: bool,
 ) -> bytes | None:
     """Return what ``_comment`` does, of a result that did not fail, by its attributes."""

@@ -1,6 +1,7 @@
 """Frames and tables of many results are those of each, to the last byte."""
 
 import math
+import sys
 from itertools import chain
 
 import numpy as np
@@ -124,6 +125,14 @@ def test_numbers_are_as_short_as_python_writes_them(monkeypatch, many, values, p
     rounded = [round(each * 1.2345678, decimals) for each in limits]
     values = [*values, *limits, *edges, *rounded, *np.float32(rounded).tolist()]
     assert shortest(np.array(values, dtype=float)) == list(map(repr, values))
+
+
+def test_so_they_are_without_arrow(monkeypatch):
+    values = np.random.default_rng(1).normal(0, 1, 2000)
+    expected = shortest(values)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr("losiko_torch.io.formats.shortest.find_spec", lambda name: None)
+    assert shortest(values) == expected
 
 
 @pytest.mark.parametrize("together", [1, 7, 4096])

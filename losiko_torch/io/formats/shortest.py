@@ -8,6 +8,8 @@ Equal, character for character, to what Python writes.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 
 #: Numbers from which on it pays to import Arrow, which writes them three times as fast as Python.
@@ -19,7 +21,7 @@ LEAST, MOST = 1e-4, 1e10
 def shortest(values: np.ndarray) -> list[str]:
     """Return the ``repr`` of numbers (n,), those of single precision as of double."""
     values = np.ascontiguousarray(values, dtype=float)
-    if len(values) < MANY:
+    if len(values) < MANY or find_spec("pyarrow") is None:
         return list(map(repr, values.tolist()))
     import pyarrow as pa
     import pyarrow.compute as pc

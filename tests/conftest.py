@@ -9,6 +9,7 @@ import losiko_kernels
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 
 import losiko_torch.accelerators
 import losiko_torch.compiling
@@ -28,6 +29,10 @@ losiko_torch.compiling.say = lambda text: None
 
 # The tests judge kernels with few atoms, too: they count as loaded.
 losiko_torch.accelerators._loaded.add("cpu")
+
+# How long an example takes says how busy a machine is.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # The tensors of the tests are small: threads cost more than they gain.
 torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from typing import get_args
 
 import ase.io
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_database import database, rattled
 
@@ -93,7 +93,6 @@ def test_all_options_survive_a_file(tmp_path):
     )
 
 
-@settings(deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"])), number=st.floats(1e-300, 1e300))
 def test_any_text_and_number_survives(text, number, tmp_path_factory):
     file = tmp_path_factory.getbasetemp() / "any.toml"

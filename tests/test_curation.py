@@ -78,7 +78,7 @@ def test_thinning_is_the_plain_greedy_one(n_features, blocks, monkeypatch):
 
 
 @given(st.integers(0, 10**6), st.floats(0.005, 0.2), st.integers(2, 70))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_two_are_near_and_none_is_lost(seed, separation, n_features):
     vectors = clustered(80, n_features, seed)
     stays = thinned_out(vectors, separation)

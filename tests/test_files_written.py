@@ -98,7 +98,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(TEXTS, VALUES, max_size=3), st.lists(TEXTS, min_size=3, max_size=3))
 def test_no_entry_or_column_breaks_extended_xyz(info, column):
     atoms = molecule("H2O")

@@ -115,8 +115,7 @@ def test_so_they_are_next_to_where_digits_tie(digits, ulps):
 
 
 @pytest.mark.parametrize("many", [0, 10**6])
-# The first of them imports Arrow.
-@settings(max_examples=300, deadline=None, suppress_health_check=[SAME_PATCH])
+@settings(max_examples=300, suppress_health_check=[SAME_PATCH])
 @given(values=st.lists(st.floats()), power=st.integers(-8, 18), decimals=st.integers(0, 8))
 def test_numbers_are_as_short_as_python_writes_them(monkeypatch, many, values, power, decimals):
     monkeypatch.setattr("losiko_torch.io.formats.shortest.MANY", many)

@@ -227,7 +227,7 @@ def chosen(draw, count):
     return sizes, draw(SEEDS), *(torch.tensor(draw(some)) for _ in range(count))
 
 
-LAW = settings(max_examples=15, deadline=None)
+LAW = settings(max_examples=15)
 
 
 def test_differences_are_seen():

@@ -51,7 +51,7 @@ def clusters(draw):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8, derandomize=True)
 @given(clusters(), st.integers(0, 2**32 - 1))
 def test_rotation_reflection_translation_permutation(variant, atoms, seed):
     generator = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ losiko_torch.accelerators._loaded.add("cpu")
 torch.set_num_threads(1)
 
 #: Checks of kernels need a process in which nothing else imported Triton: see test_kernels.py.
-collect_ignore = ["kernel_checks.py", "gpu_kernel_compile.py"]
+collect_ignore = ["kernel_checks.py", "structure_kernel_checks.py", "gpu_kernel_compile.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -93,7 +93,9 @@ def searching(seed, memory=5):
     at_trial = gradient + curved * (trial - position)
     slope = random.sums(direction * gradient)
     loss = random.normal(b).abs()
-    there = loss + length * slope * torch.where(random.choose(0.5), 0.5, -1e3)
+    # Shares of the gain that the slope promises: enough, a little less than nothing, and far less.
+    shares = torch.tensor([0.5, 0.5, -0.1, -0.5, -1e3]).double()
+    there = loss + length * slope * shares[torch.randint(5, (b,), generator=random.generator)]
     loss[random.choose(0.1)] = torch.inf
     there[random.choose(0.1)] = torch.nan
     at_trial[random.choose(0.1)[system], 1] = torch.nan
@@ -139,6 +141,19 @@ def test_a_step_of_lbfgs(by_kernels, seed, dtype):
         value = getattr(after, each.name)
         assert value.dtype == dtype
         assert_equal(value, getattr(expected, each.name), ERROR[dtype], each.name)
+
+
+@PRECISIONS
+def test_losses_that_rise_by_rounding_are_accepted(by_kernels, dtype):
+    """Three rows and a loss of 1 make 16 units of the last digit."""
+    state = LBFGS().init(torch.zeros(9, 3, dtype=dtype, device=DEVICE), 3)
+    state = replace(state, loss=torch.ones_like(state.loss))
+    rise = torch.tensor([15, 17, 24], dtype=dtype, device=DEVICE) * torch.finfo(dtype).eps
+    system = torch.arange(3, device=DEVICE).repeat_interleave(3)
+    known = 1 + rise, state.gradient, system, rise < 0
+    _, accepted = LBFGS().step(state, *known)
+    _, expected = lbfgs.plain_step(state, *known, 0.15)
+    assert accepted.tolist() == expected.tolist() == [True, False, False]
 
 
 def test_steps_of_lbfgs_take_every_way():

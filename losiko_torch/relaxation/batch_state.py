@@ -1,4 +1,4 @@
-"""Where the structures of a batch stand that is relaxed, and the limits of their search."""
+"""State of the structures of a batch on their way, and the limits of their search."""
 
 from __future__ import annotations
 

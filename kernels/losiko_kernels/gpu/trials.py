@@ -1,6 +1,6 @@
-"""What is known of each structure's trial, and what becomes of it: each by one program, one launch.
+"""Measures of each structure's trial, and what becomes of it: each by one program, one launch.
 
-``losiko_torch.relaxation`` does the same in plain torch: ``measuring`` and ``deciding``.
+``losiko_torch.relaxation`` does the same in plain torch: ``measuring`` and ``ending``.
 """
 
 from __future__ import annotations

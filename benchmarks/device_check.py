@@ -34,7 +34,8 @@ from losiko_torch.descriptors.evaluation import described
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import make_target
 from losiko_torch.optimizers.lbfgs import LBFGS
-from losiko_torch.relaxation.batch_loop import Limits, advance, begin
+from losiko_torch.relaxation.batch_loop import advance, begin
+from losiko_torch.relaxation.batch_state import Limits
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.stages import ROUNDS

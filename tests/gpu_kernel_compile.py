@@ -23,9 +23,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 # `from losiko_kernels.gpu import density` would import the function of this name, not the module.
-combination, density, distance, power_spectrum, tiles, two_loop = (
+combination, density, distance, lbfgs, power_spectrum, rows, tiles, trials = (
     import_module(f"losiko_kernels.gpu.{name}")
-    for name in ("combination", "density", "distance", "power_spectrum", "tiles", "two_loop")
+    for name in (
+        *("combination", "density", "distance", "lbfgs", "power_spectrum", "rows", "tiles"),
+        "trials",
+    )
 )
 
 #: Local memory, in bytes a thread, that the assembler may trade for more threads at once.
@@ -41,9 +44,16 @@ INTEGERS |= {
     "numbers": "i32",
     "size": "i32",
     "largest": "i32",
+    "max_steps": "i32",
 }
+INTEGERS |= dict.fromkeys(("number", "atom", "taken", "new_taken", "end_steps"), "*i64")
+INTEGERS |= dict.fromkeys(
+    ("fresh", "accepted", "ended", "new_ended", "end_converged", "end_broken"), "*i1"
+)
 #: References that an atom's target combines.
 N_NEIGHBORS = 64
+#: Rows of structures that programs hold: those of small molecules, and as many as they hold at all.
+ROWS = (32, 1024)
 
 
 def compiled(kernel, dtype: str, constants: dict[str, int], warps: int):
@@ -85,8 +95,22 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
     yield compiled(combination.gradient_kernel, dtype, {**some, "SOME": 4 * some["SOME"]}, 4)
     sizes = {"LINES": combination.ENTRIES // N_NEIGHBORS, "WIDTH": N_NEIGHBORS, "EACH": False}
     yield compiled(combination.system_kernel, dtype, sizes, 4)
-    sizes = {"MEMORY": 20, "SHARES": 32, "BLOCK": 128}
-    yield compiled(two_loop.two_loop_kernel, dtype, sizes, 2)
+    yield from of_structures(dtype, precision)
+
+
+def of_structures(dtype: str, precision: torch.dtype):
+    """Yield the kernels that give each structure a program, likewise."""
+    numbers = torch.finfo(precision)
+    search = {"ARMIJO": 1e-4, "USUAL": 0.02, "SHORTEST": 1e-3, "COSINE": 1e-8, "LONGEST": 0.15}
+    search |= {"EPS": numbers.eps, "TINY": numbers.tiny, "MEMORY": 20, "WIDTH": 32}
+    for kernel, sizes in (
+        (trials.measure_kernel, {"HOLD": 0.03, "STIFFNESS": 40.0}),
+        (lbfgs.lbfgs_kernel, search),
+        (trials.conclude_kernel, {"FMAX": 0.01}),
+    ):
+        for count in ROWS if dtype == "fp32" else ROWS[:1]:
+            launch = rows.launch_of(count)
+            yield compiled(kernel, dtype, {**sizes, "BLOCK": launch["BLOCK"]}, launch["num_warps"])
 
 
 def usage(kernel) -> tuple[int, int]:

@@ -27,7 +27,6 @@ from losiko_torch.descriptors.soap.power_spectrum import power_spectrum, scale_d
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.targets.locally_linear import LocallyLinear, combine, distances_among
 from losiko_torch.loss.targets.nearest import Nearest
-from losiko_torch.optimizers import lbfgs
 from losiko_torch.systems.neighbors import find_pairs
 
 NAME = os.environ.get("LOSIKO_KERNELS", "losiko_kernels.gpu")
@@ -374,27 +373,3 @@ def test_the_loss_and_its_gradient(target, monkeypatch):
         found.append((here.loss, here.gradient, here.distances, weights))
     for ours, plain in zip(*found, strict=True):
         torch.testing.assert_close(ours.cpu(), plain.cpu(), rtol=1e-6, atol=1e-8)
-
-
-@pytest.mark.skipif(not hasattr(KERNELS, "two_loop"), reason="plain torch takes both loops")
-@pytest.mark.parametrize("dtype", PRECISIONS)
-def test_directions_of_lbfgs(dtype):
-    """Structures of one row to a few, one that remembers nothing, and one that does half."""
-    generator = torch.Generator().manual_seed(3)
-    counts, memory = torch.tensor([1, 7, 3, 11]), 5
-    system = torch.repeat_interleave(torch.arange(4), counts)
-    gradient = torch.randn(22, 3, generator=generator, dtype=torch.float64)
-    steps = torch.randn(memory, 22, 3, generator=generator, dtype=torch.float64)
-    # Of a quadratic function of curvatures 1 to 3, each coordinate by itself.
-    changes = steps * (1 + 2 * torch.rand(22, 3, generator=generator, dtype=torch.float64))
-    products = (steps * changes).sum(2)
-    curvature = 1 / products.new_zeros(memory, 4).index_add(1, system, products)
-    curvature[:, 2] = 0
-    curvature[2:, 3] = 0
-    first = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(DEVICE)
-    known = [each.to(dtype) for each in (gradient, steps, changes, curvature)]
-    expected = lbfgs._two_loop(*(each.double() for each in known), system)
-    found = KERNELS.two_loop(*(each.to(DEVICE) for each in known), first, 11, lbfgs.FIRST_CURVATURE)
-    assert found.dtype == dtype
-    error = (found.cpu().double() - expected).abs().max() / expected.abs().max()
-    assert error <= {torch.float64: 1e-13, torch.float32: 1e-5}[dtype]

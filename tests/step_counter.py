@@ -37,7 +37,7 @@ WAITS = frozenset(
 )
 KERNELS = (
     *("expand_density", "expand_density_backward", "unit_power_spectrum"),
-    *("power_spectrum_backward", "distance", "combine", "two_loop"),
+    *("power_spectrum_backward", "distance", "combine", "measure", "lbfgs_step", "conclude"),
 )
 
 

@@ -13,7 +13,7 @@ from small_database import database, rattled, soap
 from losiko_torch import EnvironmentDatabase, Stage, relax
 from losiko_torch.batching.in_flight import REFILL, Capacity, InFlight, flow
 from losiko_torch.loss.objective import Objective
-from losiko_torch.relaxation.batch_loop import BatchState
+from losiko_torch.relaxation.batch_state import BatchState
 
 #: All of the same elements.
 NAMES = ["CH3OH", "HCOOH", "H2CO", "CH3CHO", "CH3CH2OH", "HCOOCH3", "CH3OCH3", "CH3COOH"]

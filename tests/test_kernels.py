@@ -34,8 +34,8 @@ def run(*arguments: str, **environment: str) -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
-def check(**environment: str) -> None:
-    run("-m", "pytest", str(FOLDER / "kernel_checks.py"), "-p", "no:cacheprovider", **environment)
+def check(checks: str = "kernel_checks.py", **environment: str) -> None:
+    run("-m", "pytest", str(FOLDER / checks), "-p", "no:cacheprovider", **environment)
 
 
 @with_numba
@@ -44,8 +44,9 @@ def test_processor_kernels_equal_plain_torch():
 
 
 @with_triton
-def test_gpu_kernels_equal_plain_torch():
-    check(**({} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}))
+@pytest.mark.parametrize("checks", ["kernel_checks.py", "structure_kernel_checks.py"])
+def test_gpu_kernels_equal_plain_torch(checks):
+    check(checks, **({} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}))
 
 
 @with_triton

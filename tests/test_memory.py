@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 from ase.collections import g2
 from losiko_torch import SOAP, EnvironmentDatabase
-from losiko_torch.relaxation.batch_loop import Limits, advance, begin
+from losiko_torch.relaxation.batch_loop import advance, begin
+from losiko_torch.relaxation.batch_state import Limits
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.batching.memory import bytes_per_atom

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from losiko_torch import FIRE, LBFGS, Adam, Batch, GradientDescent
 from losiko_torch.loss.judge import Judged
 from losiko_torch.loss.matching import Matching
-from losiko_torch.relaxation.batch_loop import BatchState
+from losiko_torch.relaxation.batch_state import BatchState
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.strain import StrainFilter

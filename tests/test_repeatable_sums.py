@@ -19,7 +19,8 @@ from losiko_torch.loss.terms.interface import arrays_of
 from losiko_torch.loss.terms.repulsion import Repulsion
 from losiko_torch.loss.terms.tether import Tether
 from losiko_torch.optimizers.lbfgs import LBFGS
-from losiko_torch.relaxation.batch_loop import Limits, advance, begin
+from losiko_torch.relaxation.batch_loop import advance, begin
+from losiko_torch.relaxation.batch_state import Limits
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.systems import neighbors, sums, verlet_list

@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
+import stand_ins
 import torch
 from ase.build import molecule
 from step_counter import counted_steps
 
 from losiko_torch import Batch, relax
-from losiko_torch.accelerators import kernels_for
 from losiko_torch.database.builtin import default_database
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import make_target
-from losiko_torch.optimizers import lbfgs
 from losiko_torch.optimizers.lbfgs import LBFGS
 from losiko_torch.relaxation import stages
-from losiko_torch.relaxation.batch_loop import Limits, advance, begin
+from losiko_torch.relaxation.batch_loop import advance, begin
+from losiko_torch.relaxation.batch_state import Limits
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.systems import neighbors, sums, verlet_list
@@ -59,17 +59,7 @@ def no_waits(monkeypatch):
         monkeypatch.setattr(module, "avoids_waits", lambda device: True)
     for module in (neighbors, sums):
         monkeypatch.setattr(module, "adds_in_any_order", lambda device: True)
-    kernels = kernels_for(torch.device("cpu"))
-    monkeypatch.setattr(kernels, "two_loop", in_plain_torch, raising=False)
-    monkeypatch.setattr(lbfgs, "two_loop_for", lambda device: kernels.two_loop)
-
-
-def in_plain_torch(gradient, steps, changes, curvature, first, largest, usual):
-    """Stand in for the kernel of a GPU; the processor has none of these."""
-    assert usual == lbfgs.FIRST_CURVATURE
-    assert largest == first.diff().max()
-    system = torch.repeat_interleave(torch.arange(len(first) - 1), first.diff())
-    return lbfgs._two_loop(gradient, steps, changes, curvature, system)
+    stand_ins.put_in(monkeypatch)
 
 
 def totals(each):

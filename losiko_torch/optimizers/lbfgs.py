@@ -7,21 +7,18 @@ shortened by quadratic interpolation otherwise (their eq. 3.57).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 
-from losiko_torch.accelerators import kernels_for
 from losiko_torch.checks import whole
 from losiko_torch.keywords import names_unknown
 from losiko_torch.optimizers import interface
 from losiko_torch.optimizers.interface import check_positive, limited
 from losiko_torch.systems.batch import sum_by_system
+from losiko_torch.systems.by_structure import kernel_for
 from losiko_torch.systems.kept import counts_of, kept
-from losiko_torch.systems.sums import ascending, first_of
 
 #: Sufficient decrease demanded of a step, as a share of what the slope promises.
 ARMIJO = 1e-4
@@ -29,8 +26,15 @@ ARMIJO = 1e-4
 FIRST_CURVATURE = 0.02
 #: Step lengths below this are noise: the history is dropped.
 SHORTEST = 1e-3
-#: Rows of a structure up to which a kernel takes both loops at once.
-MOST_ROWS = 1024
+#: Smallest cosine of a step and its change of gradient that are remembered.
+SMALLEST_COSINE = 1e-8
+#: These numbers as a kernel takes them.
+NUMBERS = {
+    "armijo": ARMIJO,
+    "usual": FIRST_CURVATURE,
+    "shortest": SHORTEST,
+    "cosine": SMALLEST_COSINE,
+}
 
 
 @dataclass(frozen=True)
@@ -104,48 +108,63 @@ class LBFGS:
         system_idx: torch.Tensor,
         fresh: torch.Tensor,
     ) -> tuple[State, torch.Tensor]:
-        n_systems = len(loss)
-        # Every atom's term is a difference of numbers near one, and rounded like those.
-        eps, n_atoms = torch.finfo(loss.dtype).eps, counts_of(system_idx, n_systems)
-        of_atoms = kept(n_atoms, ("rounding", loss.dtype), lambda: 2 * eps * n_atoms.to(loss.dtype))
-        limit = torch.add(of_atoms, state.loss.abs(), alpha=10 * eps).add_(state.loss)
-        limit.addcmul_(state.length, state.slope, value=ARMIJO)
-        accepted = fresh | (loss <= limit)
-        state = _remember(state, gradient, accepted, system_idx, n_systems)
-        taken = accepted[system_idx, None]
-        position = torch.where(taken, state.trial, state.position)
-        new_gradient = torch.where(taken, gradient, state.gradient)
+        kernel = kernel_for("lbfgs_step", system_idx, len(loss))
+        if kernel is None:
+            return plain_step(state, loss, gradient, system_idx, fresh, self.max_step)
+        known = vars(state), loss, gradient, fresh
+        after, accepted = kernel(*known, longest=self.max_step, **NUMBERS)
+        return State(**after), accepted
 
-        shorter = _interpolated(state, loss)
-        lost = ~accepted & (shorter < SHORTEST)
-        curvature = state.curvature.masked_fill(lost, 0.0)
-        turn = accepted | lost
-        direction = _direction(new_gradient, state.steps, state.changes, curvature, system_idx)
-        slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
-        # A direction that rounding turned uphill is replaced by the gradient's.
-        uphill = slope >= 0
-        direction = torch.where(
-            uphill[system_idx, None], -FIRST_CURVATURE * new_gradient, direction
-        )
-        curvature = curvature.masked_fill(uphill & turn, 0.0)
-        direction = limited(direction, self.max_step, system_idx, n_systems)
-        direction = torch.where(turn[system_idx, None], direction, state.direction)
-        slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
-        length = shorter.masked_fill(turn, 1.0)
-        return (
-            replace(
-                state,
-                trial=torch.addcmul(position, length[system_idx, None], direction),
-                position=position,
-                loss=torch.where(accepted, loss, state.loss),
-                gradient=new_gradient,
-                direction=direction,
-                length=length,
-                slope=slope,
-                curvature=curvature,
-            ),
-            accepted,
-        )
+
+def plain_step(
+    state: State,
+    loss: torch.Tensor,
+    gradient: torch.Tensor,
+    system_idx: torch.Tensor,
+    fresh: torch.Tensor,
+    max_step: float,
+) -> tuple[State, torch.Tensor]:
+    """Step in plain torch, which kernels equal; see ``optimizers.interface.Optimizer``."""
+    n_systems = len(loss)
+    # Every atom's term is a difference of numbers near one, and rounded like those.
+    eps, n_atoms = torch.finfo(loss.dtype).eps, counts_of(system_idx, n_systems)
+    of_atoms = kept(n_atoms, ("rounding", loss.dtype), lambda: 2 * eps * n_atoms.to(loss.dtype))
+    limit = torch.add(of_atoms, state.loss.abs(), alpha=10 * eps).add_(state.loss)
+    limit.addcmul_(state.length, state.slope, value=ARMIJO)
+    accepted = fresh | (loss <= limit)
+    state = _remember(state, gradient, accepted, system_idx, n_systems)
+    taken = accepted[system_idx, None]
+    position = torch.where(taken, state.trial, state.position)
+    new_gradient = torch.where(taken, gradient, state.gradient)
+
+    shorter = _interpolated(state, loss)
+    lost = ~accepted & (shorter < SHORTEST)
+    curvature = state.curvature.masked_fill(lost, 0.0)
+    turn = accepted | lost
+    direction = _two_loop(new_gradient, state.steps, state.changes, curvature, system_idx)
+    slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
+    # A direction that rounding turned uphill is replaced by the gradient's.
+    uphill = slope >= 0
+    direction = torch.where(uphill[system_idx, None], -FIRST_CURVATURE * new_gradient, direction)
+    curvature = curvature.masked_fill(uphill & turn, 0.0)
+    direction = limited(direction, max_step, system_idx, n_systems)
+    direction = torch.where(turn[system_idx, None], direction, state.direction)
+    slope = sum_by_system((direction * new_gradient).sum(1), system_idx, n_systems)
+    length = shorter.masked_fill(turn, 1.0)
+    return (
+        replace(
+            state,
+            trial=torch.addcmul(position, length[system_idx, None], direction),
+            position=position,
+            loss=torch.where(accepted, loss, state.loss),
+            gradient=new_gradient,
+            direction=direction,
+            length=length,
+            slope=slope,
+            curvature=curvature,
+        ),
+        accepted,
+    )
 
 
 def _remember(
@@ -160,7 +179,7 @@ def _remember(
     pairs = torch.stack([step, step, change], 1), torch.stack([change, step, change], 1)
     sums = sum_by_system((pairs[0] * pairs[1]).sum(2), system_idx, n_systems)
     product, sizes = sums[:, 0], sums[:, 1:].sqrt()
-    push = moved & (product > 1e-8 * sizes.prod(1))
+    push = moved & (product > SMALLEST_COSINE * sizes.prod(1))
     push_atoms = push[None, system_idx, None]
 
     def pushed(old: torch.Tensor, new: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -172,40 +191,6 @@ def _remember(
         changes=pushed(state.changes, change, push_atoms),
         curvature=pushed(state.curvature, 1 / product.masked_fill(~push, 1.0), push[None]),
     )
-
-
-def _direction(
-    gradient: torch.Tensor,
-    steps: torch.Tensor,
-    changes: torch.Tensor,
-    curvature: torch.Tensor,
-    system_idx: torch.Tensor,
-) -> torch.Tensor:
-    """Return what ``_two_loop`` does, by a kernel where there is one for such structures."""
-    kernel = two_loop_for(gradient.device)
-    if kernel is not None:
-        count = curvature.shape[1]
-        first, largest = kept(system_idx, ("rows", count), lambda: _rows(system_idx, count))
-        if largest <= MOST_ROWS:
-            known = (gradient, steps, changes, curvature)
-            return kernel(*known, first, largest, FIRST_CURVATURE)
-    return _two_loop(gradient, steps, changes, curvature, system_idx)
-
-
-def two_loop_for(device: torch.device) -> Callable[..., torch.Tensor] | None:
-    """Return the kernel of both loops for a device; None where plain torch takes them."""
-    if device.type != "cuda":
-        return None
-    return getattr(kernels_for(device), "two_loop", None)
-
-
-def _rows(system_idx: torch.Tensor, count: int) -> tuple[torch.Tensor, float]:
-    """Return the first row of each structure, and N, (count + 1,), and the rows of the largest.
-
-    The latter is infinite where a structure's rows are not together.
-    """
-    first = first_of(system_idx, count)
-    return first, int(first.diff().max()) if ascending(system_idx) and count else math.inf
 
 
 def _two_loop(

@@ -16,7 +16,8 @@ from losiko_torch.database.defaults import LEARNED_FMAX
 from losiko_torch.loss.judge import Judged, judge
 from losiko_torch.optimizers.interface import DirectSearch
 from losiko_torch.relaxation.annealing import anneal_batch
-from losiko_torch.relaxation.batch_loop import BatchState, Limits, advance, begin
+from losiko_torch.relaxation.batch_loop import advance, begin
+from losiko_torch.relaxation.batch_state import BatchState, Limits
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.one_by_one import anneal_one_by_one, relax_one_by_one, watched

@@ -3,16 +3,19 @@
 from losiko_kernels.gpu.combination import combine, nearest_of
 from losiko_kernels.gpu.density import expand_density, expand_density_backward
 from losiko_kernels.gpu.distance import distance
+from losiko_kernels.gpu.lbfgs import lbfgs_step
 from losiko_kernels.gpu.power_spectrum import power_spectrum_backward, unit_power_spectrum
-from losiko_kernels.gpu.two_loop import two_loop
+from losiko_kernels.gpu.trials import conclude, measure
 
 __all__ = [
     "combine",
+    "conclude",
     "distance",
     "expand_density",
     "expand_density_backward",
+    "lbfgs_step",
+    "measure",
     "nearest_of",
     "power_spectrum_backward",
-    "two_loop",
     "unit_power_spectrum",
 ]

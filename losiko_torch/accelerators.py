@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import torch
 from losiko_kernels.radial_table import LANES, TERMS, RadialTable
@@ -34,6 +36,11 @@ OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", 
 def kernels_for(device: torch.device) -> ModuleType | None:
     """Return ``losiko_kernels.cpu`` or ``losiko_kernels.gpu``. None if they cannot be used."""
     return _kernels(device.type)
+
+
+def gpu_kernel(device: torch.device, name: str) -> Callable[..., Any] | None:
+    """Return a kernel that GPUs alone have; None where plain torch does its work."""
+    return getattr(kernels_for(device), name, None) if device.type == "cuda" else None
 
 
 def kernels_pay(device: torch.device) -> bool:

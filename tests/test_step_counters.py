@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import stand_ins
 import torch
 from ase.build import molecule
 from step_counter import counted_steps
@@ -9,6 +10,7 @@ from step_counter import counted_steps
 from losiko_torch import Batch, relax
 from losiko_torch.accelerators import kernels_for
 from losiko_torch.database.builtin import default_database
+from losiko_torch.descriptors.soap import mixed, seen_pairs
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import make_target
 from losiko_torch.optimizers import lbfgs
@@ -60,16 +62,11 @@ def no_waits(monkeypatch):
     for module in (neighbors, sums):
         monkeypatch.setattr(module, "adds_in_any_order", lambda device: True)
     kernels = kernels_for(torch.device("cpu"))
-    monkeypatch.setattr(kernels, "two_loop", in_plain_torch, raising=False)
+    for name in stand_ins.NAMES:
+        monkeypatch.setattr(kernels, name, getattr(stand_ins, name), raising=False)
     monkeypatch.setattr(lbfgs, "two_loop_for", lambda device: kernels.two_loop)
-
-
-def in_plain_torch(gradient, steps, changes, curvature, first, largest, usual):
-    """Stand in for the kernel of a GPU; the processor has none of these."""
-    assert usual == lbfgs.FIRST_CURVATURE
-    assert largest == first.diff().max()
-    system = torch.repeat_interleave(torch.arange(len(first) - 1), first.diff())
-    return lbfgs._two_loop(gradient, steps, changes, curvature, system)
+    for module in (seen_pairs, mixed):
+        monkeypatch.setattr(module, "gpu_kernel", lambda device, name: getattr(kernels, name))
 
 
 def totals(each):

@@ -3,6 +3,8 @@
 from losiko_kernels.gpu.combination import combine, nearest_of
 from losiko_kernels.gpu.density import expand_density, expand_density_backward
 from losiko_kernels.gpu.distance import distance
+from losiko_kernels.gpu.mixing import mix
+from losiko_kernels.gpu.pairs import gradient_of_atoms, pair_geometry
 from losiko_kernels.gpu.power_spectrum import power_spectrum_backward, unit_power_spectrum
 from losiko_kernels.gpu.two_loop import two_loop
 
@@ -11,7 +13,10 @@ __all__ = [
     "distance",
     "expand_density",
     "expand_density_backward",
+    "gradient_of_atoms",
+    "mix",
     "nearest_of",
+    "pair_geometry",
     "power_spectrum_backward",
     "two_loop",
     "unit_power_spectrum",

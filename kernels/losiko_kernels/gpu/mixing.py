@@ -39,33 +39,39 @@ def mix(
         back: Whether the matrices are transposed.
     """
     degrees, channels, columns = matrices.shape[1:]
-    strides = (columns, 1)
-    if back:
-        channels, columns, strides = columns, channels, (1, columns)
+    constants = sizes(channels, columns, back)
     values = values.contiguous()
-    out = values.new_empty((*values.shape[:2], columns))
+    out = values.new_empty((*values.shape[:2], constants["COLUMNS"]))
     if len(rows) > 0:
-        block = max(LEAST, min(power_of_two(columns), COLUMNS))
+        parts = triton.cdiv(constants["COLUMNS"], constants["BLOCK"])
         with on_device(values):
-            mix_kernel[(len(rows), degrees, triton.cdiv(columns, block))](
+            mix_kernel[(len(rows), degrees, parts)](
                 values,
                 rows,
                 element,
                 matrices.contiguous(),
                 out,
                 DEGREES=degrees,
-                CHANNELS=channels,
-                COLUMNS=columns,
-                CHANNEL_STRIDE=strides[0],
-                COLUMN_STRIDE=strides[1],
                 ATOMS=rows.shape[1],
-                SOME=max(LEAST, min(power_of_two(channels), CHANNELS)),
-                BLOCK=block,
+                **constants,
                 num_warps=2,
                 num_stages=1,
                 enable_fp_fusion=True,
             )
     return out
+
+
+def sizes(channels: int, columns: int, back: bool) -> dict[str, int]:
+    """Compile-time arguments of the kernel for matrices (channels, columns), transposed or not."""
+    strides = {"CHANNEL_STRIDE": columns, "COLUMN_STRIDE": 1}
+    if back:
+        strides = {"CHANNEL_STRIDE": 1, "COLUMN_STRIDE": columns}
+        channels, columns = columns, channels
+    some, block = (
+        max(LEAST, min(power_of_two(count), most))
+        for count, most in ((channels, CHANNELS), (columns, COLUMNS))
+    )
+    return {"CHANNELS": channels, "COLUMNS": columns, "SOME": some, "BLOCK": block, **strides}
 
 
 @triton.jit

@@ -86,9 +86,7 @@ class CompiledSoap:
     def _to_positions(
         self, by_coefficients: torch.Tensor, factor: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        by_pairs = self.kernels.expand_density_backward(
-            by_coefficients, factor, *self.seen.density
-        )
+        by_pairs = self.kernels.expand_density_backward(by_coefficients, factor, *self.seen.density)
         return self.seen.to_positions(*by_pairs)
 
 

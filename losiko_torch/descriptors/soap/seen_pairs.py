@@ -86,6 +86,7 @@ class PairsByTorch:
         """Return gradient (N, 3) and virials (B, 3, 3) from those by vectors and weights."""
         vectors = self.density[0]
         if self.soap.weighs_neighbors:
+            assert by_weights is not None
             by_r2 = by_weights * pair_weight_slopes(self.soap, self.r2, self.neighbors)
             # Of pairs that are not near the vectors are zero.
             pull = torch.addcmul(pull, vectors, by_r2[:, None], value=2)

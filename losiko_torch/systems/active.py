@@ -39,7 +39,7 @@ class ActiveAtoms:
 
     @cached_property
     def near(self) -> torch.Tensor | None:
-        """Which of the listed pairs are within the cutoff, shape (E,); None means all."""
+        """Mask (E,) of the listed pairs that are within the cutoff; None means all."""
         vectors = self.vectors
         return None if vectors is None else vectors.square().sum(1) <= self.cutoff**2
 

@@ -28,9 +28,9 @@ Density = tuple[
 
 def pairs_seen(soap: Any, batch: Batch, active: ActiveAtoms) -> PairsByTorch | PairsByKernels:
     """Return the pairs of the active atoms of a batch as a SOAP sees them."""
-    listed, fading = active.listed, not soap.weighting and not soap.weighs_species
+    listed = active.listed
     if (
-        fading
+        not (soap.weighting or soap.weighs_species)
         and active.centers is None
         and active.batch is batch
         and listed is not None

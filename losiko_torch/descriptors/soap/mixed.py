@@ -135,13 +135,13 @@ class MixedSoap(nn.Module):
 
     def _matrices(self, number: int, like: torch.Tensor) -> torch.Tensor:
         """Return the mixing of a center's element, ((l_max + 1)^2, species * n_max, q), kept."""
-        kept = self.__dict__.setdefault("_kept", {})
-        key = (number, like.dtype, like.device)
-        if key not in kept:
-            own = self.mixing[self.centers.index(number)].flatten(1, 2).to(like)
+
+        def found() -> torch.Tensor:
+            own = self._mixing(like)[self.centers.index(number)]
             orders = 2 * torch.arange(len(own), device=own.device) + 1
-            kept[key] = own.repeat_interleave(orders, 0)
-        return kept[key]
+            return own.repeat_interleave(orders, 0)
+
+        return kept(self.mixing, ("matrices", number, like.dtype, like.device), found)
 
     def _mixed(self, rows: torch.Tensor, numbers: torch.Tensor, degree: int) -> torch.Tensor:
         """Return rows (n, 2l + 1, species * n_max) of one degree mixed, differentiable."""

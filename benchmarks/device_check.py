@@ -31,6 +31,8 @@ from ase.collections import g2
 from losiko_torch import Batch, EnvironmentDatabase, relax
 from losiko_torch.database.builtin import default_database
 from losiko_torch.descriptors.evaluation import described
+from losiko_torch.descriptors.soap.mixed import MixedSoap
+from losiko_torch.descriptors.soap.seen_pairs import PairsByKernels, PairsByTorch, pairs_seen
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import make_target
 from losiko_torch.optimizers.lbfgs import LBFGS
@@ -145,10 +147,25 @@ def learned_parts(clock: Clock, database: EnvironmentDatabase, batch: Batch) -> 
     clock.row("list of all pairs", lambda: objective.neighbors(batch, moving), n)
     neighbors = objective.neighbors(batch, moving)
     assert neighbors is not None
-    active = neighbors.active(batch)
-    clock.row("pairs within the cutoff", lambda: neighbors.active(batch), n)
-    clock.row("density and mixing", lambda: described(model.descriptor, batch, active), n)
-    around = described(model.descriptor, batch, active)
+    mixed = model.descriptor
+    assert isinstance(mixed, MixedSoap)
+
+    def pairs() -> PairsByTorch | PairsByKernels:
+        return pairs_seen(mixed.soap, batch, neighbors.active(batch))
+
+    seen = pairs()
+    around = described(mixed, batch, neighbors.active(batch))
+    clock.row("vectors and weights of pairs", pairs, n)
+    clock.row(
+        "those, density and mixing", lambda: described(mixed, batch, neighbors.active(batch)), n
+    )
+    shape = n, (mixed.soap.l_max + 1) ** 2, mixed.n_channels
+    some_mixed = torch.rand(shape, device=clock.device)
+    unmixed = mixed.unmixed(some_mixed, batch.numbers)
+    clock.row("mixing", lambda: mixed.mixed(unmixed, batch.numbers), n)
+    clock.row("back from mixing", lambda: mixed.unmixed(some_mixed, batch.numbers), n)
+    pulls = [torch.rand_like(each) for each in seen.density[:2]]
+    clock.row("from pairs to atoms", lambda: seen.to_positions(*pulls), n)
     features = around.features()
     clock.row("power spectrum", around.features, n)
     some = next(iter(model.networks.values()))
@@ -162,7 +179,11 @@ def learned_parts(clock: Clock, database: EnvironmentDatabase, batch: Batch) -> 
     clock.row("features to slopes, all elements", lambda: model.slopes_of(around, batch.numbers), n)
     slope = model.slopes_of(around, batch.numbers).slopes[0]
     clock.row("back to positions", lambda: around.trace_back(slope), n)
-    clock.row("whole evaluation", lambda: objective.evaluate(batch, active=active), n)
+    clock.row(
+        "whole evaluation",
+        lambda: objective.evaluate(batch, active=neighbors.active(batch)),
+        n,
+    )
     clock.row("errors to expect", lambda: objective.expected_errors(batch), n)
 
 

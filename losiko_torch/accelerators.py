@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import torch
 from losiko_kernels.radial_table import LANES, TERMS, RadialTable
@@ -34,6 +36,11 @@ OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", 
 def kernels_for(device: torch.device) -> ModuleType | None:
     """Return ``losiko_kernels.cpu`` or ``losiko_kernels.gpu``. None if they cannot be used."""
     return _kernels(device.type)
+
+
+def gpu_kernel(device: torch.device, name: str) -> Callable[..., Any] | None:
+    """Return a kernel that GPUs alone have; None where plain torch does its work."""
+    return getattr(kernels_for(device), name, None) if device.type == "cuda" else None
 
 
 def kernels_pay(device: torch.device) -> bool:
@@ -65,7 +72,8 @@ def _kernels(device: str) -> ModuleType | None:
         kernels = import_module(name)
         if compiler == "numba":
             tell_of_compiling()
-        problem = None if _solve(kernels, device) else "they give wrong numbers"
+        solved = _solve(kernels, device) and _solve_pairs(kernels, device)
+        problem = None if solved else "they give wrong numbers"
     except ModuleNotFoundError as error:
         problem = str(error)
     except Exception as error:
@@ -107,6 +115,41 @@ def _solve(kernels: ModuleType, device: str) -> bool:
         (by_c.flatten(), [0.0] * 4),
         (back.flatten(), [0.0] * 4),
     )
+    return _all_close(known)
+
+
+def _solve_pairs(kernels: ModuleType, device: str) -> bool:
+    """Return whether kernels solve the case of two atoms 1 Angstrom apart that see each other.
+
+    At half the width in which neighbours fade, w is 1/2 and dw/d(r^2) is -15/16 per Angstrom^2.
+    Kernels for processors leave pairs and mixing to plain torch, and solve nothing.
+    """
+    if not hasattr(kernels, "pair_geometry"):
+        return True
+    positions, ones = torch.zeros(2, 3, device=device), torch.ones(4, device=device)
+    positions[1, 2] = 1
+    center, neighbor, incoming, first, tile, zero = (
+        torch.tensor(each, device=device)
+        for each in ([0, 0, 1, 1], [0, 1, 0, 1], [0, 2, 1, 3], [0, 2, 4], [[0] + 15 * [-1]], [0])
+    )
+    channel = torch.zeros_like(incoming[:2])
+    vectors, weights, slopes, _ = kernels.pair_geometry(
+        positions, center, neighbor, channel, 1.5, 1.0
+    )
+    gradient = kernels.gradient_of_atoms(vectors, ones, vectors, slopes, first, incoming, first)
+    mixed = kernels.mix(ones[:1].view(1, 1, 1), tile, zero, 3 * ones[:1].view(1, 1, 1, 1), False)
+    known = (
+        (vectors[:, 2], [0.0, 1.0, -1.0, 0.0]),
+        (weights, [1.0, 0.5, 0.5, 1.0]),
+        (slopes, [0.0, -0.9375, -0.9375, 0.0]),
+        (gradient.flatten(), [0.0, 0.0, 1.75, 0.0, 0.0, -1.75]),
+        (mixed.flatten(), [3.0]),
+    )
+    return _all_close(known)
+
+
+def _all_close(known: Iterable[tuple[torch.Tensor, list[float]]]) -> bool:
+    """Return whether results are what is known of them."""
     return all(
         torch.allclose(found.cpu(), torch.tensor(expected), atol=1e-5) for found, expected in known
     )

@@ -23,11 +23,11 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 # `from losiko_kernels.gpu import density` would import the function of this name, not the module.
-combination, density, distance, lbfgs, power_spectrum, rows, tiles, trials = (
+combination, density, distance, lbfgs, mixing, pairs, power_spectrum, rows, tiles, trials = (
     import_module(f"losiko_kernels.gpu.{name}")
     for name in (
-        *("combination", "density", "distance", "lbfgs", "power_spectrum", "rows", "tiles"),
-        "trials",
+        *("combination", "density", "distance", "lbfgs", "mixing", "pairs", "power_spectrum"),
+        *("rows", "tiles", "trials"),
     )
 )
 
@@ -38,6 +38,7 @@ FEW = {"fp32": [(5, 6, 6)], "fp64": [(5, 6, 3)]}
 MANY = [(n, 6, 6) for n in (3, 4, 5)] + [(n, 8, 6) for n in (1, 2, 3, 4, 5)] + [(2, 4, 9)]
 INTEGERS = {"first": "*i64", "element": "*i64", "next_center": "*i32", "features": "*i32"}
 INTEGERS |= {
+    **dict.fromkeys(("center", "neighbor", "channel", "incoming", "first_incoming"), "*i64"),
     "indices": "*i64",
     "rows": "*i64",
     "count": "i32",
@@ -50,6 +51,8 @@ INTEGERS |= dict.fromkeys(("number", "atom", "taken", "new_taken", "end_steps"),
 INTEGERS |= dict.fromkeys(
     ("fresh", "accepted", "ended", "new_ended", "end_converged", "end_broken"), "*i1"
 )
+#: Mixed channels.
+MIXED = 12
 #: References that an atom's target combines.
 N_NEIGHBORS = 64
 #: Rows of structures that programs hold: those of small molecules, and as many as they hold at all.
@@ -90,6 +93,13 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
         distance.distance_kernel,
     ):
         yield compiled(kernel, dtype, sizes, 1)
+    for fading in (True, False):
+        sizes = {"FADING": fading, "BLOCK": pairs.PAIRS}
+        yield compiled(pairs.geometry_kernel, dtype, sizes, 4)
+    yield compiled(pairs.atoms_kernel, dtype, {"BLOCK": pairs.LANES}, 1)
+    for sizes in (mixing.sizes(channels, MIXED, False), mixing.sizes(channels, MIXED, True)):
+        constants = {**sizes, "DEGREES": l_max + 1, "ATOMS": 32}
+        yield compiled(mixing.mix_kernel, dtype, constants, 2)
     some = {"SOME": combination.REFERENCES, "BLOCK": combination.COMPONENTS}
     yield compiled(combination.apart_kernel, dtype, some, 4)
     yield compiled(combination.gradient_kernel, dtype, {**some, "SOME": 4 * some["SOME"]}, 4)

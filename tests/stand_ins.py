@@ -1,4 +1,6 @@
-"""Plain torch in place of a GPU's kernels of whole structures, with their arguments."""
+"""Kernels that a GPU alone has, in plain torch: they stand in for it on a processor."""
+
+from __future__ import annotations
 
 from types import SimpleNamespace
 
@@ -6,36 +8,64 @@ import torch
 
 from losiko_torch import Batch
 from losiko_torch.accelerators import kernels_for
+from losiko_torch.descriptors.soap import mixed, seen_pairs
+from losiko_torch.descriptors.soap.neighbor_weights import smooth_cutoff, smooth_cutoff_slope
 from losiko_torch.optimizers import lbfgs
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.measuring import plain_measure
 from losiko_torch.systems import by_structure
 
+#: Names of the kernels that have a function of the same name here.
+NAMES = ("pair_geometry", "gradient_of_atoms", "mix", "measure", "lbfgs_step", "conclude")
+
 
 def put_in(monkeypatch):
     """Let the processor, which has no such kernels, go the way of a GPU."""
     kernels = kernels_for(torch.device("cpu"))
-    for stand_in in (lbfgs_step, measure, conclude):
-        monkeypatch.setattr(kernels, stand_in.__name__, stand_in, raising=False)
-    monkeypatch.setattr(by_structure, "of_gpu", lambda name, device: getattr(kernels, name))
+    for name in NAMES:
+        monkeypatch.setattr(kernels, name, globals()[name], raising=False)
+    for module in (seen_pairs, mixed, by_structure):
+        monkeypatch.setattr(module, "gpu_kernel", lambda device, name: getattr(kernels, name))
 
 
-def structures_of(first, largest):
-    """Return the structure of each row."""
-    counts = first.diff()
-    assert largest == counts.max()
-    return torch.repeat_interleave(torch.arange(len(counts)), counts)
+def pair_geometry(positions, center, neighbor, channel, cutoff, width):
+    vectors = positions[neighbor] - positions[center]
+    r2 = vectors.square().sum(1)
+    near = r2 <= cutoff**2
+    weights, slopes = torch.ones_like(r2), torch.zeros_like(r2)
+    if width > 0:
+        weights, slopes = smooth_cutoff(r2, cutoff, width), smooth_cutoff_slope(r2, cutoff, width)
+    nearby = [torch.where(near, each, 0.0) for each in (weights, slopes)]
+    return torch.where(near[:, None], vectors, 0.0), *nearby, channel[neighbor]
+
+
+def gradient_of_atoms(by_vectors, by_weights, vectors, slopes, first, incoming, first_incoming):
+    pull = by_vectors + (2 * by_weights * slopes)[:, None] * vectors
+    none = pull.new_zeros((len(first) - 1, 3))
+    ahead = none.index_add(0, _numbers(first_incoming), pull[incoming])
+    return ahead - none.index_add(0, _numbers(first), pull)
+
+
+def mix(values, rows, element, matrices, back):
+    matrices = matrices.transpose(2, 3) if back else matrices
+    orders = 2 * torch.arange(matrices.shape[1]) + 1
+    of_rows = matrices.repeat_interleave(orders, 1)
+    out = values.new_full((*values.shape[:2], matrices.shape[3]), torch.nan)
+    for tile, own in zip(rows, of_rows[element], strict=True):
+        some = tile[tile >= 0]
+        out[some] = torch.einsum("nma,mab->nmb", values[some], own)
+    return out
 
 
 def lbfgs_step(before, loss, gradient, fresh, *, first, largest, longest, **numbers):
     assert numbers == lbfgs.NUMBERS
-    state, system = lbfgs.State(**before), structures_of(first, largest)
+    state, system = lbfgs.State(**before), _numbers(first, largest)
     after, accepted = lbfgs.plain_step(state, loss, gradient, system, fresh, longest)
     return vars(after), accepted
 
 
 def measure(trial, start, movable, loss, gradient, *, first, largest, hold, stiffness):
-    system = structures_of(first, largest)
+    system = _numbers(first, largest)
     batch = Batch(start, system, trial.new_zeros(len(loss), 3, 3), system, system)
     coordinates = Coordinates.fixed_cell(batch, movable)
     evaluation = SimpleNamespace(loss=loss, gradient=gradient)
@@ -51,7 +81,7 @@ def conclude(
     converged = accepted & (size <= fmax)
     done = converged | lost | (steps >= max_steps)
     leaves = done & ~ended
-    atoms = structures_of(first, largest)
+    atoms = _numbers(first, largest)
     best = torch.where(better[atoms, None], trial, before["best"])
     ends["broken"][number[lost]] = True
     ends["converged"][number[~ended]] = converged[~ended]
@@ -65,3 +95,10 @@ def conclude(
         "steps": steps,
         "ended": ended | done,
     }
+
+
+def _numbers(first, largest=None):
+    """Return the number of each entry, given the first one of each number."""
+    counts = first.diff()
+    assert largest is None or largest == counts.max()
+    return torch.repeat_interleave(torch.arange(len(counts)), counts)

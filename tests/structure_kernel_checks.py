@@ -43,7 +43,7 @@ COUNTS = [1, 5, 0, 3, 16, 2, 9, 1, 7, 4, 0, 6, 13, 8, 2, 3]
 @pytest.fixture
 def by_kernels(monkeypatch):
     """Take the kernels on whatever device."""
-    monkeypatch.setattr(by_structure, "of_gpu", lambda name, device: getattr(gpu, name))
+    monkeypatch.setattr(by_structure, "gpu_kernel", lambda device, name: getattr(gpu, name))
 
 
 class Random:
@@ -300,8 +300,8 @@ def on_the_way(seed, dtype):
 def test_conclusions(by_kernels, seed, dtype, monkeypatch):
     """Evaluation and optimizer are known beforehand: all else of a step, by kernels or without."""
     results = []
-    for take in (lambda name, device: getattr(gpu, name), lambda name, device: None):
-        monkeypatch.setattr(by_structure, "of_gpu", take)
+    for take in (lambda device, name: getattr(gpu, name), lambda device, name: None):
+        monkeypatch.setattr(by_structure, "gpu_kernel", take)
         now, evaluation, after, finished = on_the_way(seed, dtype)
         objective = SimpleNamespace(
             searches=False, hold=0.0, stiffness=1.0, evaluate=lambda *_, known=evaluation: known
@@ -338,7 +338,7 @@ def test_relaxations(by_kernels, dtype, monkeypatch):
     options["optimizer"] = LBFGS(memory=4)
     found = relax(structures, **options)
     called = []
-    monkeypatch.setattr(by_structure, "of_gpu", lambda name, device: called.append(name))
+    monkeypatch.setattr(by_structure, "gpu_kernel", lambda device, name: called.append(name))
     plain = relax(structures, **options)
     assert set(called) == {"measure", "lbfgs_step", "conclude"}
     assert {each.reason for each in plain} == {"converged", "max_steps"}

@@ -9,7 +9,10 @@ from losiko_torch.systems.by_structure import MOST_ROWS, kernel_for
 
 @pytest.fixture
 def with_kernels(monkeypatch):
-    monkeypatch.setattr(by_structure, "of_gpu", lambda name, device: lambda **rows: (name, rows))
+    def named(device, name):
+        return lambda **rows: (name, rows)
+
+    monkeypatch.setattr(by_structure, "gpu_kernel", named)
 
 
 def test_a_kernel_is_told_of_the_rows(with_kernels):

@@ -34,19 +34,22 @@ def run(*arguments: str, **environment: str) -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
-def check(checks: str = "kernel_checks.py", **environment: str) -> None:
-    run("-m", "pytest", str(FOLDER / checks), "-p", "no:cacheprovider", **environment)
+def check(*files: str, **environment: str) -> None:
+    paths = [str(FOLDER / name) for name in files]
+    run("-m", "pytest", *paths, "-p", "no:cacheprovider", **environment)
 
 
 @with_numba
 def test_processor_kernels_equal_plain_torch():
-    check(LOSIKO_KERNELS="losiko_kernels.cpu")
+    check("kernel_checks.py", LOSIKO_KERNELS="losiko_kernels.cpu")
 
 
 @with_triton
-@pytest.mark.parametrize("checks", ["kernel_checks.py", "structure_kernel_checks.py"])
-def test_gpu_kernels_equal_plain_torch(checks):
-    check(checks, **({} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}))
+@pytest.mark.parametrize(
+    "file", ["kernel_checks.py", "pair_kernel_checks.py", "structure_kernel_checks.py"]
+)
+def test_gpu_kernels_equal_plain_torch(file):
+    check(file, **({} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}))
 
 
 @with_triton

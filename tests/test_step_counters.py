@@ -81,6 +81,14 @@ def test_a_step_does_not_wait_for_a_gpu(no_waits):
         assert each.launched.total() <= 224, each.launched
 
 
+def test_pairs_and_channels_are_a_kernel_each(no_waits):
+    """From the positions to mixed coefficients and back, whatever the elements."""
+    expected = {"pair_geometry": 1, "expand_density": 1, "mix": 2}
+    expected |= {"expand_density_backward": 1, "gradient_of_atoms": 1}
+    for each in steps(2):
+        assert expected.items() <= each.launched.items()
+
+
 def test_a_round_ends_with_one_wait(no_waits):
     waits = [each.waited.total() for each in steps(5, 2)]
     assert waits[1:] == [1, 0, 1, 0]

@@ -11,7 +11,6 @@ features is known in closed form and traced back through the descriptor once
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -30,7 +29,7 @@ from losiko_torch.loss.terms.evaluate import evaluate_terms, term_values
 from losiko_torch.loss.terms.interface import Term
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
-from losiko_torch.systems.kept import any_true, kept
+from losiko_torch.systems.kept import any_true
 from losiko_torch.systems.verlet_list import VerletList
 
 #: Stiffness of a learned loss: its curvature is about 1.
@@ -179,7 +178,7 @@ class Objective(AtomLoss):
         if any_true(batch.pbc):
             virial = virial * batch.pbc.any(1)[:, None, None]
         else:
-            virial = kept(batch.pbc, ("no virial", virial.dtype), partial(torch.zeros_like, virial))
+            virial = batch.no_virial
         loss = losses(distances, terms, batch)
         return Evaluation(
             distances, terms, loss, gradient, virial, found.surroundings, found.components

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 
+from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.neighbors import Pairs
 
 
@@ -18,14 +19,29 @@ class ActiveAtoms:
         centers: Indices of the active atoms, ascending, shape (n,). None means all atoms.
         listed: Pairs of these atoms, all within the descriptor's cutoff among them. None means
             that they are still to be found.
-        near: Which of those are within the cutoff, shape (E,). None means all.
-        vectors: Vectors of the listed pairs, Angstrom, shape (E, 3), where they are known.
+        batch: Batch that the pairs are those of, if some may be beyond the cutoff. None means that
+            all are within.
+        cutoff: Distance in Angstrom beyond which no listed pair counts.
     """
 
     centers: torch.Tensor | None = None
     listed: Pairs | None = None
-    near: torch.Tensor | None = None
-    vectors: torch.Tensor | None = None
+    batch: Batch | None = None
+    cutoff: float = torch.inf
+
+    @cached_property
+    def vectors(self) -> torch.Tensor | None:
+        """Vectors of the listed pairs, Angstrom, shape (E, 3), where some may be far."""
+        if self.listed is None or self.batch is None:
+            return None
+        with torch.no_grad():
+            return self.listed.vectors(self.batch)
+
+    @cached_property
+    def near(self) -> torch.Tensor | None:
+        """Mask (E,) of the listed pairs that are within the cutoff; None means all."""
+        vectors = self.vectors
+        return None if vectors is None else vectors.square().sum(1) <= self.cutoff**2
 
     @cached_property
     def pairs(self) -> Pairs | None:

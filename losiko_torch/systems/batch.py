@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.geometry import complete_cell
 
 from losiko_torch.systems.columns import Molecules
-from losiko_torch.systems.kept import counts_of
+from losiko_torch.systems.kept import counts_of, kept
 from losiko_torch.systems.record import ATOM, SYSTEM, Masks, Record, Sizes, per
 from losiko_torch.systems.sums import largest, summed
 
@@ -105,6 +105,12 @@ class Batch(Record):
     def counts(self) -> torch.Tensor:
         """Number of atoms of each structure, shape (B,)."""
         return counts_of(self.system_idx, self.n_systems)
+
+    @property
+    def no_virial(self) -> torch.Tensor:
+        """Virials where nothing is periodic: zero, shape (B, 3, 3), kept; not to be written to."""
+        none = self.cells.new_zeros
+        return kept(self.pbc, ("no virial", self.cells.dtype), lambda: none(self.cells.shape))
 
     def with_positions(self, positions: torch.Tensor) -> Batch:
         """Batch with its atoms at other positions (N, 3)."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from losiko_torch.accelerators import kernels_for
+from losiko_torch.accelerators import gpu_kernel
 from losiko_torch.systems.kept import kept
 from losiko_torch.systems.sums import ascending, first_of
 
@@ -28,16 +28,11 @@ def kernel_for(name: str, system_idx: torch.Tensor, count: int) -> Callable[...,
         system_idx: Structure of each row, shape (N,).
         count: Number of structures.
     """
-    kernel = of_gpu(name, system_idx.device)
+    kernel = gpu_kernel(system_idx.device, name)
     if kernel is None:
         return None
     first, largest = kept(system_idx, ("rows", count), lambda: _rows(system_idx, count))
     return partial(kernel, first=first, largest=largest) if largest <= MOST_ROWS else None
-
-
-def of_gpu(name: str, device: torch.device) -> Callable[..., Any] | None:
-    """Return a kernel of ``losiko_kernels.gpu``; None on other devices, or without it."""
-    return getattr(kernels_for(device), name, None) if device.type == "cuda" else None
 
 
 def _rows(system_idx: torch.Tensor, count: int) -> tuple[torch.Tensor, float]:

@@ -66,6 +66,16 @@ class Pairs(Record):
 
         return kept(self.center, ("first", n), found)
 
+    def incoming(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pairs in the order of their neighbours (E,), and the first of each of n points, and E."""
+
+        def found() -> tuple[torch.Tensor, torch.Tensor]:
+            neighbor, order = torch.sort(self.neighbor, stable=True)
+            points = torch.arange(n + 1, device=neighbor.device)
+            return order, torch.searchsorted(neighbor, points)
+
+        return kept(self.neighbor, ("incoming", n), found)
+
     def keep(self, mask: torch.Tensor) -> Pairs:
         """Pairs where the mask (E,) is true."""
         # The rows are counted once, not for each tensor.

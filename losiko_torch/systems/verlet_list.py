@@ -77,12 +77,10 @@ class VerletList(Record):
         pairs, centers = self.pairs, self.centers
         if centers is not None:
             pairs = pairs.keep(self.changing[pairs.center])
-        with torch.no_grad():
-            vectors = pairs.vectors(batch)
-            near = vectors.square().sum(1) <= self.cutoff**2
-        if avoids_waits(near.device):
-            return ActiveAtoms(centers, pairs, near, vectors)
-        return ActiveAtoms(centers, pairs.keep(near))
+        listed = ActiveAtoms(centers, pairs, batch, self.cutoff)
+        if avoids_waits(batch.positions.device):
+            return listed
+        return ActiveAtoms(centers, listed.pairs)
 
     def at(self, batch: Batch) -> VerletList:
         """List that is good for the structures of the batch as they are now; often itself."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 import triton
 import triton.language as tl
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from losiko_kernels.gpu.harmonics import (
     azimuths,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 #: Coefficients of a channel that a lane keeps in registers at once: all up to l_max = 9.
 ROWS_AT_ONCE = 100
+
+#: One more than the center of each pair, by the tensor of the centers' first pairs.
+_NEXT_CENTERS = WeakTensorKeyDictionary()
 
 
 def expand_density(
@@ -116,14 +120,12 @@ def expand_density_backward(
     # Four numbers a thread are one load of the table.
     pairs = max(1, 512 // lanes)
     with on_device(vectors):
-        places = torch.arange(count, device=vectors.device)
-        next_center = torch.searchsorted(first, places, right=True, out_int32=True)
         backward_kernel[(triton.cdiv(count, pairs),)](
             grad_c,
             vectors if factor is None else factor,
             vectors,
             vectors if weights is None else weights,
-            next_center,
+            _next_centers(first, count),
             element,
             table.coefficients,
             _parameters(table, vectors),
@@ -156,6 +158,17 @@ def degree_ranges(l_max: int) -> list[tuple[int, int]]:
         ranges.append((low, high))
         low = high
     return ranges
+
+
+def _next_centers(first: torch.Tensor, count: int) -> torch.Tensor:
+    """Return one more than the center of each pair, int32, kept until ``first`` is written to."""
+    version = None if first.is_inference() else first._version
+    known = _NEXT_CENTERS.get(first)
+    if version is None or known is None or known[0] != version:
+        places = torch.arange(count, device=first.device)
+        known = version, torch.searchsorted(first, places, right=True, out_int32=True)
+        _NEXT_CENTERS[first] = known
+    return known[1]
 
 
 def _parameters(table: RadialTable, like: torch.Tensor) -> torch.Tensor:

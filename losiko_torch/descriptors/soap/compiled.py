@@ -13,14 +13,11 @@ import torch
 from losiko_torch.accelerators import kernels_for, kernels_pay
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.mixed import MixedSoap
-from losiko_torch.descriptors.soap.pair_weights import pair_weight_slopes, pair_weights
+from losiko_torch.descriptors.soap.seen_pairs import pairs_seen
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.descriptors.soap.table import table_of
 from losiko_torch.systems.active import ActiveAtoms
 from losiko_torch.systems.batch import Batch
-from losiko_torch.systems.kept import any_true
-from losiko_torch.systems.neighbors import find_pairs
-from losiko_torch.systems.sums import first_of, segment_sums
 
 
 def serves(descriptor: Any, like: torch.Tensor) -> bool:
@@ -59,38 +56,9 @@ class CompiledSoap:
         soap.check_batch(batch)
         kernels = kernels_for(batch.positions.device)
         assert kernels is not None
-        self.batch, self.kernels, self.n_max = batch, kernels, soap.n_max
-        centers = active.centers
-        # Far pairs among those listed get no weight, instead of being counted out.
-        near = active.near if centers is None else None
-        pairs = active.pairs if near is None else active.listed
-        if pairs is None:
-            pairs = find_pairs(batch, soap.cutoff, soap.periodic)
-        row = pairs.center
-        self.n = batch.n_atoms if centers is None else len(centers)
-        if centers is not None:
-            places = row.new_full((batch.n_atoms,), -1)
-            places[centers] = torch.arange(self.n, device=row.device)
-            pairs = pairs.keep(places[pairs.center] >= 0)
-            row = places[pairs.center]
-        self.pairs = pairs
-        # Pairs are sorted by center.
-        if centers is None:
-            first = pairs.first(self.n)
-        else:
-            first = torch.searchsorted(row, torch.arange(self.n + 1, device=row.device))
-        if near is None or active.vectors is None:
-            vectors = pairs.vectors(batch).contiguous()
-        else:
-            vectors = active.vectors.masked_fill(~near[:, None], 0.0)
-        self.soap, self.neighbors = soap, batch.numbers[pairs.neighbor]
-        element, n_elements = soap.channel_of(self.neighbors)
-        self.r2 = (vectors * vectors).sum(1)
-        weights = pair_weights(soap, self.r2, self.neighbors)
-        if near is not None:
-            weights = near.to(vectors.dtype) if weights is None else weights * near
-        self.shape = (vectors, weights, first, element, n_elements, table_of(soap, vectors))
-        self.coefficients = kernels.expand_density(*self.shape)
+        self.kernels, self.n_max = kernels, soap.n_max
+        self.seen = pairs_seen(soap, batch, active)
+        self.coefficients = kernels.expand_density(*self.seen.density)
         self.lengths: torch.Tensor | None = None
 
     def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
@@ -118,23 +86,8 @@ class CompiledSoap:
     def _to_positions(
         self, by_coefficients: torch.Tensor, factor: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        pull, by_weights = self.kernels.expand_density_backward(
-            by_coefficients, factor, *self.shape
-        )
-        vectors = self.shape[0]
-        if self.soap.weighs_neighbors:
-            by_r2 = by_weights * pair_weight_slopes(self.soap, self.r2, self.neighbors)
-            # Of pairs that are not near the vectors are zero.
-            pull = torch.addcmul(pull, vectors, by_r2[:, None], value=2)
-        batch, pairs = self.batch, self.pairs
-        gradient = pairs.by_positions(pull, batch.n_atoms)
-        virial = batch.cells.new_zeros(batch.n_systems, 3, 3)
-        if any_true(batch.pbc):
-            # A strain deforms the vectors of all pairs alike, to images too.
-            moments = vectors[:, :, None] * pull[:, None, :]
-            atoms = first_of(batch.system_idx, batch.n_systems)
-            virial = segment_sums(moments, pairs.first(batch.n_atoms)[atoms])
-        return gradient, virial
+        by_pairs = self.kernels.expand_density_backward(by_coefficients, factor, *self.seen.density)
+        return self.seen.to_positions(*by_pairs)
 
 
 class CompiledMixedSoap(CompiledSoap):

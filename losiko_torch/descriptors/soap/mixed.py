@@ -18,12 +18,16 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
+from losiko_torch.accelerators import gpu_kernel
 from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.systems.batch import Batch
-from losiko_torch.systems.kept import by_element
+from losiko_torch.systems.kept import by_element, in_tiles, kept
 from losiko_torch.systems.neighbors import Pairs
+
+#: Atoms of one element that a kernel mixes together.
+TILE = 32
 
 
 class MixedSoap(nn.Module):
@@ -109,6 +113,10 @@ class MixedSoap(nn.Module):
 
     def _times(self, values: torch.Tensor, numbers: torch.Tensor, back: bool) -> torch.Tensor:
         """Return rows (n, (l_max + 1)^2, ...) times the mixing of their atoms' elements."""
+        kernel = gpu_kernel(values.device, "mix")
+        if kernel is not None:
+            tiles = in_tiles(numbers, TILE, self.centers)
+            return kernel(values, *tiles, self._mixing(values), back)
         atoms = by_element(numbers)
         values = atoms.together(values)
         channels = self.mixing.shape[2] * self.mixing.shape[3] if back else self.n_channels
@@ -120,15 +128,20 @@ class MixedSoap(nn.Module):
             torch.bmm(own, matrices, out=into)
         return atoms.apart(out)
 
+    def _mixing(self, like: torch.Tensor) -> torch.Tensor:
+        """Return the mixing of all centers, (centers, l_max + 1, species * n_max, q), kept."""
+        kind = ("mixing", like.dtype, like.device)
+        return kept(self.mixing, kind, lambda: self.mixing.flatten(2, 3).to(like).contiguous())
+
     def _matrices(self, number: int, like: torch.Tensor) -> torch.Tensor:
         """Return the mixing of a center's element, ((l_max + 1)^2, species * n_max, q), kept."""
-        kept = self.__dict__.setdefault("_kept", {})
-        key = (number, like.dtype, like.device)
-        if key not in kept:
-            own = self.mixing[self.centers.index(number)].flatten(1, 2).to(like)
+
+        def found() -> torch.Tensor:
+            own = self._mixing(like)[self.centers.index(number)]
             orders = 2 * torch.arange(len(own), device=own.device) + 1
-            kept[key] = own.repeat_interleave(orders, 0)
-        return kept[key]
+            return own.repeat_interleave(orders, 0)
+
+        return kept(self.mixing, ("matrices", number, like.dtype, like.device), found)
 
     def _mixed(self, rows: torch.Tensor, numbers: torch.Tensor, degree: int) -> torch.Tensor:
         """Return rows (n, 2l + 1, species * n_max) of one degree mixed, differentiable."""

@@ -23,9 +23,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 # `from losiko_kernels.gpu import density` would import the function of this name, not the module.
-combination, density, distance, power_spectrum, tiles, two_loop = (
+combination, density, distance, networks, power_spectrum, tiles, two_loop = (
     import_module(f"losiko_kernels.gpu.{name}")
-    for name in ("combination", "density", "distance", "power_spectrum", "tiles", "two_loop")
+    for name in (
+        *("combination", "density", "distance", "networks"),
+        *("power_spectrum", "tiles", "two_loop"),
+    )
 )
 
 #: Local memory, in bytes a thread, that the assembler may trade for more threads at once.
@@ -37,6 +40,9 @@ INTEGERS = {"first": "*i64", "element": "*i64", "next_center": "*i32", "features
 INTEGERS |= {
     "indices": "*i64",
     "rows": "*i64",
+    "rows_of": "*i64",
+    "tiles": "*i32",
+    "place": "*i32",
     "count": "i32",
     "numbers": "i32",
     "size": "i32",
@@ -74,17 +80,17 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
     precision = {"fp32": torch.float32, "fp64": torch.float64}[dtype]
     c = torch.empty(1, (l_max + 1) ** 2, channels, dtype=precision)
     sizes = tiles.tiling(c, n_max).sizes
-    for kernel in (
-        power_spectrum.unit_kernel,
-        power_spectrum.unit_backward_kernel,
-        distance.distance_kernel,
-    ):
-        yield compiled(kernel, dtype, sizes, 1)
+    yield compiled(distance.distance_kernel, dtype, sizes, 1)
+    for kernel in (power_spectrum.unit_kernel, power_spectrum.unit_backward_kernel):
+        for some in (False, True):
+            yield compiled(kernel, dtype, {**sizes, "SOME": some}, 1)
     some = {"SOME": combination.REFERENCES, "BLOCK": combination.COMPONENTS}
     yield compiled(combination.apart_kernel, dtype, some, 4)
     yield compiled(combination.gradient_kernel, dtype, {**some, "SOME": 4 * some["SOME"]}, 4)
     sizes = {"LINES": combination.ENTRIES // N_NEIGHBORS, "WIDTH": N_NEIGHBORS, "EACH": False}
     yield compiled(combination.system_kernel, dtype, sizes, 4)
+    for width in (192, 256):
+        yield compiled(networks.inner_kernel, dtype, networks.sizes(2, width, precision), 4)
     sizes = {"MEMORY": 20, "SHARES": 32, "BLOCK": 128}
     yield compiled(two_loop.two_loop_kernel, dtype, sizes, 2)
 

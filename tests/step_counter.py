@@ -38,6 +38,7 @@ WAITS = frozenset(
 KERNELS = (
     *("expand_density", "expand_density_backward", "unit_power_spectrum"),
     *("power_spectrum_backward", "distance", "combine", "two_loop"),
+    "inner_layers",
 )
 
 

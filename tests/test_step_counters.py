@@ -9,6 +9,8 @@ from step_counter import counted_steps
 from losiko_torch import Batch, relax
 from losiko_torch.accelerators import kernels_for
 from losiko_torch.database.builtin import default_database
+from losiko_torch.learned import together
+from losiko_torch.learned.folded import Folded
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import make_target
 from losiko_torch.optimizers import lbfgs
@@ -18,6 +20,7 @@ from losiko_torch.relaxation.batch_loop import Limits, advance, begin
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.systems import neighbors, sums, verlet_list
+from losiko_torch.systems.pieces import TILE
 
 NAMES = ["CH3OH", "CH3CONH2", "HCOOH", "CH3CH2NH2", "H2O", "C5H5N"]
 
@@ -62,6 +65,8 @@ def no_waits(monkeypatch):
     kernels = kernels_for(torch.device("cpu"))
     monkeypatch.setattr(kernels, "two_loop", in_plain_torch, raising=False)
     monkeypatch.setattr(lbfgs, "two_loop_for", lambda device: kernels.two_loop)
+    monkeypatch.setattr(kernels, "inner_layers", inner_layers_in_plain_torch, raising=False)
+    monkeypatch.setattr(together, "inner_layers_for", lambda device: kernels.inner_layers)
 
 
 def in_plain_torch(gradient, steps, changes, curvature, first, largest, usual):
@@ -70,6 +75,15 @@ def in_plain_torch(gradient, steps, changes, curvature, first, largest, usual):
     assert largest == first.diff().max()
     system = torch.repeat_interleave(torch.arange(len(first) - 1), first.diff())
     return lbfgs._two_loop(gradient, steps, changes, curvature, system)
+
+
+def inner_layers_in_plain_torch(z1, values, tiles, place, w2, b2, w3, minus):
+    """Stand in for the kernel of a GPU; the processor has none of these."""
+    for number, first, end in tiles.tolist():
+        assert 0 < end - first <= TILE
+        of, some = place[number], slice(first, end)
+        weights = w2[of], b2[of, :, None], w3[of, :, :, None], minus[of, :, None, None]
+        Folded(None, None, None, *weights).inner(z1[some], values[:, some])
 
 
 def totals(each):

@@ -170,9 +170,7 @@ def learned_parts(clock: Clock, database: EnvironmentDatabase, batch: Batch) -> 
     )
     slope = torch.randn_like(features)
     clock.row("back to positions", lambda: around.trace_back(slope), n)
-    clock.row(
-        "spectrum, networks and back", lambda: model.traced_back(around, batch.numbers), n
-    )
+    clock.row("spectrum, networks and back", lambda: model.traced_back(around, batch.numbers), n)
     clock.row("whole evaluation", lambda: objective.evaluate(batch, active=active), n)
     clock.row("errors to expect", lambda: objective.expected_errors(batch), n)
 

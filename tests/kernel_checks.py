@@ -447,7 +447,8 @@ def test_inner_layers_of_networks(members, width, counts, dtype):
     inner = Together.of(networks, z1).inner
     assert inner is not None
     given, values = z1.to(DEVICE), torch.empty_like(wanted, dtype=dtype, device=DEVICE)
-    KERNELS.inner_layers(given, values, piece.tiles, *(each.to(DEVICE) for each in inner))
+    between = torch.full_like(given, torch.nan)
+    KERNELS.inner_layers(given, between, values, piece.tiles, *(each.to(DEVICE) for each in inner))
     limit = {torch.float64: 1e-12, torch.float32: 5e-6}[dtype]
     assert error(values, wanted) < limit
     assert error(given, known) < limit
@@ -464,6 +465,6 @@ def test_an_atom_that_is_no_number_spoils_no_other():
     for broken in (False, True):
         given, values = z1.clone().to(DEVICE), torch.empty(2, 3, device=DEVICE)
         given[1] = torch.nan if broken else 0
-        KERNELS.inner_layers(given, values, piece.tiles, *inner)
+        KERNELS.inner_layers(given, torch.empty_like(given), values, piece.tiles, *inner)
         found.append((given[[0, 2]], values[:, [0, 2]]))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

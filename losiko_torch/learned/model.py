@@ -152,11 +152,13 @@ class LearnedModel:
         return LearnedModel(copy.deepcopy(self.descriptor).to(device), networks, self.info)
 
     def bytes_per_atom(self, item: int) -> int:
-        """Return the bytes for each atom at the peak of a gradient, numbers of ``item`` bytes."""
+        """Return the bytes for each atom at the peak of a gradient, numbers of ``item`` bytes.
+
+        Networks hold the results of two layers, of a piece of the atoms: less where these are more.
+        """
         own = next(iter(self.networks.values()))
-        n_features = own.whitening.shape[0]
-        inside = 6 * own.members * own.w1.shape[2] + 4 * n_features
-        return bytes_of(self.descriptor, n_features, item) + inside * item
+        inside = 2 * own.members * own.w1.shape[2]
+        return bytes_of(self.descriptor, own.whitening.shape[0], item) + inside * item
 
     def check(self, numbers: Iterable[int]) -> None:
         """Raise ``StructureError`` for an element without networks."""

@@ -29,7 +29,7 @@ from losiko_torch.loss.terms.evaluate import evaluate_terms, term_values
 from losiko_torch.loss.terms.interface import Term
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch, sum_by_system
-from losiko_torch.systems.kept import any_true
+from losiko_torch.systems.kept import any_true, kept
 from losiko_torch.systems.verlet_list import VerletList
 
 #: Stiffness of a learned loss: its curvature is about 1.
@@ -168,7 +168,7 @@ class Objective(AtomLoss):
         else:
             found = self._by_references(surroundings, batch, matching, active, stale)
         distances, gradient, virial = found.distances, found.gradient, found.virial
-        terms = batch.cells.new_zeros((0, batch.n_systems))
+        terms = batch.cells.new_empty((0, batch.n_systems))
         if active.centers is not None:
             assert known is not None, "distances of atoms that are not active must be known"
             distances = active.put(known, distances)
@@ -178,7 +178,7 @@ class Objective(AtomLoss):
         if any_true(batch.pbc):
             virial = virial * batch.pbc.any(1)[:, None, None]
         else:
-            virial = torch.zeros_like(virial)
+            virial = kept(batch.pbc, ("no virial", virial.dtype), lambda: torch.zeros_like(virial))
         loss = losses(distances, terms, batch)
         return Evaluation(
             distances, terms, loss, gradient, virial, found.surroundings, found.components

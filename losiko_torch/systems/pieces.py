@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 
@@ -20,7 +21,7 @@ from losiko_torch.systems.kept import by_element, kept
 
 #: Atoms at once on a processor, so that what is worked out of them stays near it, and elsewhere, so
 #: that a device has enough to do.
-ON_PROCESSOR, ELSEWHERE = 1024, 65_536
+ON_PROCESSOR, ELSEWHERE = 4096, 65_536
 #: Atoms of a tile at most.
 TILE = 64
 
@@ -63,7 +64,7 @@ def pieces_of(numbers: torch.Tensor, most: int | None = None) -> list[Piece]:
         ends = [n * k // count for k in range(count + 1)]
         return [
             Piece(order[first:end], _within(atoms.elements, first, end))
-            for first, end in zip(ends[:-1], ends[1:], strict=True)
+            for first, end in pairwise(ends)
         ]
 
     return kept(numbers, ("pieces", most), found)

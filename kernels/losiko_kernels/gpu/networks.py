@@ -26,6 +26,7 @@ COLUMNS, TERMS = {4: 64, 8: 32}, {4: 32, 8: 16}
 
 def inner_layers(
     z1: torch.Tensor,
+    between: torch.Tensor,
     values: torch.Tensor,
     tiles: torch.Tensor,
     place: torch.Tensor,
@@ -38,6 +39,7 @@ def inner_layers(
 
     Args:
         z1: Results of the first layer, shape (n, K h), h a multiple of 16.
+        between: Memory of the shape of ``z1`` for what lies between both products.
         values: Memory for f.
         tiles: Atomic number, first atom and end of each tile, at most ``ATOMS`` atoms of one
             element, shape (T, 3), int32.
@@ -50,7 +52,7 @@ def inner_layers(
     with on_device(z1):
         inner_kernel[(len(tiles), members)](
             z1,
-            torch.empty_like(z1),
+            between,
             values,
             tiles,
             place,

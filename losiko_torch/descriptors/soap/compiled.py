@@ -114,14 +114,25 @@ class CompiledSoap:
         slopes_of: Callable[[int, torch.Tensor], torch.Tensor],
         count: int = 1,
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        # A method of its own, so that nothing of a part is left on the way to the positions.
+        by_coefficients = self._by_coefficients(parts, slopes_of, count)
+        return [self._to_positions(each, None) for each in by_coefficients]
+
+    def _by_coefficients(
+        self,
+        parts: Sequence[torch.Tensor],
+        slopes_of: Callable[[int, torch.Tensor], torch.Tensor],
+        count: int,
+    ) -> list[torch.Tensor]:
+        """Return the gradient of each loss by the coefficients; see ``trace_back_parts``."""
         kernels, c, n_max = self.kernels, self.coefficients, self.n_max
-        by_coefficients = [torch.empty_like(c) for _ in range(count)]
+        found = [torch.empty_like(c) for _ in range(count)]
         for number, rows in enumerate(parts):
             features, lengths = kernels.unit_power_spectrum(c, n_max, rows)
             slopes = slopes_of(number, features)
-            for slope, out in zip(slopes, by_coefficients, strict=True):
+            for slope, out in zip(slopes, found, strict=True):
                 kernels.power_spectrum_backward(c, lengths, slope, n_max, rows, out)
-        return [self._to_positions(each, None) for each in by_coefficients]
+        return found
 
     def distances(self, points: torch.Tensor) -> torch.Tensor:
         apart, self.by_coefficients = self.kernels.distance(self.coefficients, points, self.n_max)

@@ -33,6 +33,7 @@ from losiko_torch.database.builtin import default_database
 from losiko_torch.descriptors.evaluation import described
 from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.seen_pairs import PairsByKernels, PairsByTorch, pairs_seen
+from losiko_torch.learned.together import Together
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import make_target
 from losiko_torch.optimizers.lbfgs import LBFGS
@@ -41,6 +42,7 @@ from losiko_torch.relaxation.batch_state import Limits
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.stages import ROUNDS
+from losiko_torch.systems.pieces import pieces_of
 
 #: Molecules with which the processor is compared, and atoms of a small batch.
 COMPARED, SMALL_BATCH = 1000, 20_000
@@ -176,9 +178,17 @@ def learned_parts(clock: Clock, database: EnvironmentDatabase, batch: Batch) -> 
     members, r, width = own.w1.shape
     layers = 4.0 * n * members * (r * width + width * width)
     clock.row("networks and their slopes", lambda: own.values_and_slopes(y), n, layers)
-    clock.row("features to slopes, all elements", lambda: model.slopes_of(around, batch.numbers), n)
-    slope = model.slopes_of(around, batch.numbers).slopes[0]
+    piece = pieces_of(batch.numbers)[0]
+    own_order, together = features[piece.rows], Together.of(model.networks, features)
+    # Slopes are written over features, which time does not see.
+    clock.row(
+        "features to slopes, all elements, of a piece",
+        lambda: together.values_and_slopes(own_order, piece),
+        len(own_order),
+    )
+    slope = torch.randn_like(features)
     clock.row("back to positions", lambda: around.trace_back(slope), n)
+    clock.row("spectrum, networks and back", lambda: model.traced_back(around, batch.numbers), n)
     clock.row(
         "whole evaluation",
         lambda: objective.evaluate(batch, active=neighbors.active(batch)),

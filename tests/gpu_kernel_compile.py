@@ -23,11 +23,14 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 # `from losiko_kernels.gpu import density` would import the function of this name, not the module.
-combination, density, distance, lbfgs, mixing, pairs, power_spectrum, rows, tiles, trials = (
+(
+    *(combination, density, distance, lbfgs, mixing, networks, pairs, power_spectrum, rows, tiles),
+    trials,
+) = (
     import_module(f"losiko_kernels.gpu.{name}")
     for name in (
-        *("combination", "density", "distance", "lbfgs", "mixing", "pairs", "power_spectrum"),
-        *("rows", "tiles", "trials"),
+        *("combination", "density", "distance", "lbfgs", "mixing", "networks", "pairs"),
+        *("power_spectrum", "rows", "tiles", "trials"),
     )
 )
 
@@ -41,6 +44,9 @@ INTEGERS |= {
     **dict.fromkeys(("center", "neighbor", "channel", "incoming", "first_incoming"), "*i64"),
     "indices": "*i64",
     "rows": "*i64",
+    "rows_of": "*i64",
+    "tiles": "*i32",
+    "place": "*i32",
     "count": "i32",
     "numbers": "i32",
     "size": "i32",
@@ -87,12 +93,10 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
     precision = {"fp32": torch.float32, "fp64": torch.float64}[dtype]
     c = torch.empty(1, (l_max + 1) ** 2, channels, dtype=precision)
     sizes = tiles.tiling(c, n_max).sizes
-    for kernel in (
-        power_spectrum.unit_kernel,
-        power_spectrum.unit_backward_kernel,
-        distance.distance_kernel,
-    ):
-        yield compiled(kernel, dtype, sizes, 1)
+    yield compiled(distance.distance_kernel, dtype, sizes, 1)
+    for kernel in (power_spectrum.unit_kernel, power_spectrum.unit_backward_kernel):
+        for some in (False, True):
+            yield compiled(kernel, dtype, {**sizes, "SOME": some}, 1)
     for fading in (True, False):
         sizes = {"FADING": fading, "BLOCK": pairs.PAIRS}
         yield compiled(pairs.geometry_kernel, dtype, sizes, 4)
@@ -105,6 +109,8 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
     yield compiled(combination.gradient_kernel, dtype, {**some, "SOME": 4 * some["SOME"]}, 4)
     sizes = {"LINES": combination.ENTRIES // N_NEIGHBORS, "WIDTH": N_NEIGHBORS, "EACH": False}
     yield compiled(combination.system_kernel, dtype, sizes, 4)
+    for width in (192, 256):
+        yield compiled(networks.inner_kernel, dtype, networks.sizes(2, width, precision), 4)
     yield from of_structures(dtype, precision)
 
 

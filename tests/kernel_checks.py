@@ -11,6 +11,7 @@ those of the radial table; single precision is compared with double on the same,
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
 
@@ -24,10 +25,14 @@ from losiko_torch import SOAP, Batch, EnvironmentDatabase, accelerators
 from losiko_torch.descriptors.soap import density
 from losiko_torch.descriptors.soap.compiled import table_of
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum, scale_degrees
+from losiko_torch.learned.folded import Folded
+from losiko_torch.learned.networks import Networks
+from losiko_torch.learned.together import Together
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.targets.locally_linear import LocallyLinear, combine, distances_among
 from losiko_torch.loss.targets.nearest import Nearest
 from losiko_torch.systems.neighbors import find_pairs
+from losiko_torch.systems.pieces import pieces_of
 
 NAME = os.environ.get("LOSIKO_KERNELS", "losiko_kernels.gpu")
 DEVICE = "cpu" if NAME.endswith("cpu") or os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
@@ -212,7 +217,8 @@ SIZES_AND_PRECISIONS = [
 @pytest.mark.parametrize(("size", "dtype"), SIZES_AND_PRECISIONS)
 def test_power_spectrum_and_its_gradient(size, dtype):
     c = random_coefficients(*size, dtype).requires_grad_()
-    p, length = unit_power_spectrum(c.detach().to(DEVICE, dtype), size[1])
+    given = c.detach().to(DEVICE, dtype)
+    p, length = unit_power_spectrum(given, size[1])
     assert p.dtype == length.dtype == dtype
     expected = features(c, size[1])
     assert error(p, expected.detach()) < VALUE_ERROR[dtype]
@@ -221,10 +227,28 @@ def test_power_spectrum_and_its_gradient(size, dtype):
 
     slope = noise(*expected.shape).to(dtype).double()
     (gradient,) = torch.autograd.grad((slope * expected).sum(), c)
-    result = power_spectrum_backward(
-        c.detach().to(DEVICE, dtype), length, slope.to(DEVICE, dtype), size[1]
-    )
+    slope = slope.to(DEVICE, dtype)
+    result = power_spectrum_backward(given, length, slope, size[1])
     assert error(result, gradient) < GRADIENT_ERROR[dtype]
+    if size == (2, 3, 2):
+        check_some_centers(given, p, length, slope, result, size[1])
+
+
+def check_some_centers(c, p, length, slope, by_c, n_max):
+    """Numbers of some centers, in another order, are bit by bit those of all."""
+    every = torch.cat([c, c.flip(2), 2 * c])
+    rows = torch.tensor([4, 0, 1], device=DEVICE)
+    some, lengths = unit_power_spectrum(every, n_max, rows)
+    assert torch.equal(some[1:], p)
+    assert torch.equal(lengths[1:], length)
+    out = torch.full_like(every, torch.nan)
+    slopes = torch.cat([slope[:1], slope])
+    found = power_spectrum_backward(every, lengths, slopes, n_max, rows, out)
+    assert found is out
+    assert torch.equal(out[:2], by_c)
+    # Twice the coefficients, half the gradient.
+    assert error(2 * out[4], by_c[0].double().cpu()) < GRADIENT_ERROR[c.dtype]
+    assert out[[2, 3, 5]].isnan().all()
 
 
 @pytest.mark.parametrize(("size", "dtype"), SIZES_AND_PRECISIONS)
@@ -373,3 +397,49 @@ def test_the_loss_and_its_gradient(target, monkeypatch):
         found.append((here.loss, here.gradient, here.distances, weights))
     for ours, plain in zip(*found, strict=True):
         torch.testing.assert_close(ours.cpu(), plain.cpu(), rtol=1e-6, atol=1e-8)
+
+
+#: Members, width and atoms of each element: a tile and less, more, one atom; several blocks.
+NETWORKS = [(1, 16, (1, 64, 3)), (2, 96, (65, 1)), (2, 48, (70, 5))]
+
+
+@pytest.mark.skipif(not hasattr(KERNELS, "inner_layers"), reason="plain torch evaluates layers")
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+@pytest.mark.parametrize(("members", "width", "counts"), NETWORKS)
+def test_inner_layers_of_networks(members, width, counts, dtype):
+    generator = torch.Generator().manual_seed(4)
+    numbers = torch.repeat_interleave(torch.tensor([8, 1, 6][: len(counts)]), torch.tensor(counts))
+    order = torch.randperm(len(numbers), generator=generator)
+    (piece,) = pieces_of(numbers[order].to(DEVICE))
+    whitening, shift = torch.randn(9, 5, generator=generator), torch.randn(5, generator=generator)
+    made = Networks.random(whitening, shift, members, width, generator).to(noise(1))
+    networks = {z: replace(made, w2=z**0.5 * made.w2, offset=noise(members)) for z in (1, 6, 7, 8)}
+    z1 = (3 * noise(len(numbers), members * width)).to(dtype)
+    known, wanted = z1.clone().double(), noise(members, len(numbers))
+    for number, some in piece.elements:
+        rounded = networks[number].to(z1).to(known)
+        Folded.of(rounded, known).inner(known[some], wanted[:, some])
+    inner = Together.of(networks, z1).inner
+    assert inner is not None
+    given, values = z1.to(DEVICE), torch.empty_like(wanted, dtype=dtype, device=DEVICE)
+    between = torch.full_like(given, torch.nan)
+    KERNELS.inner_layers(given, between, values, piece.tiles, *(each.to(DEVICE) for each in inner))
+    limit = {torch.float64: 1e-12, torch.float32: 5e-6}[dtype]
+    assert error(values, wanted) < limit
+    assert error(given, known) < limit
+
+
+@pytest.mark.skipif(not hasattr(KERNELS, "inner_layers"), reason="plain torch evaluates layers")
+def test_an_atom_that_is_no_number_spoils_no_other():
+    generator = torch.Generator().manual_seed(5)
+    made = Networks.random(torch.eye(4), torch.zeros(4), 2, 16, generator)
+    inner = [each.to(DEVICE) for each in Together.of({6: made}, torch.empty(0)).inner]
+    (piece,) = pieces_of(torch.full((3,), 6, device=DEVICE))
+    z1 = noise(3, 32).float()
+    found = []
+    for broken in (False, True):
+        given, values = z1.clone().to(DEVICE), torch.empty(2, 3, device=DEVICE)
+        given[1] = torch.nan if broken else 0
+        KERNELS.inner_layers(given, torch.empty_like(given), values, piece.tiles, *inner)
+        found.append((given[[0, 2]], values[:, [0, 2]]))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

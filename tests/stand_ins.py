@@ -10,13 +10,19 @@ from losiko_torch import Batch
 from losiko_torch.accelerators import kernels_for
 from losiko_torch.descriptors.soap import mixed, seen_pairs
 from losiko_torch.descriptors.soap.neighbor_weights import smooth_cutoff, smooth_cutoff_slope
+from losiko_torch.learned import together
+from losiko_torch.learned.folded import Folded
 from losiko_torch.optimizers import lbfgs
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.measuring import plain_measure
 from losiko_torch.systems import by_structure
+from losiko_torch.systems.pieces import TILE
 
 #: Names of the kernels that have a function of the same name here.
-NAMES = ("pair_geometry", "gradient_of_atoms", "mix", "measure", "lbfgs_step", "conclude")
+NAMES = (
+    *("pair_geometry", "gradient_of_atoms", "mix", "inner_layers"),
+    *("measure", "lbfgs_step", "conclude"),
+)
 
 
 def put_in(monkeypatch):
@@ -24,7 +30,7 @@ def put_in(monkeypatch):
     kernels = kernels_for(torch.device("cpu"))
     for name in NAMES:
         monkeypatch.setattr(kernels, name, globals()[name], raising=False)
-    for module in (seen_pairs, mixed, by_structure):
+    for module in (seen_pairs, mixed, together, by_structure):
         monkeypatch.setattr(module, "gpu_kernel", lambda device, name: getattr(kernels, name))
 
 
@@ -62,6 +68,15 @@ def lbfgs_step(before, loss, gradient, fresh, *, first, largest, longest, **numb
     state, system = lbfgs.State(**before), _numbers(first, largest)
     after, accepted = lbfgs.plain_step(state, loss, gradient, system, fresh, longest)
     return vars(after), accepted
+
+
+def inner_layers(z1, between, values, tiles, place, w2, b2, w3, minus):
+    between.fill_(torch.nan)
+    for number, first, end in tiles.tolist():
+        assert 0 < end - first <= TILE
+        of, some = place[number], slice(first, end)
+        weights = w2[of], b2[of, :, None], w3[of, :, :, None], minus[of, :, None, None]
+        Folded(None, None, None, *weights).inner(z1[some], values[:, some])
 
 
 def measure(trial, start, movable, loss, gradient, *, first, largest, hold, stiffness):

@@ -5,9 +5,11 @@ import pytest
 import stand_ins
 import torch
 from ase.build import molecule
+from live_bytes import live_bytes
 from step_counter import counted_steps
 
 from losiko_torch import Batch, relax
+from losiko_torch.batching.memory import bytes_per_atom
 from losiko_torch.database.builtin import default_database
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import make_target
@@ -17,7 +19,7 @@ from losiko_torch.relaxation.batch_loop import advance, begin
 from losiko_torch.relaxation.batch_state import Limits
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.finished import Finished
-from losiko_torch.systems import neighbors, sums, verlet_list
+from losiko_torch.systems import neighbors, pieces, sums, verlet_list
 
 NAMES = ["CH3OH", "CH3CONH2", "HCOOH", "CH3CH2NH2", "H2O", "C5H5N"]
 
@@ -29,9 +31,9 @@ def rattled(seed=0):
     return structures
 
 
-def started():
-    """Return what ``advance`` takes, of a few molecules on learned targets."""
-    batch = Batch.from_atoms(rattled(), torch.float32)
+def started(structures=None):
+    """Return what ``advance`` takes, of structures on learned targets; None: a few molecules."""
+    batch = Batch.from_atoms(structures or rattled(), torch.float32)
     objective = Objective(default_database(), make_target("learned")).restricted(batch.numbers)
     everyone = Coordinates.fixed_cell(batch, torch.ones_like(batch.positions))
     optimizer = LBFGS()
@@ -108,3 +110,33 @@ def test_structures_that_stay_to_the_end_of_a_round_end_alike(no_waits, room):
         assert (one.n_steps, one.reason, one.doubt) == (other.n_steps, other.reason, other.doubt)
         assert one.loss == pytest.approx(other.loss, rel=1e-9)
         np.testing.assert_allclose(one.atoms.positions, other.atoms.positions, atol=1e-9)
+
+
+def crowded():
+    """Return structures of about fifteen atoms, two molecules beside each other."""
+    made = []
+    for seed in range(20):
+        for one, other in zip(rattled(seed), reversed(rattled(seed + 100)), strict=True):
+            other.positions += [3.0, 0.0, 0.0]
+            made.append(one + other)
+    return made
+
+
+@pytest.mark.parametrize("share", [1, 4], ids=["a piece", "pieces"])
+def test_a_step_takes_little_memory(no_waits, monkeypatch, share):
+    structures = crowded()
+    n = sum(map(len, structures))
+    monkeypatch.setattr(pieces, "ON_PROCESSOR", n // share)
+    with live_bytes() as counted:
+        objective, optimizer, now, finished = started(structures)
+        beginning = counted.peak
+        peaks = []
+        for _ in range(3):
+            counted.peak = counted.live
+            now, _ = advance(objective, optimizer, now, Limits(200, 1e-9, 8), finished)
+            peaks.append(counted.peak)
+    least = 4 * n * (2 * 60 + 390)  # L-BFGS's history, and coefficients or features
+    estimate = bytes_per_atom(objective, torch.float32)
+    for peak in (beginning, *peaks):
+        assert least < peak <= estimate * n
+    assert estimate <= 20_000

@@ -16,25 +16,29 @@ from losiko_torch.loss.objective import Objective
 SHARE = 0.25
 #: Size of a batch (bytes) beyond which a CPU gains no speed.
 CPU_LIMIT = 2**27
+#: Numbers for each atom beside its evaluation: L-BFGS's history of 20 steps, before and after a
+#: step, positions, gradients and ends.
+STATE = 300
 #: Atoms of a molecule that must fit, or references are too many.
 SMALL_MOLECULE = 20
 
 
 def bytes_per_atom(objective: Objective, dtype: torch.dtype) -> int:
-    """Return the memory that an atom takes at the peak of one evaluation, in bytes.
+    """Return the memory that an atom takes at the peak of a step, in bytes.
 
-    Counted are the descriptor and what the target keeps of the references.
+    Counted are the state of the relaxation, the descriptor, and what the target keeps of the
+    references, or the networks of a learned model.
     """
+    item = torch.finfo(dtype).bits // 8
     if objective.by_model:
-        return objective.model.bytes_per_atom(torch.finfo(dtype).bits // 8)
-    database = objective.database
-    item, descriptor = torch.finfo(dtype).bits // 8, database.descriptor
+        return objective.model.bytes_per_atom(item) + STATE * item
+    database, descriptor = objective.database, objective.database.descriptor
     like = torch.empty(0, dtype=dtype, device=database.device)
     if serves(descriptor, like):
         described = compiled_soap.bytes_per_atom(descriptor, item)  # type: ignore[arg-type]
     else:
         described = bytes_of(descriptor, database.n_features, item)
-    return described + _bytes_of_references(objective, dtype)
+    return described + _bytes_of_references(objective, dtype) + STATE * item
 
 
 def atoms_that_fit(objective: Objective, dtype: torch.dtype) -> int:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -36,6 +37,24 @@ class Surroundings(Protocol):
 
         ``slope`` (n, F) is the derivative of the loss by the unit features. A multiple of the
         features themselves, added to it, does not change the result.
+        """
+        ...
+
+    def trace_back_parts(
+        self,
+        parts: Sequence[torch.Tensor],
+        slopes_of: Callable[[int, torch.Tensor], torch.Tensor],
+        count: int = 1,
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Gradient and virials, as of ``trace_back``, of each of ``count`` losses.
+
+        Features and slopes exist for a part of the atoms at a time.
+
+        Args:
+            parts: Some of the n atoms each (indices), together all of them once.
+            slopes_of: Function of the number of a part and its unit features (m, F), which it may
+                write to. It returns the derivatives (count, m, F) of the losses by them.
+            count: Number of losses.
         """
         ...
 
@@ -109,6 +128,18 @@ class Plain:
         moments = batch.positions.detach()[:, :, None] * gradient[:, None, :]
         virial = batch.cells.detach().transpose(1, 2) @ pull
         return gradient, virial + sum_by_system(moments, batch.system_idx, batch.n_systems)
+
+    def trace_back_parts(
+        self,
+        parts: Sequence[torch.Tensor],
+        slopes_of: Callable[[int, torch.Tensor], torch.Tensor],
+        count: int = 1,
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        unit = self.unit.detach()
+        slopes = unit.new_empty((count, *unit.shape))
+        for number, rows in enumerate(parts):
+            slopes[:, rows] = slopes_of(number, unit[rows])
+        return [self.trace_back(slope) for slope in slopes]
 
     def distances(self, points: torch.Tensor) -> torch.Tensor:
         self.difference = self.unit.detach() - points

@@ -38,8 +38,7 @@ def signals(model: LearnedModel, batch: Batch) -> torch.Tensor:
     looked = model.look(batch, every=True)
     left = (2 * looked.values.mean(0)).clamp(min=0).sqrt()
     mean = squares = torch.zeros_like(batch.positions)
-    for slope in looked.slopes:
-        gradient, _ = looked.trace_back(slope)
+    for gradient, _ in looked.back:
         mean, squares = mean + gradient, squares + gradient.square()
     count = model.members
     spread = ((squares / count - (mean / count).square()).sum(1)).clamp(min=0).sqrt()

@@ -1,7 +1,8 @@
 """Networks of one element as relaxations evaluate them: few products of matrices, nothing fitted.
 
 Whitening and the first layer of all members are one matrix where that takes fewer multiplications,
-and the slope by the features is that of the mean.
+and the slope by the features is that of the mean. The layers between the large products are apart:
+a kernel may take those of all elements at once (``learned.together``).
 """
 
 from __future__ import annotations
@@ -54,47 +55,39 @@ class Folded:
         whitening = None if folds else own.whitening.to(like)
         return cls(whitening, *(each.to(like) for each in (first, shift, *further)))
 
-    @torch.no_grad()
-    def values(self, features: torch.Tensor, values: torch.Tensor) -> None:
-        """Write f, each member's, to ``values`` (K, n), for unit descriptors (n, F)."""
-        self._layers(features, values)
-
-    @torch.no_grad()
-    def values_and_slopes(
-        self, features: torch.Tensor, values: torch.Tensor, slopes: torch.Tensor
-    ) -> None:
-        """Write f and its slope by the features, to ``slopes`` (K, n, F), or (1, n, F) the mean."""
-        z1, z2 = self._layers(features, values)
-        members, n, width = z2.shape
-        by_z2 = torch.ops.aten.silu_backward(self.w3.transpose(1, 2).expand_as(z2), z2)
-        by_a1 = torch.bmm(by_z2, self.w2.transpose(1, 2)).transpose(0, 1)
-        by_z1 = z1.view(n, members, width)
-        # In place: on processors, fresh memory costs more than the arithmetic.
-        torch.ops.aten.silu_backward.grad_input(by_a1, by_z1, grad_input=by_z1)
-        if len(slopes) == 1:
-            self._back(by_z1.flatten(1), self.first, 1 / members, slopes[0])
-            return
-        for member, slope in enumerate(slopes):
-            part = slice(member * width, (member + 1) * width)
-            self._back(by_z1[:, member], self.first[:, part], 1.0, slope)
-
-    def _layers(
-        self, features: torch.Tensor, values: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write f, and return the inputs of both layers' functions, (n, K h) and (K, n, h)."""
+    def enter(self, features: torch.Tensor, z1: torch.Tensor) -> None:
+        """Write the first layer's results to ``z1`` (n, K h), for unit descriptors (n, F)."""
         y = features if self.whitening is None else features @ self.whitening
-        z1 = torch.addmm(self.shift, y, self.first)
-        a1 = silu(z1).view(len(y), len(self.w2), -1).transpose(0, 1)
-        z2 = torch.baddbmm(self.b2, a1, self.w2)
-        torch.baddbmm(self.minus, silu(z2), self.w3, out=values[:, :, None])
-        return z1, z2
+        torch.addmm(self.shift, y, self.first, out=z1)
 
-    def _back(
-        self, by_z1: torch.Tensor, first: torch.Tensor, factor: float, slope: torch.Tensor
-    ) -> None:
-        """Write the slope (n, F) that follows from the one by the first layer's results."""
-        if self.whitening is None:
-            torch.addmm(slope, by_z1, first.T, beta=0, alpha=factor, out=slope)
-        else:
-            by_y = by_z1 @ first.T
-            torch.addmm(slope, by_y, self.whitening.T, beta=0, alpha=factor, out=slope)
+    def inner_values(
+        self, z1: torch.Tensor, values: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write f, each member's, to ``values`` (K, n); return z1 and z2 by member, (K, n, h)."""
+        by_member = z1.view(len(z1), len(self.w2), -1).transpose(0, 1)
+        z2 = torch.baddbmm(self.b2, silu(by_member), self.w2)
+        torch.baddbmm(self.minus, silu(z2), self.w3, out=values[:, :, None])
+        return by_member, z2
+
+    def inner(self, z1: torch.Tensor, values: torch.Tensor) -> None:
+        """Write f, each member's, to ``values`` (K, n), and its slope by z1 over ``z1``."""
+        by_member, z2 = self.inner_values(z1, values)
+        by_z2 = torch.ops.aten.silu_backward(self.w3.transpose(1, 2).expand_as(z2), z2)
+        by_a1 = torch.bmm(by_z2, self.w2.transpose(1, 2))
+        # In place: on processors, fresh memory costs more than the arithmetic.
+        torch.ops.aten.silu_backward.grad_input(by_a1, by_member, grad_input=by_member)
+
+    def leave(self, by_z1: torch.Tensor, slopes: torch.Tensor) -> None:
+        """Write the slope by the features to ``slopes`` (K, n, F), or (1, n, F) that of the mean.
+
+        ``by_z1`` (n, K h) is the slope of each member by the results of its first layer.
+        """
+        count = len(slopes)
+        width = by_z1.shape[1] // count
+        factor = count / len(self.w2)
+        for k, slope in enumerate(slopes):
+            own = slice(k * width, (k + 1) * width)
+            by_y, matrix = by_z1[:, own], self.first[:, own]
+            if self.whitening is not None:
+                by_y, matrix = by_y @ matrix.T, self.whitening
+            torch.addmm(slope, by_y, matrix.T, beta=0, alpha=factor, out=slope)

@@ -20,11 +20,12 @@ from torch import nn
 from losiko_torch.descriptors.evaluation import Surroundings, described
 from losiko_torch.descriptors.interface import bytes_of, name_of, restriction
 from losiko_torch.errors import StructureError
-from losiko_torch.learned.folded import Folded
 from losiko_torch.learned.networks import Networks
+from losiko_torch.learned.together import Together
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.kept import by_element
+from losiko_torch.systems.pieces import Piece, pieces_of
 
 #: Restrictions to some elements that are kept in memory.
 RESTRICTIONS = 8
@@ -34,18 +35,12 @@ class Looked(NamedTuple):
     """The n active atoms of a batch as the model sees them.
 
     Attributes:
-        surroundings: Their surroundings, described.
         values: Share f of each atom in the pseudo-energy by each member, Angstrom^2, shape (K, n).
-        slopes: Slope of each share by the features, shape (K, n, F), or (1, n, F) of the mean.
+        back: Gradient (N, 3) and virials (B, 3, 3) of the pseudo-energy, or of each member's.
     """
 
-    surroundings: Surroundings
     values: torch.Tensor
-    slopes: torch.Tensor
-
-    def trace_back(self, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return gradient (N, 3) and virials (B, 3, 3) of a slope by the features (n, F)."""
-        return self.surroundings.trace_back(slope)
+    back: list[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,43 +67,55 @@ class LearnedModel:
         return next(iter(self.networks.values())).members
 
     def look(self, batch: Batch, every: bool = False) -> Looked:
-        """Return the shares of all atoms and their slopes; see ``slopes_of``."""
+        """Return the shares of all atoms, and what leads back; see ``traced_back``."""
         self.check([number for number, _ in by_element(batch.numbers).elements])
-        return self.slopes_of(described(self.descriptor, batch), batch.numbers, every)
+        return self.traced_back(described(self.descriptor, batch), batch.numbers, None, every)
 
-    def slopes_of(
-        self, surroundings: Surroundings, numbers: torch.Tensor, every: bool = False
+    def traced_back(
+        self,
+        surroundings: Surroundings,
+        numbers: torch.Tensor,
+        factors: torch.Tensor | None = None,
+        every: bool = False,
     ) -> Looked:
-        """Return the shares of atoms of these numbers, and the mean slope or each (``every``).
+        """Return the shares of atoms, and the gradient of their sum, each times its factor.
+
+        Args:
+            surroundings: Surroundings of n atoms.
+            numbers: Their atomic numbers, shape (n,).
+            factors: Factors of the atoms in the sum, shape (n,). None means all 1.
+            every: Whether the gradient is that of each member, not the mean.
 
         Raises:
             StructureError: For an element without networks.
         """
-        atoms = by_element(numbers)
-        features = atoms.together(surroundings.features())
-        values = features.new_empty((self.members, len(features)))
-        slopes = features.new_empty((self.members if every else 1, *features.shape))
-        for number, some in atoms.elements:
-            own = self._own(number, features)
-            own.values_and_slopes(features[some], values[:, some], slopes[:, some])
-        return Looked(surroundings, atoms.apart(values, 1), atoms.apart(slopes, 1))
+        pieces, values = pieces_of(numbers), list[torch.Tensor]()
+
+        def slopes_of(number: int, features: torch.Tensor) -> torch.Tensor:
+            piece = pieces[number]
+            networks = self._together(features, piece)
+            value, slopes = networks.values_and_slopes(features, piece, every)
+            values.append(value)
+            return slopes if factors is None else slopes.mul_(factors[piece.rows, None])
+
+        count = self.members if every else 1
+        back = surroundings.trace_back_parts([each.rows for each in pieces], slopes_of, count)
+        return Looked(_in_order(values, numbers), back)
 
     def values(self, batch: Batch, active: ActiveAtoms = ALL_ATOMS) -> torch.Tensor:
         """Return the share of each active atom, shape (n,), without a slope."""
         numbers = active.of(batch.numbers)
-        atoms = by_element(numbers)
-        self.check([number for number, _ in atoms.elements])
-        features = atoms.together(described(self.descriptor, batch, active).features())
-        values = features.new_empty((self.members, len(features)))
-        for number, some in atoms.elements:
-            self._own(number, features).values(features[some], values[:, some])
-        return atoms.apart(values.mean(0))
+        self.check([number for number, _ in by_element(numbers).elements])
+        surroundings, values = described(self.descriptor, batch, active), []
+        for piece in pieces_of(numbers):
+            features = surroundings.features(piece.rows)
+            values.append(self._together(features, piece).values(features, piece))
+        return _in_order(values, numbers).mean(0)
 
     def pull(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return shares (N,), gradient (N, 3) and virials (B, 3, 3) of the pseudo-energy."""
-        looked = self.look(batch)
-        gradient, virial = looked.trace_back(looked.slopes[0])
-        return looked.values.mean(0), gradient, virial * batch.pbc.any(1)[:, None, None]
+        values, [(gradient, virial)] = self.look(batch)
+        return values.mean(0), gradient, virial * batch.pbc.any(1)[:, None, None]
 
     def restricted(self, numbers: Iterable[int]) -> LearnedModel:
         """Return the model for structures of some elements only: cheaper, equal results."""
@@ -145,11 +152,13 @@ class LearnedModel:
         return LearnedModel(copy.deepcopy(self.descriptor).to(device), networks, self.info)
 
     def bytes_per_atom(self, item: int) -> int:
-        """Return the bytes for each atom at the peak of a gradient, numbers of ``item`` bytes."""
+        """Return the bytes for each atom at the peak of a gradient, numbers of ``item`` bytes.
+
+        Networks hold the results of two layers, of a piece of the atoms: less where these are more.
+        """
         own = next(iter(self.networks.values()))
-        n_features = own.whitening.shape[0]
-        inside = 6 * own.members * own.w1.shape[2] + 4 * n_features
-        return bytes_of(self.descriptor, n_features, item) + inside * item
+        inside = 2 * own.members * own.w1.shape[2]
+        return bytes_of(self.descriptor, own.whitening.shape[0], item) + inside * item
 
     def check(self, numbers: Iterable[int]) -> None:
         """Raise ``StructureError`` for an element without networks."""
@@ -160,7 +169,17 @@ class LearnedModel:
                     f"the learned targets know no {chemical_symbols[number]} (they know {known})"
                 )
 
-    def _own(self, number: int, like: torch.Tensor) -> Folded:
-        """Return the networks of an element in the precision of a tensor."""
-        self.check([number])
-        return Folded.of(self.networks[number], like)
+    def _together(self, like: torch.Tensor, piece: Piece) -> Together:
+        """Return all networks in the precision of a tensor, for a piece that they know."""
+        self.check([number for number, _ in piece.elements])
+        made = self.__dict__.setdefault("_made", {})
+        key = (like.dtype, like.device)
+        if key not in made:
+            made[key] = Together.of(self.networks, like)
+        return made[key]
+
+
+def _in_order(values: list[torch.Tensor], numbers: torch.Tensor) -> torch.Tensor:
+    """Return values (K, m) of the pieces of atoms of these numbers (n,) in the order of these."""
+    every = values[0] if len(values) == 1 else torch.cat(values, 1)
+    return by_element(numbers).apart(every, 1)

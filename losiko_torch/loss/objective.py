@@ -221,12 +221,13 @@ class Objective(AtomLoss):
         self, surroundings: Surroundings, batch: Batch, active: ActiveAtoms
     ) -> _AtomsHere:
         """Evaluate the active atoms by the learned model."""
-        looked = self.model.slopes_of(surroundings, active.of(batch.numbers))
-        values, slope = looked.values.mean(0), looked.slopes[0]
-        if batch.weights is not None:
-            factors = active.of(batch.weights)
-            values, slope = values * factors, slope * factors[:, None]
-        return _AtomsHere(values, *surroundings.trace_back(slope), surroundings, None)
+        factors = None if batch.weights is None else active.of(batch.weights)
+        numbers = active.of(batch.numbers)
+        values, [(gradient, virial)] = self.model.traced_back(surroundings, numbers, factors)
+        values = values.mean(0)
+        if factors is not None:
+            values = values * factors
+        return _AtomsHere(values, gradient, virial, surroundings, None)
 
     def search_again(
         self,

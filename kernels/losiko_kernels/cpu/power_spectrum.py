@@ -13,52 +13,63 @@ from losiko_kernels.cpu.threads import run
 from losiko_kernels.cpu.vectors import combine, dot
 
 
-def unit_power_spectrum(c: torch.Tensor, n_max: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit features (n, F) from coefficients, and the lengths (n,) of the power spectra."""
-    n, rows, channels = c.shape
-    degrees = math.isqrt(rows)
+def unit_power_spectrum(
+    c: torch.Tensor, n_max: int, rows: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit features (n, F) from coefficients, and the lengths (n,) of the power spectra.
+
+    ``rows`` (n,) are the centers that are described. None means all, in their order.
+    """
+    channels, degrees = c.shape[2], math.isqrt(c.shape[1])
+    rows = torch.arange(len(c)) if rows is None else rows
+    n = len(rows)
     features = c.new_empty((n, channels * (channels + 1) // 2 * degrees))
     length = c.new_empty(n)
     offsets = of.feature_offsets(channels // n_max, n_max, degrees)
-    run(_values, n, c.flatten(), n_max, degrees, offsets, features, length)
+    run(_values, n, c.flatten(), rows, n_max, degrees, offsets, features, length)
     return features, length
 
 
 def power_spectrum_backward(
-    c: torch.Tensor, length: torch.Tensor, slope: torch.Tensor, n_max: int
+    c: torch.Tensor,
+    length: torch.Tensor,
+    slope: torch.Tensor,
+    n_max: int,
+    rows: torch.Tensor | None = None,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Gradient df/dc, shaped as ``c``, from ``slope`` = df/dp (n, F) for unit features p.
 
-    The gradient is zero for elements that are no neighbours of a center.
+    The gradient is zero for elements that are no neighbours of a center. That of the centers
+    ``rows`` (n,) is written to ``out``, or to a new tensor.
     """
-    n, rows, channels = c.shape
-    degrees = math.isqrt(rows)
+    channels, degrees = c.shape[2], math.isqrt(c.shape[1])
+    rows = torch.arange(len(c)) if rows is None else rows
     offsets = of.feature_offsets(channels // n_max, n_max, degrees)
-    out = torch.empty_like(c)
-    run(
-        _backward, n, c.flatten(), length, slope.contiguous(), n_max, degrees, offsets, out.view(-1)
-    )
+    out = torch.empty_like(c) if out is None else out
+    given = length, slope.contiguous(), n_max, degrees, offsets, out.view(-1)
+    run(_backward, len(rows), c.flatten(), rows, *given)
     return out
 
 
 @compiled
-def _values(start, stop, c, n_max, degrees, offsets, features, length):
+def _values(start, stop, c, rows_of, n_max, degrees, offsets, features, length):
     kind = c.dtype.type
     widest = of.padded(len(offsets) * n_max)
     rows = np.empty(degrees * degrees * widest, c.dtype)
     products = np.empty(degrees * widest * widest + 8, c.dtype)
     p = np.empty(features.shape[1] + 8, c.dtype)
     present = np.empty(len(offsets), np.int64)
-    for center in range(start, stop):
-        of.describe(c, center, n_max, degrees, offsets, present, rows, products, p)
-        length[center] = np.sqrt(dot(p, p))
+    for place in range(start, stop):
+        of.describe(c, rows_of[place], n_max, degrees, offsets, present, rows, products, p)
+        length[place] = np.sqrt(dot(p, p))
         # A center without neighbours has no features.
-        inverse = kind(0) if length[center] == 0 else kind(1) / length[center]
-        combine(inverse, p, kind(0), p, features[center])
+        inverse = kind(0) if length[place] == 0 else kind(1) / length[place]
+        combine(inverse, p, kind(0), p, features[place])
 
 
 @compiled
-def _backward(start, stop, c, length, slope, n_max, degrees, offsets, out):
+def _backward(start, stop, c, rows_of, length, slope, n_max, degrees, offsets, out):
     kind = c.dtype.type
     widest = of.padded(len(offsets) * n_max)
     rows = np.empty(degrees * degrees * widest, c.dtype)
@@ -66,10 +77,11 @@ def _backward(start, stop, c, length, slope, n_max, degrees, offsets, out):
     products = np.empty(degrees * widest * widest + 8, c.dtype)
     p = np.empty(slope.shape[1] + 8, c.dtype)
     present = np.empty(len(offsets), np.int64)
-    for center in range(start, stop):
+    for place in range(start, stop):
+        center = rows_of[place]
         count = of.describe(c, center, n_max, degrees, offsets, present, rows, products, p)
-        inverse = kind(0) if length[center] == 0 else kind(1) / length[center]
-        given = slope[center]
+        inverse = kind(0) if length[place] == 0 else kind(1) / length[place]
+        given = slope[place]
         along = dot(p, given) * inverse * inverse
         combine(-along * inverse, p, inverse, given, p)
         of.trace_back(p, center, n_max, degrees, offsets, present, count, rows, products, back, out)

@@ -5,6 +5,7 @@ from losiko_kernels.gpu.density import expand_density, expand_density_backward
 from losiko_kernels.gpu.distance import distance
 from losiko_kernels.gpu.lbfgs import lbfgs_step
 from losiko_kernels.gpu.mixing import mix
+from losiko_kernels.gpu.networks import inner_layers
 from losiko_kernels.gpu.pairs import gradient_of_atoms, pair_geometry
 from losiko_kernels.gpu.power_spectrum import power_spectrum_backward, unit_power_spectrum
 from losiko_kernels.gpu.trials import conclude, measure
@@ -16,6 +17,7 @@ __all__ = [
     "expand_density",
     "expand_density_backward",
     "gradient_of_atoms",
+    "inner_layers",
     "lbfgs_step",
     "measure",
     "mix",

@@ -25,41 +25,68 @@ from losiko_kernels.gpu.tiles import (
 )
 
 
-def unit_power_spectrum(c: torch.Tensor, n_max: int) -> tuple[torch.Tensor, torch.Tensor]:
+def unit_power_spectrum(
+    c: torch.Tensor, n_max: int, rows: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit features (n, F), and the lengths (n,) of the power spectra.
 
     Args:
-        c: Scaled coefficients, shape (n, (l_max+1)^2, n_elements * n_max).
+        c: Scaled coefficients, shape (N, (l_max+1)^2, n_elements * n_max).
         n_max: Number of radial functions of an element.
+        rows: Centers that are described, shape (n,), int64. None means all, in their order.
 
     A center without neighbours has length 0 and features 0.
     """
-    n = c.shape[0]
+    n = c.shape[0] if rows is None else rows.shape[0]
     features, count, sizes = tiling(c, n_max)
     p, length = c.new_empty((n, count)), c.new_empty(n)
     if n > 0:
         with on_device(c):
             unit_kernel[(n,)](
-                c, features, p, length, **sizes, num_warps=1, num_stages=1, enable_fp_fusion=True
+                c,
+                features if rows is None else rows,
+                features,
+                p,
+                length,
+                **sizes,
+                SOME=rows is not None,
+                num_warps=1,
+                num_stages=1,
+                enable_fp_fusion=True,
             )
     return p, length
 
 
 def power_spectrum_backward(
-    c: torch.Tensor, length: torch.Tensor, slope: torch.Tensor, n_max: int
+    c: torch.Tensor,
+    length: torch.Tensor,
+    slope: torch.Tensor,
+    n_max: int,
+    rows: torch.Tensor | None = None,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Gradient dE/dc, shaped as c, from ``slope`` = dE/dp (n, F) for unit features p."""
+    """Gradient dE/dc, shaped as c, from ``slope`` = dE/dp (n, F) for unit features p.
+
+    Args:
+        c, n_max, rows: Arguments of ``unit_power_spectrum``.
+        length: Lengths (n,) that it gave.
+        slope: Slope, shape (n, F).
+        out: Tensor that the gradients of these centers are written to. None means a new one.
+    """
     features, _, sizes = tiling(c, n_max)
-    grad_c = torch.empty_like(c)
-    if c.shape[0] > 0:
+    n = c.shape[0] if rows is None else rows.shape[0]
+    grad_c = torch.empty_like(c) if out is None else out
+    if n > 0:
         with on_device(c):
-            unit_backward_kernel[(c.shape[0],)](
+            unit_backward_kernel[(n,)](
                 c,
+                features if rows is None else rows,
                 features,
                 length,
                 slope,
                 grad_c,
                 **sizes,
+                SOME=rows is not None,
                 num_warps=1,
                 num_stages=1,
                 enable_fp_fusion=True,
@@ -70,6 +97,7 @@ def power_spectrum_backward(
 @triton.jit
 def unit_kernel(
     c,
+    rows_of,
     features,
     p,
     length,
@@ -79,9 +107,11 @@ def unit_kernel(
     TILES: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    SOME: tl.constexpr,
 ):
     """Compute |P|^2 of one center, then p."""
-    center = tl.program_id(0).to(tl.int64)
+    place = tl.program_id(0).to(tl.int64)
+    center = tl.load(rows_of + place) if SOME else place
     norm2 = tl.full((), 0, c.dtype.element_ty)
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
@@ -89,18 +119,19 @@ def unit_kernel(
             entries, diagonal = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             norm2 += sum_of_squares(entries, diagonal)
     shrink = inverse_root(norm2)
-    tl.store(length + center, norm2 * shrink)
+    tl.store(length + place, norm2 * shrink)
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
         for tile in range(TILES):
             entries, _ = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
-            tl.store(p + center * FEATURES + feature, entries * shrink, mask=upper)
+            tl.store(p + place * FEATURES + feature, entries * shrink, mask=upper)
 
 
 @triton.jit
 def unit_backward_kernel(
     c,
+    rows_of,
     features,
     length,
     slope,
@@ -111,10 +142,12 @@ def unit_backward_kernel(
     TILES: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    SOME: tl.constexpr,
 ):
     """Compute P . s of one center, then the gradient."""
-    center = tl.program_id(0).to(tl.int64)
-    slope += center * FEATURES
+    place = tl.program_id(0).to(tl.int64)
+    center = tl.load(rows_of + place) if SOME else place
+    slope += place * FEATURES
     overlap = tl.full((), 0, c.dtype.element_ty)
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)
@@ -122,7 +155,7 @@ def unit_backward_kernel(
             entries, _ = products(rows, degree, tile, CHANNELS, ROWS, COLUMNS)
             feature, upper = tile_features(features, degree, tile, TILES, ROWS, COLUMNS)
             overlap += tl.sum(entries * tl.load(slope + feature, mask=upper, other=0.0))
-    shrink = inverse(tl.load(length + center))
+    shrink = inverse(tl.load(length + place))
     along = overlap * shrink * shrink
     for degree in range(DEGREES):
         rows = degree_rows(c, center, degree, DEGREES, CHANNELS)

@@ -6,6 +6,7 @@ them if features are needed, and never for distances from points of feature spac
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -62,8 +63,7 @@ class CompiledSoap:
         self.lengths: torch.Tensor | None = None
 
     def features(self, atoms: torch.Tensor | None = None) -> torch.Tensor:
-        some = self.coefficients if atoms is None else self.coefficients[atoms]
-        features, lengths = self.kernels.unit_power_spectrum(some, self.n_max)
+        features, lengths = self.kernels.unit_power_spectrum(self.coefficients, self.n_max, atoms)
         if atoms is None:
             self.lengths = lengths
         return features
@@ -75,6 +75,32 @@ class CompiledSoap:
             self.coefficients, self.lengths, slope, self.n_max
         )
         return self._to_positions(by_coefficients, None)
+
+    def trace_back_parts(
+        self,
+        parts: Sequence[torch.Tensor],
+        slopes_of: Callable[[int, torch.Tensor], torch.Tensor],
+        count: int = 1,
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        # A method of its own, so that nothing of a part is left on the way to the positions.
+        by_coefficients = self._by_coefficients(parts, slopes_of, count)
+        return [self._to_positions(each, None) for each in by_coefficients]
+
+    def _by_coefficients(
+        self,
+        parts: Sequence[torch.Tensor],
+        slopes_of: Callable[[int, torch.Tensor], torch.Tensor],
+        count: int,
+    ) -> list[torch.Tensor]:
+        """Return the gradient of each loss by the coefficients; see ``trace_back_parts``."""
+        kernels, c, n_max = self.kernels, self.coefficients, self.n_max
+        found = [torch.empty_like(c) for _ in range(count)]
+        for number, rows in enumerate(parts):
+            features, lengths = kernels.unit_power_spectrum(c, n_max, rows)
+            slopes = slopes_of(number, features)
+            for slope, out in zip(slopes, found, strict=True):
+                kernels.power_spectrum_backward(c, lengths, slope, n_max, rows, out)
+        return found
 
     def distances(self, points: torch.Tensor) -> torch.Tensor:
         apart, self.by_coefficients = self.kernels.distance(self.coefficients, points, self.n_max)

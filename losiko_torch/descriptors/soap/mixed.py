@@ -105,10 +105,14 @@ class MixedSoap(nn.Module):
         return MixedSoap(soap, [self.centers[k] for k in kept], mixing), every
 
     def bytes_per_atom(self, item: int) -> int:
-        """Return the bytes for each atom at the peak of a gradient; see ``SOAP.bytes_per_atom``."""
-        rows = (self.soap.l_max + 1) ** 2
-        channels = len(self.species) * self.soap.n_max
-        numbers = 3 * self.get_number_of_features() + rows * (2 * channels + 2 * self.n_channels)
+        """Return the bytes for each atom at the peak of a gradient by kernels.
+
+        Mixed coefficients and their gradient are there all the time, and either features, whose
+        gradient is written over them, or the gradient by coefficients and both in other orders.
+        """
+        rows, q = (self.soap.l_max + 1) ** 2, self.n_channels
+        unmixed = rows * (2 * len(self.species) * self.soap.n_max + q)
+        numbers = 2 * rows * q + max(self.get_number_of_features(), unmixed)
         return int(numbers * item + expected_neighbors(self.cutoff) * (12 * item + 64))
 
     def _times(self, values: torch.Tensor, numbers: torch.Tensor, back: bool) -> torch.Tensor:

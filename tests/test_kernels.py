@@ -45,11 +45,11 @@ def test_processor_kernels_equal_plain_torch():
 
 
 @with_triton
-@pytest.mark.parametrize(
-    "file", ["kernel_checks.py", "pair_kernel_checks.py", "structure_kernel_checks.py"]
-)
-def test_gpu_kernels_equal_plain_torch(file):
-    check(file, **({} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}))
+@pytest.mark.parametrize("of", ["", "pair_", "structure_", "whole_"])
+def test_gpu_kernels_equal_plain_torch(of):
+    check(
+        f"{of}kernel_checks.py", **({} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"})
+    )
 
 
 @with_triton

@@ -1,0 +1,79 @@
+"""Relaxations by all of a GPU's kernels together, against plain torch; ``test_kernels`` runs this.
+
+    TRITON_INTERPRET=1 pytest tests/whole_kernel_checks.py    # without a GPU
+    pytest tests/whole_kernel_checks.py                       # with one
+
+Interpreted, they take seconds a step, and are few, in single precision.
+"""
+
+import os
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from losiko_kernels import gpu
+
+from losiko_torch import accelerators, relax
+from losiko_torch.descriptors.soap import mixed, seen_pairs
+from losiko_torch.learned import together
+from losiko_torch.relaxation import stages
+from losiko_torch.systems import by_structure, neighbors, sums, verlet_list
+
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+NAMES, STEPS = (["H2O", "HCN"], 3) if DEVICE == "cpu" else (["H2O", "HCN", "CH3OH", "C5H5N"], 30)
+#: Kernels of which a step is made.
+STEP = (
+    *("pair_geometry", "expand_density", "mix", "unit_power_spectrum", "inner_layers"),
+    *("power_spectrum_backward", "expand_density_backward", "gradient_of_atoms"),
+    *("measure", "lbfgs_step", "conclude"),
+)
+#: Largest differences of positions (Angstrom) and losses.
+LIMIT = {"float32": 1e-4} if DEVICE == "cpu" else {"float32": 1e-4, "float64": 1e-8}
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Go the way of a GPU with its kernels; the names of those that were called."""
+    names = []
+
+    def counted(name):
+        run = getattr(gpu, name)
+        return lambda *given, **options: names.append(name) or run(*given, **options)
+
+    monkeypatch.setattr(accelerators, "_kernels", lambda device: gpu)
+    for name in STEP:
+        monkeypatch.setattr(gpu, name, counted(name))
+    if DEVICE == "cpu":
+        for module in (seen_pairs, mixed, together, by_structure):
+            monkeypatch.setattr(module, "gpu_kernel", lambda device, name: getattr(gpu, name))
+        for module in (stages, verlet_list):
+            monkeypatch.setattr(module, "avoids_waits", lambda device: True)
+        for module in (neighbors, sums):
+            monkeypatch.setattr(module, "adds_in_any_order", lambda device: True)
+    return names
+
+
+def shaken():
+    structures = [molecule(name) for name in NAMES]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=seed)
+    return structures
+
+
+@pytest.mark.parametrize("dtype", LIMIT)
+def test_relaxations(dtype, called, monkeypatch):
+    options = {"dtype": dtype, "max_steps": STEPS, "batch_atoms": 10}
+    found = relax(shaken(), **options, device=DEVICE)
+    assert set(called) == set(STEP)
+    monkeypatch.undo()
+    monkeypatch.setattr(accelerators, "_kernels", lambda device: None)
+    expected = relax(shaken(), **options)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.n_steps, one.reason, one.doubt) == (other.n_steps, other.reason, other.doubt)
+        assert one.loss == pytest.approx(other.loss, abs=LIMIT[dtype])
+        for ours, plain in (
+            (one.atoms.positions, other.atoms.positions),
+            (one.distances, other.distances),
+            (one.expected_error, other.expected_error),
+        ):
+            np.testing.assert_allclose(ours, plain, atol=LIMIT[dtype])

@@ -165,7 +165,8 @@ def learned_parts(clock: Clock, database: EnvironmentDatabase, batch: Batch) -> 
     piece = pieces_of(batch.numbers)[0]
     own_rows, networks = features[piece.rows], Together.of(model.networks, features)
     # Slopes are written over features: times stay what they are.
-    work = partial(networks.values_and_slopes, own_rows, piece)
+    values = features.new_empty((model.members, n))
+    work = partial(networks.values_and_slopes, own_rows, piece, values)
     clock.row("features to slopes, all elements, a piece of the atoms", work, len(own_rows))
     with patch.object(together, "inner_layers_for", lambda device: None):
         clock.row("the same, inner layers element by element", work, len(own_rows))

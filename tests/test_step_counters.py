@@ -79,14 +79,16 @@ def in_plain_torch(gradient, steps, changes, curvature, first, largest, usual):
     return lbfgs._two_loop(gradient, steps, changes, curvature, system)
 
 
-def inner_layers_in_plain_torch(z1, between, values, tiles, place, w2, b2, w3, minus):
+def inner_layers_in_plain_torch(z1, between, values, rows, tiles, place, w2, b2, w3, minus):
     """Stand in for the kernel of a GPU; the processor has none of these."""
     between.fill_(torch.nan)
     for number, first, end in tiles.tolist():
         assert 0 < end - first <= TILE
         of, some = place[number], slice(first, end)
         weights = w2[of], b2[of, :, None], w3[of, :, :, None], minus[of, :, None, None]
-        Folded(None, None, None, *weights).inner(z1[some], values[:, some])
+        own = values.new_empty(len(values), end - first)
+        Folded(None, None, None, *weights).inner(z1[some], own)
+        values[:, rows[some]] = own
 
 
 def totals(each):

@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from unittest.mock import patch
 
 import common
 import numpy as np
@@ -33,6 +34,7 @@ from losiko_torch.database.builtin import default_database
 from losiko_torch.descriptors.evaluation import described
 from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.seen_pairs import PairsByKernels, PairsByTorch, pairs_seen
+from losiko_torch.learned import together
 from losiko_torch.learned.together import Together
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.settings import make_target
@@ -179,13 +181,13 @@ def learned_parts(clock: Clock, database: EnvironmentDatabase, batch: Batch) -> 
     layers = 4.0 * n * members * (r * width + width * width)
     clock.row("networks and their slopes", lambda: own.values_and_slopes(y), n, layers)
     piece = pieces_of(batch.numbers)[0]
-    own_order, together = features[piece.rows], Together.of(model.networks, features)
-    # Slopes are written over features, which time does not see.
-    clock.row(
-        "features to slopes, all elements, of a piece",
-        lambda: together.values_and_slopes(own_order, piece),
-        len(own_order),
-    )
+    own_rows, networks = features[piece.rows], Together.of(model.networks, features)
+    # Slopes are written over features: times stay what they are.
+    values = features.new_empty((model.members, n))
+    work = partial(networks.values_and_slopes, own_rows, piece, values)
+    clock.row("features to slopes, all elements, a piece of the atoms", work, len(own_rows))
+    with patch.object(together, "gpu_kernel", lambda device, name: None):
+        clock.row("the same, inner layers element by element", work, len(own_rows))
     slope = torch.randn_like(features)
     clock.row("back to positions", lambda: around.trace_back(slope), n)
     clock.row("spectrum, networks and back", lambda: model.traced_back(around, batch.numbers), n)

@@ -89,28 +89,32 @@ class LearnedModel:
         Raises:
             StructureError: For an element without networks.
         """
-        pieces, values = pieces_of(numbers), list[torch.Tensor]()
+        pieces, values = pieces_of(numbers), None
 
         def slopes_of(number: int, features: torch.Tensor) -> torch.Tensor:
+            nonlocal values
             piece = pieces[number]
+            values = self._room(features, len(numbers)) if values is None else values
             networks = self._together(features, piece)
-            value, slopes = networks.values_and_slopes(features, piece, every)
-            values.append(value)
+            slopes = networks.values_and_slopes(features, piece, values, every)
             return slopes if factors is None else slopes.mul_(factors[piece.rows, None])
 
         count = self.members if every else 1
         back = surroundings.trace_back_parts([each.rows for each in pieces], slopes_of, count)
-        return Looked(_in_order(values, numbers), back)
+        assert values is not None
+        return Looked(values, back)
 
     def values(self, batch: Batch, active: ActiveAtoms = ALL_ATOMS) -> torch.Tensor:
         """Return the share of each active atom, shape (n,), without a slope."""
         numbers = active.of(batch.numbers)
         self.check([number for number, _ in by_element(numbers).elements])
-        surroundings, values = described(self.descriptor, batch, active), []
+        surroundings, values = described(self.descriptor, batch, active), None
         for piece in pieces_of(numbers):
             features = surroundings.features(piece.rows)
-            values.append(self._together(features, piece).values(features, piece))
-        return _in_order(values, numbers).mean(0)
+            values = self._room(features, len(numbers)) if values is None else values
+            self._together(features, piece).values(features, piece, values)
+        assert values is not None
+        return values.mean(0)
 
     def pull(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return shares (N,), gradient (N, 3) and virials (B, 3, 3) of the pseudo-energy."""
@@ -178,8 +182,6 @@ class LearnedModel:
             made[key] = Together.of(self.networks, like)
         return made[key]
 
-
-def _in_order(values: list[torch.Tensor], numbers: torch.Tensor) -> torch.Tensor:
-    """Return values (K, m) of the pieces of atoms of these numbers (n,) in the order of these."""
-    every = values[0] if len(values) == 1 else torch.cat(values, 1)
-    return by_element(numbers).apart(every, 1)
+    def _room(self, like: torch.Tensor, count: int) -> torch.Tensor:
+        """Return memory for the shares of so many atoms by each member, shape (K, count)."""
+        return like.new_empty((self.members, count))

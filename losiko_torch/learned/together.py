@@ -55,34 +55,34 @@ class Together:
         return cls({number: Folded.of(own, like) for number, own in networks.items()})
 
     @torch.no_grad()
-    def values(self, features: torch.Tensor, piece: Piece) -> torch.Tensor:
-        """Return f (K, m), each member's, for unit descriptors (m, F) of a piece's atoms."""
-        z1, values = self._entered(features, piece)
-        self._inside(Folded.inner_values, z1, values, piece)
-        return values
+    def values(self, features: torch.Tensor, piece: Piece, values: torch.Tensor) -> None:
+        """Write f, each member's, of the atoms of a piece to ``values`` (K, n), those of all atoms.
+
+        ``features`` (m, F) are the unit descriptors of the piece's atoms.
+        """
+        self._inside(Folded.inner_values, self._entered(features, piece), values, piece)
 
     @torch.no_grad()
     def values_and_slopes(
-        self, features: torch.Tensor, piece: Piece, every: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return f (K, m), and its slope by the features: the mean's, (1, m, F), or (K, m, F).
+        self, features: torch.Tensor, piece: Piece, values: torch.Tensor, every: bool = False
+    ) -> torch.Tensor:
+        """Do what ``values`` does; return the slope by the features, (K, m, F) or the mean's.
 
-        The mean's is written over ``features``.
+        The latter, (1, m, F), is written over ``features``.
         """
-        z1, values = self._entered(features, piece)
+        z1 = self._entered(features, piece)
         self._inside(Folded.inner, z1, values, piece)
         slopes = features.new_empty((len(values), *features.shape)) if every else features[None]
         for number, some in piece.elements:
             self.of_element[number].leave(z1[some], slopes[:, some])
-        return values, slopes
+        return slopes
 
-    def _entered(self, features: torch.Tensor, piece: Piece) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the first layers' results (m, K h), and memory for the values (K, m)."""
-        some = next(iter(self.of_element.values()))
-        z1 = features.new_empty((len(features), len(some.shift)))
-        for number, part in piece.elements:
-            self.of_element[number].enter(features[part], z1[part])
-        return z1, features.new_empty((len(some.w2), len(features)))
+    def _entered(self, features: torch.Tensor, piece: Piece) -> torch.Tensor:
+        """Return the first layers' results, shape (m, K h)."""
+        z1 = features.new_empty((len(features), len(next(iter(self.of_element.values())).shift)))
+        for number, some in piece.elements:
+            self.of_element[number].enter(features[some], z1[some])
+        return z1
 
     def _inside(
         self,
@@ -97,10 +97,12 @@ class Together:
         """
         kernel = gpu_kernel(z1.device, "inner_layers")
         if kernel is not None and self.inner is not None:
-            kernel(z1, torch.empty_like(z1), values, piece.tiles, *self.inner)
+            kernel(z1, torch.empty_like(z1), values, piece.rows, piece.tiles, *self.inner)
             return
+        own = values.new_empty((len(values), len(z1)))
         for number, some in piece.elements:
-            plainly(self.of_element[number], z1[some], values[:, some])
+            plainly(self.of_element[number], z1[some], own[:, some])
+        values[:, piece.rows] = own
 
     @cached_property
     def inner(self) -> Inner | None:

@@ -64,9 +64,9 @@ class ByElement(NamedTuple):
         """Return rows of atoms in the order of their elements."""
         return values if self.order is None else values.index_select(0, self.order)
 
-    def apart(self, values: torch.Tensor, dim: int = 0) -> torch.Tensor:
-        """Return rows along ``dim`` in the order of the atoms again."""
-        return values if self.place is None else values.index_select(dim, self.place)
+    def apart(self, values: torch.Tensor) -> torch.Tensor:
+        """Return rows in the order of the atoms again."""
+        return values if self.place is None else values.index_select(0, self.place)
 
 
 def by_element(numbers: torch.Tensor) -> ByElement:

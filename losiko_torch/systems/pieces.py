@@ -28,7 +28,7 @@ TILE = 64
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Some atoms of a batch, by element.
+    """Part of the atoms of a batch, by element.
 
     Attributes:
         rows: Numbers of the atoms in the batch, shape (m,).

@@ -28,6 +28,7 @@ def inner_layers(
     z1: torch.Tensor,
     between: torch.Tensor,
     values: torch.Tensor,
+    rows: torch.Tensor,
     tiles: torch.Tensor,
     place: torch.Tensor,
     w2: torch.Tensor,
@@ -35,12 +36,13 @@ def inner_layers(
     w3: torch.Tensor,
     constant: torch.Tensor,
 ) -> None:
-    """Write f, each member's, to ``values`` (K, n), and df/dz1 over ``z1``; all are contiguous.
+    """Write f, each member's, to ``values``, and df/dz1 over ``z1``; all tensors are contiguous.
 
     Args:
-        z1: Results of the first layer, shape (n, K h), h a multiple of 16.
+        z1: Results of the first layer of m atoms, shape (m, K h), h a multiple of 16.
         between: Memory of the shape of ``z1`` for what lies between both products.
-        values: Memory for f.
+        values: Memory for f of n atoms, shape (K, n).
+        rows: Places of the m atoms among these, shape (m,), int64.
         tiles: Atomic number, first atom and end of each tile, at most ``ATOMS`` atoms of one
             element, shape (T, 3), int32.
         place: Place of each atomic number among E elements, int32.
@@ -54,13 +56,14 @@ def inner_layers(
             z1,
             between,
             values,
+            rows,
             tiles,
             place,
             w2,
             b2,
             w3,
             constant,
-            len(z1),
+            values.shape[1],
             **sizes(members, width, z1.dtype),
             num_warps=4,
             num_stages=1,
@@ -86,6 +89,7 @@ def inner_kernel(
     z1,
     between,
     values,
+    rows,
     tiles,
     place,
     w2,
@@ -99,7 +103,7 @@ def inner_kernel(
     COLUMNS: tl.constexpr,
     TERMS: tl.constexpr,
 ):
-    """Compute f of a tile's atoms by one member, and write df/dz1 over z1; ``count`` are atoms."""
+    """Compute f of a tile's atoms by one member, and write df/dz1 over z1; ``count`` is n."""
     tile, member = tl.program_id(0), tl.program_id(1)
     own = tl.load(place + tl.load(tiles + 3 * tile)) * MEMBERS + member
     atom = tl.load(tiles + 3 * tile + 1) + tl.arange(0, ATOMS)
@@ -121,7 +125,8 @@ def inner_kernel(
         last = tl.load(w3 + column)[None, :]
         value += tl.sum(z2 * tl.sigmoid(z2) * last, 1)
         tl.store(between + row + column[None, :], last * slope(z2), mask=live[:, None])
-    tl.store(values + member * count + atom, value, mask=live)
+    found = tl.load(rows + atom, mask=live, other=0)
+    tl.store(values + member * count + found, value, mask=live)
     # What other threads of the program have written is read from here on.
     tl.debug_barrier()
     for begin in range(0, WIDTH, COLUMNS):

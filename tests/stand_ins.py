@@ -30,6 +30,11 @@ def put_in(monkeypatch):
     kernels = kernels_for(torch.device("cpu"))
     for name in NAMES:
         monkeypatch.setattr(kernels, name, globals()[name], raising=False)
+    let_go_by(monkeypatch, kernels)
+
+
+def let_go_by(monkeypatch, kernels):
+    """Let the processor take the kernels of a module as a GPU does."""
     for module in (seen_pairs, mixed, together, by_structure):
         monkeypatch.setattr(module, "gpu_kernel", lambda device, name: getattr(kernels, name))
 

@@ -61,6 +61,10 @@ class Steps(TorchDispatchMode):
                 self.waited[f"{name} of a mask" if masks else name] += 1
         return func(*args, **(kwargs or {}))
 
+    def launch(self, kernel: Callable) -> None:
+        """Count a kernel's launch."""
+        self.launched[kernel.__name__] += 1
+
     def kernel(self, name: str, run: Callable) -> Callable:
         """Return a kernel that counts as one operation."""
         return self._counting(self.launched, name, run)

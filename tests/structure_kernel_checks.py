@@ -31,8 +31,8 @@ from losiko_torch.relaxation.measuring import measure, plain_measure
 from losiko_torch.systems import by_structure
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
-#: Errors relative to the largest number of a tensor. In the interpreter those of L-BFGS are 4e-16 and
-#: 3e-7 at most; a GPU's quotients and roots are a little less exact.
+#: Errors relative to the largest number of a tensor. In the interpreter those of L-BFGS are 4e-16
+#: and 3e-7 at most; a GPU's quotients and roots are a little less exact.
 ERROR = {torch.float64: 1e-13, torch.float32: 5e-6}
 PRECISIONS = pytest.mark.parametrize("dtype", ERROR, ids=str)
 SEEDS = pytest.mark.parametrize("seed", range(4))

@@ -6,9 +6,9 @@ import stand_ins
 import torch
 from ase.build import molecule
 from live_bytes import live_bytes
-from step_counter import counted_steps
+from step_counter import Steps, counted_steps
 
-from losiko_torch import Batch, relax
+from losiko_torch import Batch, accelerators, relax
 from losiko_torch.batching.memory import bytes_per_atom
 from losiko_torch.database.builtin import default_database
 from losiko_torch.loss.objective import Objective
@@ -81,6 +81,25 @@ def test_a_step_does_not_wait_for_a_gpu(no_waits):
     for each in others:
         assert each.waited.total() == 0, each.waited
         assert each.launched.total() <= 22, each.launched
+
+
+def test_the_wrappers_of_kernels_ask_for_nothing_more(no_waits, monkeypatch):
+    """Counted are launches of Triton's kernels, which do nothing here, and all beside them."""
+    jit = pytest.importorskip("triton.runtime.jit")
+    gpu = pytest.importorskip("losiko_kernels.gpu")
+    counted = Steps()
+    monkeypatch.setattr(accelerators, "_kernels", lambda device: gpu)
+    monkeypatch.setattr(jit.JITFunction, "run", lambda kernel, *_, **__: counted.launch(kernel.fn))
+    stand_ins.let_go_by(monkeypatch, gpu)
+    objective, optimizer, now, finished = started()
+    for _ in range(3):
+        counted.launched.clear()
+        counted.waited.clear()
+        with counted:
+            now, _ = advance(objective, optimizer, now, Limits(200, 1e-9, 8), finished)
+    assert counted.launched["lbfgs_kernel"] == 1
+    assert counted.launched.total() <= 22, counted.launched
+    assert counted.waited.total() == 0, counted.waited
 
 
 def test_pairs_and_channels_are_a_kernel_each(no_waits):

@@ -10,14 +10,13 @@ import os
 
 import numpy as np
 import pytest
+import stand_ins
 from ase.build import molecule
 from losiko_kernels import gpu
 
 from losiko_torch import accelerators, relax
-from losiko_torch.descriptors.soap import mixed, seen_pairs
-from losiko_torch.learned import together
 from losiko_torch.relaxation import stages
-from losiko_torch.systems import by_structure, neighbors, sums, verlet_list
+from losiko_torch.systems import neighbors, sums, verlet_list
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 NAMES, STEPS = (["H2O", "HCN"], 3) if DEVICE == "cpu" else (["H2O", "HCN", "CH3OH", "C5H5N"], 30)
@@ -44,8 +43,7 @@ def called(monkeypatch):
     for name in STEP:
         monkeypatch.setattr(gpu, name, counted(name))
     if DEVICE == "cpu":
-        for module in (seen_pairs, mixed, together, by_structure):
-            monkeypatch.setattr(module, "gpu_kernel", lambda device, name: getattr(gpu, name))
+        stand_ins.let_go_by(monkeypatch, gpu)
         for module in (stages, verlet_list):
             monkeypatch.setattr(module, "avoids_waits", lambda device: True)
         for module in (neighbors, sums):

@@ -148,14 +148,35 @@ def test_a_step_takes_little_memory(no_waits, monkeypatch, share):
     monkeypatch.setattr(pieces, "ON_PROCESSOR", n // share)
     with live_bytes() as counted:
         objective, optimizer, now, finished = started(structures)
-        beginning = counted.peak
-        peaks = []
+        peaks = [counted.peak]
         for _ in range(3):
             counted.peak = counted.live
             now, _ = advance(objective, optimizer, now, Limits(200, 1e-9, 8), finished)
             peaks.append(counted.peak)
     least = 4 * n * (2 * 60 + 390)  # L-BFGS's history, and coefficients or features
     estimate = bytes_per_atom(objective, torch.float32)
-    for peak in (beginning, *peaks):
-        assert least < peak <= estimate * n
+    assert all(least < peak <= estimate * n for peak in peaks)
     assert estimate <= 20_000
+
+
+def test_features_are_held_for_a_piece_of_the_atoms(no_waits, monkeypatch):
+    structures, held = crowded(), []
+    n = sum(map(len, structures))
+    for share in (1, 4):
+        monkeypatch.setattr(pieces, "ON_PROCESSOR", n // share)
+        objective, optimizer, now, finished = started(structures)
+        with live_bytes() as counted:
+            seen, kernel = [], kernels_for(torch.device("cpu")).inner_layers
+
+            def noting(*given, counted=counted, seen=seen, kernel=kernel):
+                seen.append(counted.live)
+                kernel(*given)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(together, "inner_layers_for", lambda device, call=noting: call)
+                advance(objective, optimizer, now, Limits(200, 1e-9, 8), finished)
+        assert len(seen) == share
+        held.append(max(seen))
+    members, _, width = next(iter(objective.model.networks.values())).w1.shape
+    of_atom = 4 * (objective.descriptor.get_number_of_features() + 2 * members * width)
+    assert held[0] - held[1] == pytest.approx(0.75 * of_atom * n, rel=0.02)

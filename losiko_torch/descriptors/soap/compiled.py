@@ -7,6 +7,7 @@ them if features are needed, and never for distances from points of feature spac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,25 +83,25 @@ class CompiledSoap:
         slopes_of: Callable[[int, torch.Tensor], torch.Tensor],
         count: int = 1,
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        # A method of its own, so that nothing of a part is left on the way to the positions.
-        by_coefficients = self._by_coefficients(parts, slopes_of, count)
+        by_coefficients = [torch.empty_like(self.coefficients) for _ in range(count)]
+        for number, rows in enumerate(parts):
+            self._trace_part(rows, partial(slopes_of, number), by_coefficients)
         return [self._to_positions(each, None) for each in by_coefficients]
 
-    def _by_coefficients(
+    def _trace_part(
         self,
-        parts: Sequence[torch.Tensor],
-        slopes_of: Callable[[int, torch.Tensor], torch.Tensor],
-        count: int,
-    ) -> list[torch.Tensor]:
-        """Return the gradient of each loss by the coefficients; see ``trace_back_parts``."""
+        rows: torch.Tensor,
+        slopes_of: Callable[[torch.Tensor], torch.Tensor],
+        by_coefficients: list[torch.Tensor],
+    ) -> None:
+        """Write the gradient of each loss by the coefficients of some atoms.
+
+        It is a method of its own so that nothing is left of one part when the next begins.
+        """
         kernels, c, n_max = self.kernels, self.coefficients, self.n_max
-        found = [torch.empty_like(c) for _ in range(count)]
-        for number, rows in enumerate(parts):
-            features, lengths = kernels.unit_power_spectrum(c, n_max, rows)
-            slopes = slopes_of(number, features)
-            for slope, out in zip(slopes, found, strict=True):
-                kernels.power_spectrum_backward(c, lengths, slope, n_max, rows, out)
-        return found
+        features, lengths = kernels.unit_power_spectrum(c, n_max, rows)
+        for slope, out in zip(slopes_of(features), by_coefficients, strict=True):
+            kernels.power_spectrum_backward(c, lengths, slope, n_max, rows, out)
 
     def distances(self, points: torch.Tensor) -> torch.Tensor:
         apart, self.by_coefficients = self.kernels.distance(self.coefficients, points, self.n_max)

@@ -25,6 +25,7 @@ from losiko_torch import SOAP, Batch, EnvironmentDatabase, accelerators
 from losiko_torch.descriptors.soap import density
 from losiko_torch.descriptors.soap.compiled import table_of
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum, scale_degrees
+from losiko_torch.known_problems import solves
 from losiko_torch.learned.folded import Folded
 from losiko_torch.learned.networks import Networks
 from losiko_torch.learned.together import Together
@@ -370,13 +371,13 @@ def test_ranges_of_degrees():
 
 
 def test_the_known_problem_is_solved():
-    assert accelerators._solve(KERNELS, DEVICE)
+    assert solves(KERNELS, DEVICE)
 
 
 def test_wrong_numbers_are_noticed(monkeypatch):
     right = KERNELS.expand_density
     monkeypatch.setattr(KERNELS, "expand_density", lambda *given: 1.01 * right(*given))
-    assert not accelerators._solve(KERNELS, DEVICE)
+    assert not solves(KERNELS, DEVICE)
 
 
 @pytest.mark.parametrize("target", [Nearest(), LocallyLinear(4)], ids=["nearest", "linear"])

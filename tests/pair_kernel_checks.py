@@ -216,22 +216,6 @@ def test_pairs_that_no_kernel_serves_are_left_to_plain_torch(by_kernels):
         assert isinstance(pairs_seen(other, batch, every), PairsByTorch)
 
 
-def test_the_known_problem_is_solved():
-    assert accelerators._solve_pairs(KERNELS, DEVICE)
-
-
-@pytest.mark.parametrize("name", ["pair_geometry", "gradient_of_atoms", "mix"])
-def test_wrong_numbers_are_noticed(name, monkeypatch):
-    right = getattr(KERNELS, name)
-
-    def wrong(*given):
-        found = right(*given)
-        return (1.01 * found[0], *found[1:]) if isinstance(found, tuple) else 1.01 * found
-
-    monkeypatch.setattr(KERNELS, name, wrong)
-    assert not accelerators._solve_pairs(KERNELS, DEVICE)
-
-
 def test_centers_of_pairs_are_found_again_when_pairs_change():
     """What the density's backward keeps of first pairs is that of these as they are now."""
     soap = SOAP(**{**BASIS, "species": ["H", "O"]}).to(DEVICE)

@@ -9,6 +9,7 @@ from live_bytes import live_bytes
 from step_counter import Steps, counted_steps
 
 from losiko_torch import Batch, accelerators, relax
+from losiko_torch.accelerators import kernels_for
 from losiko_torch.batching.memory import bytes_per_atom
 from losiko_torch.database.builtin import default_database
 from losiko_torch.loss.objective import Objective
@@ -166,14 +167,14 @@ def test_features_are_held_for_a_piece_of_the_atoms(no_waits, monkeypatch):
         monkeypatch.setattr(pieces, "ON_PROCESSOR", n // share)
         objective, optimizer, now, finished = started(structures)
         with live_bytes() as counted:
-            seen, kernel = [], kernels_for(torch.device("cpu")).inner_layers
+            seen, kernels = [], kernels_for(torch.device("cpu"))
 
-            def noting(*given, counted=counted, seen=seen, kernel=kernel):
+            def noting(*given, counted=counted, seen=seen, kernel=kernels.inner_layers):
                 seen.append(counted.live)
                 kernel(*given)
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(together, "inner_layers_for", lambda device, call=noting: call)
+                patch.setattr(kernels, "inner_layers", noting)
                 advance(objective, optimizer, now, Limits(200, 1e-9, 8), finished)
         assert len(seen) == share
         held.append(max(seen))

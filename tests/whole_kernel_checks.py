@@ -11,10 +11,12 @@ import os
 import numpy as np
 import pytest
 import stand_ins
+import torch
 from ase.build import molecule
 from losiko_kernels import gpu
 
 from losiko_torch import accelerators, relax
+from losiko_torch.known_problems import solves
 from losiko_torch.relaxation import stages
 from losiko_torch.systems import neighbors, sums, verlet_list
 
@@ -75,3 +77,22 @@ def test_relaxations(dtype, called, monkeypatch):
             (one.expected_error, other.expected_error),
         ):
             np.testing.assert_allclose(ours, plain, atol=LIMIT[dtype])
+
+
+@pytest.mark.parametrize("name", STEP)
+def test_a_kernel_that_gives_wrong_numbers_is_noticed(name, monkeypatch):
+    right = getattr(gpu, name)
+    # Some write over what they are given.
+    written = {"inner_layers": lambda given: given[2], "conclude": lambda given: given[1]["last"]}
+
+    def wrong(*given, **options):
+        found = right(*given, **options)
+        spoilt = written[name](given) if name in written else found
+        while not isinstance(spoilt, torch.Tensor):
+            spoilt = spoilt["trial"] if isinstance(spoilt, dict) else spoilt[0]
+        spoilt *= 1.01
+        return found
+
+    assert solves(gpu, DEVICE)
+    monkeypatch.setattr(gpu, name, wrong)
+    assert not solves(gpu, DEVICE)

@@ -142,7 +142,8 @@ def conclude(
                 **launch_of(largest),
             )
         # What knows a fact about a tensor has to know that it was written to.
-        torch.autograd.graph.increment_version(list(ends.values()))
+        for each in ends.values():
+            torch.autograd.graph.increment_version(each)
     return after
 
 

@@ -63,16 +63,17 @@ def _solves_pairs(kernels: ModuleType, device: str) -> bool:
     """
     positions, ones = torch.zeros(2, 3, device=device), torch.ones(4, device=device)
     positions[1, 2] = 1
-    center, neighbor, incoming, first, tile, zero = (
+    center, neighbor, incoming, first = (
         torch.tensor(each, device=device)
-        for each in ([0, 0, 1, 1], [0, 1, 0, 1], [0, 2, 1, 3], [0, 2, 4], [[0] + 15 * [-1]], [0])
+        for each in ([0, 0, 1, 1], [0, 1, 0, 1], [0, 2, 1, 3], [0, 2, 4])
     )
     channel = torch.zeros_like(incoming[:2])
     vectors, weights, slopes, _ = kernels.pair_geometry(
         positions, center, neighbor, channel, 1.5, 1.0
     )
     gradient = kernels.gradient_of_atoms(vectors, ones, vectors, slopes, first, incoming, first)
-    mixed = kernels.mix(ones[:1].view(1, 1, 1), tile, zero, 3 * ones[:1].view(1, 1, 1, 1), False)
+    one = ones[:1].view(1, 1, 1)
+    mixed = kernels.mix(one, *_an_atom(device), 3 * one[None], False)
     known = (
         (vectors[:, 2], [0.0, 1.0, -1.0, 0.0]),
         (weights, [1.0, 0.5, 0.5, 1.0]),
@@ -91,11 +92,8 @@ def _solves_networks(kernels: ModuleType, device: str) -> bool:
     z1, w2 = torch.zeros(1, 16, device=device), torch.eye(16, device=device).view(1, 1, 16, 16)
     b2, w3 = torch.zeros(1, 1, 16, device=device), torch.full((1, 1, 16), 4.0, device=device)
     values, constant = torch.zeros(1, 1, device=device), torch.full((1, 1), 2.0, device=device)
-    rows = torch.zeros(1, dtype=torch.long, device=device)
-    tiles = torch.tensor([[1, 0, 1]], dtype=torch.int32, device=device)
-    place = torch.zeros(2, dtype=torch.int32, device=device)
     between = torch.zeros_like(z1)
-    kernels.inner_layers(z1, between, values, rows, tiles, place, w2, b2, w3, constant)
+    kernels.inner_layers(z1, between, values, *_an_atom(device), w2, b2, w3, constant)
     return _all_close(((values.flatten(), [2.0]), (z1.flatten(), [1.0] * 16)))
 
 
@@ -126,6 +124,13 @@ def _solves_steps(kernels: ModuleType, device: str) -> bool:
         *((ends[name].float(), [value]) for name, value in (("converged", 1.0), ("n_steps", 1.0))),
     )
     return _all_close(known)
+
+
+def _an_atom(device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return rows, tiles and places of elements of a hydrogen atom."""
+    rows = torch.zeros(1, dtype=torch.long, device=device)
+    tiles = torch.tensor([[1, 0, 1]], dtype=torch.int32, device=device)
+    return rows, tiles, torch.zeros(2, dtype=torch.int32, device=device)
 
 
 def _all_close(known: Iterable[tuple[torch.Tensor, Sequence[float]]]) -> bool:

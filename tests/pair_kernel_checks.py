@@ -23,8 +23,8 @@ from losiko_torch.descriptors.soap.compiled import CompiledMixedSoap, CompiledSo
 from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.descriptors.soap.seen_pairs import PairsByKernels, PairsByTorch, pairs_seen
 from losiko_torch.systems.active import ActiveAtoms
-from losiko_torch.systems.kept import in_tiles
 from losiko_torch.systems.neighbors import find_pairs
+from losiko_torch.systems.pieces import all_of, places_of
 
 EXACT = {torch.float64: 1e-14, torch.float32: 1e-6}
 
@@ -119,8 +119,9 @@ def test_mixed_channels(shape, dtype):
         numbers = torch.repeat_interleave(
             torch.tensor([1, 6, 7, 8])[: len(counts)], torch.tensor(counts)
         )
-        tiles = in_tiles(numbers[shuffled], 32, (8, 7, 6, 5, 1))
-        assert sorted(tiles[0][tiles[0] >= 0].tolist()) == list(range(sum(counts)))
+        piece = all_of(numbers[shuffled])
+        tiles = piece.rows, piece.tiles, places_of((8, 7, 6, 5, 1), numbers.device)
+        assert sorted(piece.rows.tolist()) == list(range(sum(counts)))
         matrices = noise(5, l_max + 1, channels, columns).to(dtype).double()
         for back, width in ((False, channels), (True, columns)):
             values = noise(sum(counts), (l_max + 1) ** 2, width).to(dtype).double()
@@ -132,7 +133,8 @@ def test_mixed_channels(shape, dtype):
 
 
 def test_no_atoms_are_mixed():
-    tiles = in_tiles(torch.zeros(0, dtype=torch.long), 32, (1,))
+    piece = all_of(torch.zeros(0, dtype=torch.long))
+    tiles = piece.rows, piece.tiles, places_of((1,), piece.rows.device)
     found = KERNELS.mix(*on_device(noise(0, 4, 6), *tiles, noise(1, 2, 6, 3)), False)
     assert found.shape == (0, 4, 3)
 

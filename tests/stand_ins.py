@@ -57,14 +57,15 @@ def gradient_of_atoms(by_vectors, by_weights, vectors, slopes, first, incoming, 
     return ahead - none.index_add(0, _numbers(first), pull)
 
 
-def mix(values, rows, element, matrices, back):
+def mix(values, rows, tiles, place, matrices, back):
     matrices = matrices.transpose(2, 3) if back else matrices
     orders = 2 * torch.arange(matrices.shape[1]) + 1
     of_rows = matrices.repeat_interleave(orders, 1)
     out = values.new_full((*values.shape[:2], matrices.shape[3]), torch.nan)
-    for tile, own in zip(rows, of_rows[element], strict=True):
-        some = tile[tile >= 0]
-        out[some] = torch.einsum("nma,mab->nmb", values[some], own)
+    for number, first, end in tiles.tolist():
+        assert 0 < end - first <= TILE
+        some = rows[first:end]
+        out[some] = torch.einsum("nma,mab->nmb", values[some], of_rows[place[number]])
     return out
 
 

@@ -17,7 +17,7 @@ import torch
 from losiko_torch.accelerators import gpu_kernel
 from losiko_torch.learned.folded import Folded
 from losiko_torch.learned.networks import Networks
-from losiko_torch.systems.pieces import Piece
+from losiko_torch.systems.pieces import Piece, places_of
 
 #: Widths of layers that the kernel takes are multiples of this.
 WIDTHS = 16
@@ -110,10 +110,9 @@ class Together:
         every = list(self.of_element.values())
         if len({own.w2.shape for own in every}) > 1 or every[0].w2.shape[2] % WIDTHS:
             return None
-        place = torch.full((max(self.of_element) + 1,), -1, dtype=torch.int32)
-        place[list(self.of_element)] = torch.arange(len(every), dtype=torch.int32)
         w2, b2, w3, minus = (
             torch.stack([getattr(own, name) for own in every])
             for name in ("w2", "b2", "w3", "minus")
         )
-        return Inner(place.to(w2.device), w2, b2.squeeze(2), w3.squeeze(3), minus.flatten(1))
+        place = places_of(list(self.of_element), w2.device)
+        return Inner(place, w2, b2.squeeze(2), w3.squeeze(3), minus.flatten(1))

@@ -11,12 +11,11 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 import torch
-from torch.nn.functional import pad
 from torch.utils.weak import WeakTensorKeyDictionary
 
 T = TypeVar("T")
@@ -83,35 +82,6 @@ def by_element(numbers: torch.Tensor) -> ByElement:
         return ByElement(order, torch.argsort(order), elements)
 
     return kept(numbers, "by element", found)
-
-
-def in_tiles(
-    numbers: torch.Tensor, size: int, places: Sequence[int]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return tiles of atoms (n,) of one element each, for kernels that go by tiles.
-
-    Args:
-        numbers: Atomic numbers, shape (n,).
-        size: Atoms of a tile.
-        places: Atomic numbers in the order of what the elements have in a kernel.
-
-    Returns:
-        Atoms of each tile, -1 where there is none, shape (tiles, size), and the place of each
-        tile's element, shape (tiles,).
-    """
-
-    def found() -> tuple[torch.Tensor, torch.Tensor]:
-        atoms = by_element(numbers)
-        every = torch.arange(len(numbers), device=numbers.device)
-        order = every if atoms.order is None else atoms.order
-        rows, place = [every.new_empty((0, size))], []
-        for number, some in atoms.elements:
-            own = order[some]
-            rows.append(pad(own, (0, -len(own) % size), value=-1).reshape(-1, size))
-            place += [places.index(number)] * len(rows[-1])
-        return torch.cat(rows), torch.tensor(place, dtype=torch.long, device=numbers.device)
-
-    return kept(numbers, ("tiles", size, tuple(places)), found)
 
 
 def any_true(mask: torch.Tensor) -> bool:

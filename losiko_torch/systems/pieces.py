@@ -11,6 +11,7 @@ What is large for each atom, such as its features, then exists for few of them a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -68,6 +69,19 @@ def pieces_of(numbers: torch.Tensor, most: int | None = None) -> list[Piece]:
         ]
 
     return kept(numbers, ("pieces", most), found)
+
+
+def all_of(numbers: torch.Tensor) -> Piece:
+    """Return all atoms (n,) of these numbers as one piece."""
+    (piece,) = pieces_of(numbers, max(1, len(numbers)))
+    return piece
+
+
+def places_of(elements: Sequence[int], device: torch.device) -> torch.Tensor:
+    """Return the place of each atomic number among some, -1 where it is none of them, int32."""
+    place = torch.full((max(elements, default=0) + 1,), -1, dtype=torch.int32)
+    place[list(elements)] = torch.arange(len(elements), dtype=torch.int32)
+    return place.to(device)
 
 
 def _within(parts: list[tuple[int, slice]], first: int, end: int) -> list[tuple[int, slice]]:

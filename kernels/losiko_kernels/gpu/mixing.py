@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import on_device, power_of_two
+from losiko_kernels.gpu.launching import ATOMS, on_device, power_of_two
 
 #: Channels that are multiplied at once, and columns of a program, at most.
 CHANNELS, COLUMNS = 32, 32
@@ -24,7 +24,8 @@ LEAST = 16
 def mix(
     values: torch.Tensor,
     rows: torch.Tensor,
-    element: torch.Tensor,
+    tiles: torch.Tensor,
+    place: torch.Tensor,
     matrices: torch.Tensor,
     back: bool,
 ) -> torch.Tensor:
@@ -32,9 +33,10 @@ def mix(
 
     Args:
         values: Coefficients (n, (l_max + 1)^2, a); with ``back`` (n, (l_max + 1)^2, b).
-        rows: Atoms of each tile, all of one element, -1 where there is none, shape (tiles, a power
-            of two from 16 on), int64. Every atom is in one tile.
-        element: Place of each tile's element among the matrices, shape (tiles,), int64.
+        rows: Atoms in the order of their elements, shape (n,), int64.
+        tiles: Atomic number, first place in that order and end of each tile, of up to ``ATOMS``
+            atoms of one element, shape (T, 3), int32. Every atom is in one tile.
+        place: Place of each atomic number among the matrices, int32.
         matrices: Matrices A, shape (elements, l_max + 1, a, b).
         back: Whether the matrices are transposed.
     """
@@ -42,19 +44,20 @@ def mix(
     constants = sizes(channels, columns, back)
     values = values.contiguous()
     out = values.new_empty((*values.shape[:2], constants["COLUMNS"]))
-    if len(rows) > 0:
+    if len(tiles) > 0:
         parts = triton.cdiv(constants["COLUMNS"], constants["BLOCK"])
         with on_device(values):
-            mix_kernel[(len(rows), degrees, parts)](
+            mix_kernel[(len(tiles), degrees, parts)](
                 values,
                 rows,
-                element,
+                tiles,
+                place,
                 matrices.contiguous(),
                 out,
                 DEGREES=degrees,
-                ATOMS=rows.shape[1],
+                ATOMS=ATOMS,
                 **constants,
-                num_warps=2,
+                num_warps=4,
                 num_stages=1,
                 enable_fp_fusion=True,
             )
@@ -78,7 +81,8 @@ def sizes(channels: int, columns: int, back: bool) -> dict[str, int]:
 def mix_kernel(
     values,
     rows,
-    element,
+    tiles,
+    place,
     matrices,
     out,
     DEGREES: tl.constexpr,
@@ -90,25 +94,27 @@ def mix_kernel(
     SOME: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Mix one degree of ATOMS atoms into BLOCK columns, SOME channels at a time."""
-    tile = tl.program_id(0).to(tl.int64)
+    """Mix one degree of a tile's atoms into BLOCK columns, SOME channels at a time."""
+    tile = tl.program_id(0)
     degree = tl.program_id(1)
-    atom = tl.load(rows + tile * ATOMS + tl.arange(0, ATOMS))
+    which = tl.load(tiles + 3 * tile + 1) + tl.arange(0, ATOMS)
+    live = which < tl.load(tiles + 3 * tile + 2)
+    atom = tl.load(rows + which, mask=live, other=0)
     column = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
-    live = atom >= 0
     stored = live[:, None] & (column < COLUMNS)[None, :]
-    own = matrices + (tl.load(element + tile) * DEGREES + degree) * (CHANNELS * COLUMNS)
+    element = tl.load(place + tl.load(tiles + 3 * tile))
+    own = matrices + (element * DEGREES + degree) * (CHANNELS * COLUMNS)
     own += column[None, :] * COLUMN_STRIDE
-    row = tl.where(live, atom, 0) * (DEGREES * DEGREES) + degree * degree
+    row = atom * (DEGREES * DEGREES) + degree * degree
     for m in range(2 * degree + 1):
         sums = tl.zeros((ATOMS, BLOCK), values.dtype.element_ty)
         for start in tl.static_range(0, CHANNELS, SOME):
             channel = start + tl.arange(0, SOME)
             used = channel < CHANNELS
-            place = values + ((row + m) * CHANNELS)[:, None] + channel[None, :]
-            left = tl.load(place, mask=live[:, None] & used[None, :], other=0.0)
-            place = own + channel[:, None] * CHANNEL_STRIDE
-            right = tl.load(place, mask=used[:, None] & (column < COLUMNS)[None, :], other=0.0)
+            there = values + ((row + m) * CHANNELS)[:, None] + channel[None, :]
+            left = tl.load(there, mask=live[:, None] & used[None, :], other=0.0)
+            there = own + channel[:, None] * CHANNEL_STRIDE
+            right = tl.load(there, mask=used[:, None] & (column < COLUMNS)[None, :], other=0.0)
             sums = tl.dot(left, right, sums, input_precision="ieee", out_dtype=sums.dtype)
-        place = out + ((row + m) * COLUMNS)[:, None] + column[None, :]
-        tl.store(place, sums, mask=stored)
+        there = out + ((row + m) * COLUMNS)[:, None] + column[None, :]
+        tl.store(there, sums, mask=stored)

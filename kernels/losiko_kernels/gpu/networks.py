@@ -15,10 +15,8 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import on_device
+from losiko_kernels.gpu.launching import ATOMS, on_device
 
-#: Atoms of a tile at most.
-ATOMS = 64
 #: Columns of a product that are summed at once, and terms of a sum that are loaded at once, at
 #: most, by the bytes of a number.
 COLUMNS, TERMS = {4: 64, 8: 32}, {4: 32, 8: 16}

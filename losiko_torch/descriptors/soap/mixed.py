@@ -23,11 +23,9 @@ from losiko_torch.descriptors.interface import expected_neighbors
 from losiko_torch.descriptors.soap.power_spectrum import power_spectrum
 from losiko_torch.descriptors.soap.soap import SOAP
 from losiko_torch.systems.batch import Batch
-from losiko_torch.systems.kept import by_element, in_tiles, kept
+from losiko_torch.systems.kept import by_element, kept
 from losiko_torch.systems.neighbors import Pairs
-
-#: Atoms of one element that a kernel mixes together.
-TILE = 32
+from losiko_torch.systems.pieces import all_of, places_of
 
 
 class MixedSoap(nn.Module):
@@ -119,8 +117,11 @@ class MixedSoap(nn.Module):
         """Return rows (n, (l_max + 1)^2, ...) times the mixing of their atoms' elements."""
         kernel = gpu_kernel(values.device, "mix")
         if kernel is not None:
-            tiles = in_tiles(numbers, TILE, self.centers)
-            return kernel(values, *tiles, self._mixing(values), back)
+            piece = all_of(numbers)
+            for number, _ in piece.elements:
+                self.centers.index(number)  # raises for others, as plain torch does
+            place = self._places(values.device)
+            return kernel(values, piece.rows, piece.tiles, place, self._mixing(values), back)
         atoms = by_element(numbers)
         values = atoms.together(values)
         channels = self.mixing.shape[2] * self.mixing.shape[3] if back else self.n_channels
@@ -131,6 +132,10 @@ class MixedSoap(nn.Module):
             own, into = (each[some].transpose(0, 1) for each in (values, out))
             torch.bmm(own, matrices, out=into)
         return atoms.apart(out)
+
+    def _places(self, device: torch.device) -> torch.Tensor:
+        """Return the place of each atomic number among the centers, kept."""
+        return kept(self.mixing, ("places", device), lambda: places_of(self.centers, device))
 
     def _mixing(self, like: torch.Tensor) -> torch.Tensor:
         """Return the mixing of all centers, (centers, l_max + 1, species * n_max, q), kept."""

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from small_database import database, rattled
 
+from losiko_torch import accelerators, relax
 from losiko_torch.database.element import Environments
 from losiko_torch.errors import InputError
 from losiko_torch.loss.settings import make_target
+from losiko_torch.loss.targets import locally_linear
 from losiko_torch.loss.targets.locally_linear import LocallyLinear
 from losiko_torch.loss.targets.nearest import Nearest
 
@@ -150,6 +153,37 @@ def test_blocks_of_any_size_give_the_same(monkeypatch):
     monkeypatch.setattr("losiko_torch.search.exact.BLOCK_BYTES", 3000)
     for one, other in zip(wanted, values(LocallyLinear(5), p, references, indices), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("room", [2**28, 0], ids=["a table", "none"])
+def test_distances_of_a_table_are_those_of_each_atom(monkeypatch, room, dtype):
+    """As on a GPU, which has no kernel for them; identical references among them."""
+    _, references, indices = problem(n=50)
+    references[1] = references[0]
+    references = references.to(dtype)
+    monkeypatch.setattr(locally_linear, "kernels_for", lambda device: None)
+    expected = locally_linear.distances_among(references[indices].double())
+    monkeypatch.setattr(locally_linear, "avoids_waits", lambda device: True)
+    monkeypatch.setattr(locally_linear, "TABLE_BYTES", room)
+    table = locally_linear.distance_table(references, dtype)
+    assert (table is None) == (room == 0)
+    assert table is locally_linear.distance_table(references, dtype)
+    assert table is None or table[0, 1] == 0
+    _, (among,) = cached(LocallyLinear(5), references, indices, dtype)
+    limit = 1e-14 if dtype == torch.float64 else 1e-7
+    torch.testing.assert_close(among.double(), expected, rtol=limit, atol=limit)
+
+
+def test_a_structure_relaxes_alike_by_a_table(monkeypatch):
+    options = {"targets": "locally-linear", "dtype": "float64", "max_steps": 8}
+    found = []
+    monkeypatch.setattr(accelerators, "_kernels", lambda device: None)
+    for by_table in (False, True):
+        monkeypatch.setattr(locally_linear, "avoids_waits", lambda device, yes=by_table: yes)
+        found.append(relax(rattled("CH3OH"), database(), **options)[0])
+    assert found[0].n_steps == found[1].n_steps
+    np.testing.assert_allclose(found[0].atoms.positions, found[1].atoms.positions, atol=1e-9)
 
 
 def test_names_and_numbers_are_checked():

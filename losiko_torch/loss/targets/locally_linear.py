@@ -29,6 +29,10 @@ from losiko_torch.database.element import Environments
 from losiko_torch.keywords import names_unknown
 from losiko_torch.loss.targets.interface import IN_COMPONENTS, TargetValues
 from losiko_torch.search.exact import row_blocks
+from losiko_torch.systems.kept import avoids_waits, kept
+
+#: Largest table (bytes) of the distances among an element's references.
+TABLE_BYTES = 2**28
 
 
 @names_unknown
@@ -87,6 +91,11 @@ class LocallyLinear:
             kernels.distances_among(vectors, indices, new, among, rows)
             return
         k = indices.shape[1]
+        table = distance_table(references.vectors, among.dtype)
+        if table is not None:
+            # Of all atoms, also those whose references stay: to find the others is to wait.
+            among[rows, :k, :k] = table[indices[:, :, None], indices[:, None, :]]
+            return
         changed = new.any(1).nonzero().squeeze(1)
         for part in row_blocks(len(changed), k, references.vectors):
             some = changed[part]
@@ -158,6 +167,27 @@ def combine(
     ridge = (ridges * weights.square()).sum(1, keepdim=True)
     pull = (weights + ridge / k)[:, None] @ z
     return mean / total.squeeze(1), 2 * ((1 + ridge) * p - pull.squeeze(1)), weights
+
+
+def distance_table(z: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
+    """Return the squared distances of all references (N, r) from each other, (N, N), kept.
+
+    None on processors, where it takes longer to make than a few atoms' own distances, and where
+    the table is too large. It is made of differences, which lose no digits.
+    """
+    if not avoids_waits(z.device) or len(z) ** 2 * dtype.itemsize > TABLE_BYTES:
+        return None
+
+    def made() -> torch.Tensor:
+        vectors = z.double()
+        table = torch.empty((len(z), len(z)), dtype=dtype, device=z.device)
+        for some in row_blocks(len(z), len(z), vectors):
+            table[some] = torch.cdist(
+                vectors[some], vectors, compute_mode="donot_use_mm_for_euclid_dist"
+            ).square()
+        return table
+
+    return kept(z, ("distances", dtype), made)
 
 
 def distances_among(z: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ scattered, are taken for neighbours in memory.
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -108,8 +109,9 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
     some = {"SOME": combination.REFERENCES, "BLOCK": combination.COMPONENTS}
     yield compiled(combination.apart_kernel, dtype, some, 4)
     yield compiled(combination.gradient_kernel, dtype, {**some, "SOME": 4 * some["SOME"]}, 4)
-    sizes = {"LINES": combination.ENTRIES // N_NEIGHBORS, "WIDTH": N_NEIGHBORS, "EACH": False}
-    yield compiled(combination.system_kernel, dtype, sizes, 4)
+    launch = combination.solve_launch(N_NEIGHBORS, precision)
+    sizes = {"SMALLEST": combination.SMALLEST, "WIDTH": launch["WIDTH"], "EACH": False}
+    yield compiled(combination.solve_kernel, dtype, sizes, launch["num_warps"])
     for width in (192, 256):
         yield compiled(networks.inner_kernel, dtype, networks.sizes(2, width, precision), 4)
     yield from of_structures(dtype, precision)
@@ -145,9 +147,14 @@ def usage(kernel) -> tuple[int, int]:
 
 def rounded_constants(kernel) -> list[str]:
     """Numbers of a kernel in double precision that have but the digits of single precision."""
-    found = re.findall(r"(?:dense<|constant )([0-9.e+-]+)[^\n]*f64", kernel.asm["ttir"])
-    # Numbers that are short by themselves, such as 0.5, lose nothing by rounding.
-    return [text for text in found if float(np.float32(text)) == float(text) and len(text) > 14]
+    found = re.findall(r"(?:dense<|constant )([0-9.eE+-]+)[^\n]*f64", kernel.asm["ttir"])
+    # Numbers of few binary digits, such as 0.5 or ten times the rounding error, lose nothing by it.
+    return [
+        text
+        for text in found
+        if float(np.float32(text)) == float(text)
+        and not (math.frexp(float(text))[0] * 2**12).is_integer()
+    ]
 
 
 def main() -> None:

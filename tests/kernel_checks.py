@@ -306,6 +306,23 @@ def test_combination(shape, dtype):
             assert error(value, known) < (1e-10 if dtype == torch.float64 else 1e-4)
 
 
+@pytest.mark.skipif(NAME.endswith("cpu"), reason="they solve systems of all sizes alike")
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+@pytest.mark.parametrize("spread", [0.2, 0.0], ids=["apart", "on one spot"])
+def test_systems_are_solved_alike_in_registers_and_by_torch(dtype, spread):
+    combination = import_module("losiko_kernels.gpu.combination")
+    z = spread * noise(3, 17, 6)
+    apart, among = (z - spread * noise(3, 1, 6)).square().sum(2), distances_among(z)
+    given = apart, among, torch.arange(3), torch.full((1, 1), 1e-2)
+    given = [each.to(DEVICE, dtype if each.is_floating_point() else None) for each in given]
+    limit = 1e-10 if dtype == torch.float64 else 1e-4
+    for one, other in zip(
+        combination.solve(*given), combination.solve_by_torch(*given), strict=True
+    ):
+        assert torch.isfinite(one).all()
+        assert error(one, other.cpu().double()) < limit
+
+
 @pytest.mark.parametrize("shape", [(3, 5, 5), (2, 40, 33)], ids=str)
 def test_nearest_of_candidates(shape):
     p, references, indices = near_points(*shape, torch.float32)

@@ -21,7 +21,7 @@ from losiko_torch.relaxation import stages
 from losiko_torch.systems import neighbors, sums, verlet_list
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
-NAMES, STEPS = (["H2O", "HCN"], 3) if DEVICE == "cpu" else (["H2O", "HCN", "CH3OH", "C5H5N"], 30)
+NAMES, STEPS = (["H2O", "H2"], 3) if DEVICE == "cpu" else (["H2O", "HCN", "CH3OH", "C5H5N"], 30)
 #: Kernels of which a step is made.
 STEP = (
     *("pair_geometry", "expand_density", "mix", "unit_power_spectrum", "inner_layers"),
@@ -79,6 +79,10 @@ def test_relaxations(dtype, called, monkeypatch):
             np.testing.assert_allclose(ours, plain, atol=LIMIT[dtype])
 
 
+def test_known_problems_are_solved():
+    assert solves(gpu, DEVICE)
+
+
 @pytest.mark.parametrize("name", STEP)
 def test_a_kernel_that_gives_wrong_numbers_is_noticed(name, monkeypatch):
     right = getattr(gpu, name)
@@ -93,6 +97,5 @@ def test_a_kernel_that_gives_wrong_numbers_is_noticed(name, monkeypatch):
         spoilt *= 1.01
         return found
 
-    assert solves(gpu, DEVICE)
     monkeypatch.setattr(gpu, name, wrong)
     assert not solves(gpu, DEVICE)

@@ -23,7 +23,7 @@ TIMED = (
     (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.at"),
     (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.active"),
     (floor.PAIRS, "losiko_torch.systems.verlet_list", "VerletList.select"),
-    (floor.PAIRS, "losiko_torch.descriptors.soap.compiled", "find_pairs"),
+    (floor.PAIRS, "losiko_torch.descriptors.soap.seen_pairs", "find_pairs"),
     (floor.DENSITY, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.__init__"),
     (floor.SPECTRUM, "losiko_torch.descriptors.soap.compiled", "CompiledSoap.features"),
     (floor.PROJECTION, "losiko_torch.loss.atom_loss", "AtomLoss.project"),

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import triton
-from losiko_kernels.gpu.launching import ATOMS
+from losiko_kernels import TILE
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -104,7 +104,7 @@ def kernels(dtype: str, n_elements: int, n_max: int, l_max: int):
         yield compiled(pairs.geometry_kernel, dtype, sizes, 4)
     yield compiled(pairs.atoms_kernel, dtype, {"BLOCK": pairs.LANES}, 1)
     for sizes in (mixing.sizes(channels, MIXED, False), mixing.sizes(channels, MIXED, True)):
-        constants = {**sizes, "DEGREES": l_max + 1, "ATOMS": ATOMS}
+        constants = {**sizes, "DEGREES": l_max + 1, "ATOMS": TILE}
         yield compiled(mixing.mix_kernel, dtype, constants, 4)
     some = {"SOME": combination.REFERENCES, "BLOCK": combination.COMPONENTS}
     yield compiled(combination.apart_kernel, dtype, some, 4)

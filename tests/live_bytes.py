@@ -7,18 +7,14 @@ a GPU keeps that in registers.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
 from typing import Any
 
-import pytest
 import torch
-from step_counter import KERNELS
+from step_counter import as_one, wrapped_kernels
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-from losiko_torch.accelerators import kernels_for
 
 
 class LiveBytes(TorchDispatchMode):
@@ -55,27 +51,10 @@ class LiveBytes(TorchDispatchMode):
         self.known.discard(number)
         self.live -= count
 
-    def kernel(self, run: Callable) -> Callable:
-        """Return a kernel of which only what it returns counts."""
-
-        @wraps(run)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            before, self.inside = self.inside, True
-            try:
-                return run(*args, **kwargs)
-            finally:
-                self.inside = before
-
-        return counted
-
 
 @contextmanager
 def live_bytes() -> Iterator[LiveBytes]:
-    """Yield the count of what lives of what the body makes."""
+    """Yield the count of what lives of what the body makes; of kernels what they return counts."""
     count = LiveBytes()
-    with pytest.MonkeyPatch.context() as patch:
-        kernels = kernels_for(torch.device("cpu"))
-        for name in filter(partial(hasattr, kernels), KERNELS):
-            patch.setattr(kernels, name, count.kernel(getattr(kernels, name)))
-        with count:
-            yield count
+    with wrapped_kernels(lambda name, run: as_one(count, run)), count:
+        yield count

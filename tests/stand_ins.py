@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import torch
+from losiko_kernels import TILE
 
 from losiko_torch import Batch
 from losiko_torch.accelerators import kernels_for
@@ -16,7 +17,6 @@ from losiko_torch.optimizers import lbfgs
 from losiko_torch.relaxation.coordinates import Coordinates
 from losiko_torch.relaxation.measuring import plain_measure
 from losiko_torch.systems import by_structure
-from losiko_torch.systems.pieces import TILE
 
 #: Names of the kernels that have a function of the same name here.
 NAMES = (

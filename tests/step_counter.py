@@ -8,7 +8,7 @@ has to be known to it: a number looked at, a mask that chooses, elements that ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
@@ -76,17 +76,26 @@ class Steps(TorchDispatchMode):
     def _counting(self, counts: Counter, name: str, run: Callable) -> Callable:
         """Return a function whose calls count as one each, with all that happens inside."""
 
-        @wraps(run)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            if not self.inside:
-                counts[name] += 1
-            before, self.inside = self.inside, True
-            try:
-                return run(*args, **kwargs)
-            finally:
-                self.inside = before
+        def note() -> None:
+            counts[name] += 1
 
-        return counted
+        return as_one(self, run, note)
+
+
+def as_one(mode: Any, run: Callable, note: Callable[[], None] = lambda: None) -> Callable:
+    """Return a function in whose calls a mode knows itself inside; ``note`` is called outside."""
+
+    @wraps(run)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if not mode.inside:
+            note()
+        before, mode.inside = mode.inside, True
+        try:
+            return run(*args, **kwargs)
+        finally:
+            mode.inside = before
+
+    return called
 
 
 def _is_mask(index: Any) -> bool:
@@ -94,13 +103,20 @@ def _is_mask(index: Any) -> bool:
 
 
 @contextmanager
-def counted_steps():
-    """Yield the counts of what the body asks for."""
-    steps = Steps()
+def wrapped_kernels(wrap: Callable[[str, Callable], Callable]) -> Iterator[pytest.MonkeyPatch]:
+    """Put what a function makes of each kernel, by its name, in the kernel's place."""
     with pytest.MonkeyPatch.context() as patch:
         kernels = kernels_for(torch.device("cpu"))
         for name in filter(partial(hasattr, kernels), KERNELS):
-            patch.setattr(kernels, name, steps.kernel(name, getattr(kernels, name)))
+            patch.setattr(kernels, name, wrap(name, getattr(kernels, name)))
+        yield patch
+
+
+@contextmanager
+def counted_steps():
+    """Yield the counts of what the body asks for."""
+    steps = Steps()
+    with wrapped_kernels(steps.kernel) as patch:
         for name in ("tolist", "numpy", "cpu", "item"):
             patch.setattr(torch.Tensor, name, steps.looked_at(name, getattr(torch.Tensor, name)))
         with steps:

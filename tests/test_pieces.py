@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from losiko_kernels import TILE
 from small_learned import crystals, molecule, of_crystals, of_molecules, of_shells, perturbed
 
 from losiko_torch import StructureError
@@ -16,7 +17,7 @@ from losiko_torch.learned.together import Together
 from losiko_torch.systems import pieces
 from losiko_torch.systems.active import ALL_ATOMS
 from losiko_torch.systems.batch import Batch
-from losiko_torch.systems.pieces import TILE, pieces_of
+from losiko_torch.systems.pieces import pieces_of
 
 NUMBERS = {
     "none": [],

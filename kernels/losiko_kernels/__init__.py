@@ -10,3 +10,6 @@ and results are torch tensors in the same layout. For n centers and E pairs, sor
   element * n_max + radial function, scaled by the factor of each degree (``radial_table``).
 - Features in DScribe's order: pairs of elements, then l, then n, n'.
 """
+
+#: Atoms of a tile at most: atoms of one element, which a program takes together.
+TILE = 64

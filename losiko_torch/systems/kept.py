@@ -1,6 +1,6 @@
 """Facts about tensors that are worked out once: to look at a number on a GPU is to wait for it.
 
-They are kept as long as the tensor is, and until it is written to.
+They are kept as long as the tensor is, and until it is written to (``losiko_kernels.kept``).
 
 >>> numbers = torch.tensor([8, 1, 1])
 >>> [(number, rows.tolist()) for number, rows in elements_of(numbers)]
@@ -11,29 +11,11 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from itertools import accumulate
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
-from torch.utils.weak import WeakTensorKeyDictionary
-
-T = TypeVar("T")
-
-_FACTS = WeakTensorKeyDictionary()
-
-
-def kept(tensor: torch.Tensor, name: Hashable, make: Callable[[], T]) -> T:
-    """Return a fact about a tensor, made where it is not known; nobody may write to it."""
-    if tensor.is_inference():
-        return make()
-    version, facts = _FACTS.get(tensor, (None, None))
-    if facts is None or version != tensor._version:
-        facts = {}
-        _FACTS[tensor] = tensor._version, facts
-    if name not in facts:
-        facts[name] = make()
-    return facts[name]
+from losiko_kernels.kept import kept
 
 
 def elements_of(numbers: torch.Tensor) -> list[tuple[int, torch.Tensor]]:

@@ -17,14 +17,13 @@ from functools import cached_property
 from itertools import pairwise
 
 import torch
+from losiko_kernels import TILE
 
 from losiko_torch.systems.kept import by_element, kept
 
 #: Atoms at once on a processor, so that what is worked out of them stays near it, and elsewhere, so
 #: that a device has enough to do.
 ON_PROCESSOR, ELSEWHERE = 4096, 65_536
-#: Atoms of a tile at most.
-TILE = 64
 
 
 @dataclass(frozen=True, eq=False)

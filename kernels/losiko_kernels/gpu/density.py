@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import torch
 import triton
 import triton.language as tl
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from losiko_kernels.gpu.harmonics import (
     azimuths,
@@ -32,15 +31,13 @@ from losiko_kernels.gpu.harmonics import (
 )
 from losiko_kernels.gpu.launching import on_device, power_of_two
 from losiko_kernels.gpu.radial import interval, radial_value, radial_value_and_slope
+from losiko_kernels.kept import kept
 
 if TYPE_CHECKING:
     from losiko_kernels.radial_table import RadialTable
 
 #: Coefficients of a channel that a lane keeps in registers at once: all up to l_max = 9.
 ROWS_AT_ONCE = 100
-
-#: One more than the center of each pair, by the tensor of the centers' first pairs.
-_NEXT_CENTERS = WeakTensorKeyDictionary()
 
 
 def expand_density(
@@ -161,14 +158,13 @@ def degree_ranges(l_max: int) -> list[tuple[int, int]]:
 
 
 def _next_centers(first: torch.Tensor, count: int) -> torch.Tensor:
-    """Return one more than the center of each pair, int32, kept until ``first`` is written to."""
-    version = None if first.is_inference() else first._version
-    known = _NEXT_CENTERS.get(first)
-    if version is None or known is None or known[0] != version:
+    """Return one more than the center of each pair, int32, kept with ``first``."""
+
+    def found() -> torch.Tensor:
         places = torch.arange(count, device=first.device)
-        known = version, torch.searchsorted(first, places, right=True, out_int32=True)
-        _NEXT_CENTERS[first] = known
-    return known[1]
+        return torch.searchsorted(first, places, right=True, out_int32=True)
+
+    return kept(first, "next centers", found)
 
 
 def _parameters(table: RadialTable, like: torch.Tensor) -> torch.Tensor:

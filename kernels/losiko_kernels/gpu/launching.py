@@ -1,13 +1,10 @@
-"""Device and block sizes of a kernel's launch, and tiles of atoms."""
+"""Device and block sizes of a kernel's launch."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-
-#: Atoms of a tile at most: atoms of one element, which a program takes together.
-ATOMS = 64
 
 
 def on_device(tensor: torch.Tensor) -> AbstractContextManager:

@@ -13,7 +13,8 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import ATOMS, on_device, power_of_two
+from losiko_kernels import TILE
+from losiko_kernels.gpu.launching import on_device, power_of_two
 
 #: Channels that are multiplied at once, and columns of a program, at most.
 CHANNELS, COLUMNS = 32, 32
@@ -34,7 +35,7 @@ def mix(
     Args:
         values: Coefficients (n, (l_max + 1)^2, a); with ``back`` (n, (l_max + 1)^2, b).
         rows: Atoms in the order of their elements, shape (n,), int64.
-        tiles: Atomic number, first place in that order and end of each tile, of up to ``ATOMS``
+        tiles: Atomic number, first place in that order and end of each tile, of up to ``TILE``
             atoms of one element, shape (T, 3), int32. Every atom is in one tile.
         place: Place of each atomic number among the matrices, int32.
         matrices: Matrices A, shape (elements, l_max + 1, a, b).
@@ -55,7 +56,7 @@ def mix(
                 matrices.contiguous(),
                 out,
                 DEGREES=degrees,
-                ATOMS=ATOMS,
+                ATOMS=TILE,
                 **constants,
                 num_warps=4,
                 num_stages=1,

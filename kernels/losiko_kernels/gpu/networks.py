@@ -15,7 +15,8 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import ATOMS, on_device
+from losiko_kernels import TILE
+from losiko_kernels.gpu.launching import on_device
 
 #: Columns of a product that are summed at once, and terms of a sum that are loaded at once, at
 #: most, by the bytes of a number.
@@ -41,7 +42,7 @@ def inner_layers(
         between: Memory of the shape of ``z1`` for what lies between both products.
         values: Memory for f of n atoms, shape (K, n).
         rows: Places of the m atoms among these, shape (m,), int64.
-        tiles: Atomic number, first atom and end of each tile, at most ``ATOMS`` atoms of one
+        tiles: Atomic number, first atom and end of each tile, at most ``TILE`` atoms of one
             element, shape (T, 3), int32.
         place: Place of each atomic number among E elements, int32.
         w2, b2, w3, constant: Weights and c, shapes (E, K, h, h), (E, K, h), (E, K, h), (E, K).
@@ -76,7 +77,7 @@ def sizes(members: int, width: int, dtype: torch.dtype) -> dict[str, int]:
     return {
         "MEMBERS": members,
         "WIDTH": width,
-        "ATOMS": ATOMS,
+        "ATOMS": TILE,
         "COLUMNS": min(COLUMNS[dtype.itemsize], most),
         "TERMS": min(TERMS[dtype.itemsize], most),
     }

@@ -321,25 +321,32 @@ def test_devices_without_kernels_use_torch():
 # --- batches and streams
 
 
+def queued(numbers, room):
+    """Return the queues of structures of these atomic numbers."""
+    every = np.concatenate([np.empty(0, int), *numbers])
+    made = queues(every, np.array([len(own) for own in numbers], int), room)
+    return [places.tolist() for places in made]
+
+
 def test_queues_are_of_the_same_elements_where_that_pays():
     generator = np.random.default_rng(0)
     kinds = [[1, 6], [1, 6, 8], [1, 6, 7, 8]]
     numbers = [generator.permutation(kinds[k] * 3) for k in generator.integers(0, 3, 200)]
     numbers += [np.array([1, 9])] * 3
-    made = queues(numbers, 100)
+    made = queued(numbers, 100)
     assert sorted(place for queue in made for place in queue) == list(range(203))
     assert len(made) == 4
     assert all(len({frozenset(numbers[place]) for place in queue}) == 1 for queue in made)
-    few = queues(numbers[:5] + numbers[-3:], 100)
+    few = queued(numbers[:5] + numbers[-3:], 100)
     assert sorted(place for queue in few for place in queue) == list(range(8))
     assert len(few) == 1
-    assert queues([np.ones(500)], 100) == [[0]]
-    assert queues([], 100) == []
+    assert queued([np.ones(500, int)], 100) == [[0]]
+    assert queued([], 100) == []
 
 
 def test_queues_of_different_elements_fit_at_once():
     numbers = [np.array([1, kind] * 5) for kind in range(2, 32)]
-    made = queues(numbers, 100)
+    made = queued(numbers, 100)
     assert [place for queue in made for place in queue] == list(range(30))
     assert [len(queue) for queue in made] == [10, 10, 10]
 

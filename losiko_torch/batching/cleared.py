@@ -67,20 +67,22 @@ class Cleared(Sequence[Prepared]):
 
 
 def clear(
-    molecules: Molecules, first: int, knows: Callable[[int], bool]
+    molecules: Molecules, first: int, sound: np.ndarray, knows: Callable[[int], bool]
 ) -> tuple[np.ndarray, Cleared]:
     """Return the mask (B,) of the molecules that are cleared for certain, and these.
 
     Args:
         molecules: Molecules.
         first: Number of the first of them among all.
+        sound: Mask (B,) of those that are sound for certain.
         knows: Function that tells whether an element can be worked on.
     """
-    good = cleared(molecules)
-    # What is no element at all belongs to nobody who is cleared.
-    elements = np.unique(molecules.numbers[good[molecules.system]]).tolist()
+    good = sound.copy()
+    # What is no element at all belongs to nobody who is sound.
+    elements = np.flatnonzero(np.bincount(molecules.numbers[good[molecules.system]])).tolist()
     unknown = [each for each in elements if not knows(each)]
-    good[molecules.system[np.isin(molecules.numbers, unknown)]] = False
+    if unknown:
+        good[molecules.system[np.isin(molecules.numbers, unknown)]] = False
     numbers = np.arange(first, first + len(molecules))
     every = Cleared(molecules, numbers)
     return good, every if good.all() else every.take(np.flatnonzero(good))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from losiko_torch.io.stream import Stream
 from losiko_torch.results import Result
 from losiko_torch.systems.columns import Molecules
@@ -21,11 +23,15 @@ WAITING = 2
 
 
 class Shard(NamedTuple):
-    """Structures that follow each other, the first of them number ``first`` of all."""
+    """Structures that follow each other, the first of them number ``first`` of all.
+
+    ``sound`` is the mask of those that are sound for certain; None if nobody has looked.
+    """
 
     number: int
     first: int
     structures: Sequence[AnyStructure]
+    sound: np.ndarray | None = None
 
 
 class RelaxedShard(NamedTuple):

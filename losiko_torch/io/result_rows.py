@@ -100,15 +100,21 @@ def _of_columns(columns: Columns) -> dict[str, list]:
 
 def _formulas(molecules: Molecules) -> list[str]:
     """Return the formula of each molecule, which is looked at once for each composition."""
-    elements = np.unique(molecules.numbers)
-    place = len(elements) * molecules.system + np.searchsorted(elements, molecules.numbers)
+    elements = np.flatnonzero(np.bincount(molecules.numbers))
+    column = np.zeros(elements.max(initial=0) + 1, dtype=int)
+    column[elements] = np.arange(len(elements))
+    place = len(elements) * molecules.system + column[molecules.numbers]
     counts = np.bincount(place, minlength=len(elements) * len(molecules))
     counts = counts.reshape(len(molecules), len(elements))
-    keys = list(map(tuple, counts.tolist()))
-    known = {
-        key: _formula_of(np.repeat(elements, key).astype(np.int64).tobytes()) for key in set(keys)
-    }
-    return [known[key] for key in keys]
+    # One number for each composition, element by element.
+    kind = np.zeros(len(molecules), dtype=int)
+    for own in counts.T:
+        _, kind = np.unique(kind * (own.max(initial=0) + 1) + own, return_inverse=True)
+    _, first = np.unique(kind, return_index=True)
+    known = [
+        _formula_of(np.repeat(elements, own).astype(np.int64).tobytes()) for own in counts[first]
+    ]
+    return [known[k] for k in kind.tolist()]
 
 
 def is_judged(result: Result) -> bool:

@@ -107,13 +107,13 @@ def _shaken(
 ) -> tuple[list[int], Sequence[Prepared]]:
     """Return places of results that symmetry may hold, and shaken copies of their ends."""
     if isinstance(items, Cleared) and isinstance(results, ManyResults):
-        ended, columns, _ = results.split()
-        free = np.flatnonzero(columns.converged)
-        held = are_symmetric(items.molecules.take(ended[free]))
-        free = free[np.array(held, dtype=bool)]
-        ends = Cleared(columns.molecules.take(free), columns.number[free])
+        columns, row = results.columns, results.row
+        free = np.flatnonzero(row >= 0)
+        free = free[columns.converged[row[free]]]
+        free = free[np.array(are_symmetric(items.molecules.take(free)), dtype=bool)]
+        ends = Cleared(columns.molecules.take(row[free]), columns.number[row[free]])
         good, shaken = ends.shaken(COPY, NOISE, seed)
-        return ended[free][good].tolist(), shaken
+        return free[good].tolist(), shaken
     there = [k for k, result in enumerate(results) if result.converged and items[k].movable.all()]
     symmetric = are_symmetric([items[k].atoms for k in there])
     copies = {

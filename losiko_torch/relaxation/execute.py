@@ -8,9 +8,13 @@ from typing import Any
 
 from losiko_torch.batching.shards import RelaxedShard, Shard
 from losiko_torch.checks import whole
+from losiko_torch.io.overlap import ahead
+from losiko_torch.io.stream import Stream
 from losiko_torch.relaxation.ray_workers import relaxed_by_workers
 from losiko_torch.relaxation.relaxer import Progress, Relaxer
 from losiko_torch.relaxation.stages import no_progress
+from losiko_torch.systems.columns import Molecules
+from losiko_torch.systems.sound import cleared
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,22 @@ def execute(
         progress: Function that is called with the number of structures that have just finished.
         done: Numbers of shards to leave out.
     """
-    waiting = (shard for shard in relaxer.shards(structures) if shard.number not in done)
+    every = relaxer.shards(structures)
+    waiting: Iterator[Shard] = (shard for shard in every if shard.number not in done)
     if workers.count is not None or workers.ray_address is not None:
         return relaxed_by_workers(
             relaxer, waiting, workers.count or 1, workers.ray_address, progress
         )
+    if isinstance(structures, Stream):
+        waiting = ahead(map(_looked_at, waiting), 1)
     return _relaxed_here(relaxer, waiting, progress or no_progress)
+
+
+def _looked_at(shard: Shard) -> Shard:
+    """Return a shard that knows its sound molecules."""
+    if not isinstance(shard.structures, Molecules):
+        return shard
+    return shard._replace(sound=cleared(shard.structures))
 
 
 def _relaxed_here(

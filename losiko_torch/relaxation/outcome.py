@@ -126,13 +126,14 @@ def _in_columns(
     lost = finished.failed.cpu().numpy()
     start_loss = before.losses.double().cpu().numpy()
     distances, *matches = judged_arrays(objective, after)
-    endings = [_ending(*each) for each in zip(converged.tolist(), small.tolist(), strict=True)]
+    molecules, reasons = items.molecules, ["converged"] * len(items)
+    for k in np.flatnonzero(~converged).tolist():
+        reasons[k], unfinished = _ending(False, bool(small[k]))
+        doubts[k] = doubts[k] or unfinished
     # A molecule of these has no charge, so that its electrons are those of its atoms.
-    molecules = items.molecules
     odd = np.add.reduceat(molecules.numbers, molecules.offsets[:-1]) % 2 == 1
     for k in np.flatnonzero(odd).tolist():
-        if not doubts[k] and not endings[k][1]:
-            doubts[k] = doubt_electrons(molecules[k], objective.database)
+        doubts[k] = doubts[k] or doubt_electrons(molecules[k], objective.database)
     names = [term.name for term in objective.terms]
     columns = Columns(
         molecules.at(after.batch.positions.double().cpu().numpy()),
@@ -142,8 +143,8 @@ def _in_columns(
         start_loss,
         converged,
         finished.n_steps.cpu().numpy(),
-        [reason for reason, _ in endings],
-        [doubt or ending for doubt, (_, ending) in zip(doubts, endings, strict=True)],
+        reasons,
+        doubts,
         distances,
         tuple(matches),
         None if expected is None else expected.cpu().numpy(),

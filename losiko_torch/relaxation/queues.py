@@ -6,63 +6,63 @@ structure lacks are zero, and work on them is wasted.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-
 import numpy as np
 
 #: Batches from which structures are chosen at a time.
 WINDOW = 8
 #: Share of a batch that structures of the same elements have to fill to get one of their own.
 WORTH_A_BATCH = 0.2
+#: Elements that have a bit each in a number.
+BITS = 62
 
 
-def queues(numbers: Sequence[np.ndarray], batch_atoms: int) -> list[list[int]]:
-    """Return queues of structures that go through one batch, by their places in the sequence.
+def queues(numbers: np.ndarray, counts: np.ndarray, batch_atoms: int) -> list[np.ndarray]:
+    """Return queues of structures that go through one batch, by their places among B.
 
     Structures of the same elements may be any number: they take turns. Others are described with
     the elements of all, and so are no more than fit at once.
 
     Args:
-        numbers: Atomic numbers of each structure.
+        numbers: Atomic numbers of all structures behind each other, shape (N,).
+        counts: Atoms of each structure, shape (B,).
         batch_atoms: Most atoms of a batch, unless a single structure has more.
     """
-    counts = [len(own) for own in numbers]
-    alike: dict[Hashable, list[int]] = {}
-    for place, elements in enumerate(_elements(numbers, counts)):
-        alike.setdefault(elements, []).append(place)
-    mixed: list[int] = []
-    made: list[list[int]] = []
-    for places in alike.values():
-        if sum(map(counts.__getitem__, places)) < WORTH_A_BATCH * batch_atoms:
-            mixed += places
-        else:
-            made.append(places)
-    return made + _cut(sorted(mixed), counts, batch_atoms)
+    if not len(counts):
+        return []
+    kind = _kinds(numbers, counts)
+    atoms = np.bincount(kind, weights=counts)
+    order = np.argsort(kind, kind="stable")
+    alike = np.split(order, np.searchsorted(kind[order], np.arange(1, len(atoms))))
+    many = atoms >= WORTH_A_BATCH * batch_atoms
+    made = [places for places, enough in zip(alike, many.tolist(), strict=True) if enough]
+    mixed = np.flatnonzero(~many[kind])
+    return made + _cut(mixed, counts, batch_atoms)
 
 
-def _elements(numbers: Sequence[np.ndarray], counts: list[int]) -> Iterable[Hashable]:
-    """Return a key for the elements of each structure, equal where these are."""
-    every = np.concatenate([np.empty(0, int), *numbers])
-    found = np.unique(every)
-    which = np.searchsorted(found, every)
-    # A bit for each element, 62 of them in a number.
+def _kinds(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Number the sets of elements in the order in which they come; that of each structure, (B,)."""
+    found = np.flatnonzero(np.bincount(numbers))
     full = np.flatnonzero(counts)
-    begins = np.concatenate([[0], np.cumsum(counts, dtype=int)])[full]
-    keys = np.zeros((len(counts), len(found) // 62 + 1), dtype=int)
-    for word in range(keys.shape[1]):
-        of_each = [1 << k % 62 if k // 62 == word else 0 for k in range(len(found))]
-        if len(full):
-            keys[full, word] = np.bitwise_or.reduceat(np.array(of_each)[which], begins)
-    return map(tuple, keys.tolist())
+    begins = (np.cumsum(counts) - counts)[full]
+    kind = np.zeros(len(counts), dtype=np.int64)
+    for first in range(0, len(found), BITS):
+        some = found[first : first + BITS]
+        bit = np.zeros(found[-1] + 1, dtype=np.int64)
+        bit[some] = 1 << np.arange(len(some))
+        key = np.zeros_like(kind)
+        key[full] = np.bitwise_or.reduceat(bit[numbers], begins)
+        _, key = np.unique(key, return_inverse=True)
+        _, kind = np.unique(kind * len(counts) + key, return_inverse=True)
+    _, place, kind = np.unique(kind, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(place))[kind]
 
 
-def _cut(places: list[int], counts: list[int], batch_atoms: int) -> list[list[int]]:
-    parts: list[list[int]] = []
-    filled = 0
-    for place in places:
-        if not parts or filled + counts[place] > batch_atoms:
-            parts.append([])
-            filled = 0
-        parts[-1].append(place)
-        filled += counts[place]
+def _cut(places: np.ndarray, counts: np.ndarray, batch_atoms: int) -> list[np.ndarray]:
+    """Cut places into parts that fit at once."""
+    ends, parts = np.cumsum(counts[places]), list[np.ndarray]()
+    first = before = 0
+    while first < len(places):
+        end = max(first + 1, int(np.searchsorted(ends, before + batch_atoms, "right")))
+        parts.append(places[first:end])
+        first, before = end, ends[end - 1]
     return parts

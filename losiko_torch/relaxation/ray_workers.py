@@ -28,6 +28,7 @@ from losiko_torch.relaxation.outcome import failure
 from losiko_torch.relaxation.relaxer import Progress, Relaxer
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.watch import Watching
+from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.pymatgen import outline
 from losiko_torch.systems.rdkit import portable
 
@@ -74,8 +75,7 @@ def relaxed_by_workers(
                 if shard is None:
                     break
                 worker, last = free.popleft(), shard.number
-                whole = shard._replace(structures=[portable(each) for each in shard.structures])
-                given[worker.relax.remote(whole)] = worker, shard
+                given[worker.relax.remote(_portable(shard))] = worker, shard
             if not given:
                 return
             (done,), _ = ray.wait(list(given))
@@ -96,6 +96,12 @@ def relaxed_by_workers(
             if progress is not None:
                 progress(len(shard.structures))
             yield relaxed
+
+
+def _portable(shard: Shard) -> Shard:
+    if isinstance(shard.structures, Molecules):
+        return shard
+    return shard._replace(structures=[portable(each) for each in shard.structures])
 
 
 class _Worker:

@@ -29,12 +29,17 @@ from losiko_torch.relaxation.watch import NOTHING, Watch, Watching
 from losiko_torch.results import Result
 from losiko_torch.results.columns import in_order
 from losiko_torch.systems.columns import Molecules
+from losiko_torch.systems.kept import avoids_waits
 from losiko_torch.systems.rdkit import conformers_of, failing, is_drawn
 from losiko_torch.systems.selection import Selection, every_atom, selections
+from losiko_torch.systems.sound import cleared
 
 LOGGER = logging.getLogger(__name__)
 #: Function that is called with the number of structures that have just finished.
 Progress = Callable[[int], None]
+#: Atoms of a shard on a GPU where no references are searched, so that hardly a structure takes long
+#: and the end of a shard costs little. One is read and one is written while another is relaxed.
+SHARD_ATOMS = 2**18
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,8 @@ class Relaxer:
         settings: Options of the relaxation.
         evaluator: Evaluator of the loss.
         select: Function from the number of a structure to the selection of its movable atoms.
-        batch_atoms: Atoms of a batch, fewer than the evaluator's if memory ran out. Shards are cut
-            by the latter.
+        batch_atoms: Atoms of a batch, fewer than the evaluator's if memory ran out.
+        shard_atoms: Atoms of a shard.
         watching: Wishes about the steps.
     """
 
@@ -54,6 +59,7 @@ class Relaxer:
     evaluator: Evaluator
     select: Callable[[int], Selection]
     batch_atoms: int
+    shard_atoms: int
     watching: Watching = NOTHING
 
     @classmethod
@@ -67,18 +73,23 @@ class Relaxer:
         """
         evaluator = Evaluator.make(database, settings)
         defaults, learned = evaluator.objective.database.defaults, evaluator.learned
+        searches = False
         for stage in settings.stages:
             objective = replace(evaluator.objective, target=stage.target(defaults))
             check_learned(objective)
             learned |= objective.by_model
+            searches |= objective.searches
         evaluator = replace(evaluator, learned=learned)
         select = selections(settings.movable, structures)
-        return cls(settings, evaluator, select, evaluator.batch_atoms)
+        shard_atoms = WINDOW * evaluator.batch_atoms
+        if avoids_waits(evaluator.device) and not searches:
+            shard_atoms = max(SHARD_ATOMS, settings.batch_atoms or 0)
+        return cls(settings, evaluator, select, evaluator.batch_atoms, shard_atoms)
 
     def shards(self, structures: Any) -> Iterator[Shard]:
-        """Return structures in shards of some batches, in input order."""
-        most = WINDOW * self.evaluator.batch_atoms
+        """Return structures in shards, in input order."""
         starts, conformers = self.settings.n_starts, self.settings.n_conformers
+        most = self.shard_atoms
         return shards(structures, most, lambda each: starts * (conformers if is_drawn(each) else 1))
 
     def relax(self, shard: Shard, progress: Progress) -> RelaxedShard:
@@ -87,12 +98,12 @@ class Relaxer:
         n_copies = len(ready.places) + len(ready.failed)
         progress = _InInputs(n_copies, len(shard.structures), progress)
         progress(len(ready.failed))
-        numbers = _numbers(ready.items)
-        expect_atoms(self.evaluator.device, sum(map(len, numbers)))
+        numbers, counts = _numbers(ready.items)
+        expect_atoms(self.evaluator.device, len(numbers))
         _warn_of_sharp_cutoff(ready.items, self.evaluator)
-        parts: list[tuple[list[int], Sequence[Result]]] = []
+        parts: list[tuple[np.ndarray, Sequence[Result]]] = []
         # Like structures side by side.
-        for queue in queues(numbers, self.batch_atoms):
+        for queue in queues(numbers, counts, self.batch_atoms):
             items = taken(ready.items, queue)
             once = _Once(len(items), progress)
             evaluator = self.evaluator.restricted(items)
@@ -101,7 +112,7 @@ class Relaxer:
             if self.settings.seeks_saddles:
                 relaxed = self._escaped(items, relaxed, evaluator, capacity)
             once(len(items))
-            parts.append(([ready.places[place] for place in queue], relaxed))
+            parts.append((ready.places[queue], relaxed))
         best = self._best(in_order(parts, n_copies, ready.failed.__getitem__), ready.conformers)
         LOGGER.info(
             "structures %d to %d are relaxed, in batches of %d atoms",
@@ -137,19 +148,19 @@ class Relaxer:
         """Return the structures of a shard as they are to be relaxed."""
         given = shard.structures
         if isinstance(given, Molecules) and self._takes_all_alike(shard):
-            good, every = clear(given, shard.first, self.evaluator.knows)
+            sound = cleared(given) if shard.sound is None else shard.sound
+            good, every = clear(given, shard.first, sound, self.evaluator.knows)
             others = {
                 k: self._one(given[k], shard.first + k) for k in np.flatnonzero(~good).tolist()
             }
             if all(item.problem is not None for item in others.values()):
-                places = np.flatnonzero(good).tolist()
-                return _Ready(places, every, _failed(others), [1] * len(given))
+                return _Ready(np.flatnonzero(good), every, _failed(others), [1] * len(given))
         group = self._conformers(shard)
         copies = self.evaluator.with_terms_checked(self._copies(group))
         bad = {k: item for k, item in enumerate(copies) if item.problem is not None}
         places = [place for place in range(len(copies)) if place not in bad]
         items = [copies[place] for place in places]
-        return _Ready(places, items, _failed(bad), [len(own) for own in group])
+        return _Ready(np.array(places, int), items, _failed(bad), [len(own) for own in group])
 
     def _takes_all_alike(self, shard: Shard) -> bool:
         """Return whether all atoms of a shard move, nothing but these counts, and none watches."""
@@ -212,7 +223,7 @@ class _Ready(NamedTuple):
     cannot be relaxed, by place, and ``conformers`` their number for each input.
     """
 
-    places: list[int]
+    places: np.ndarray
     items: Sequence[Prepared]
     failed: dict[int, Result]
     conformers: list[int]
@@ -257,11 +268,12 @@ def _failed(items: Mapping[int, Prepared]) -> dict[int, Result]:
     }
 
 
-def _numbers(items: Sequence[Prepared]) -> list[np.ndarray]:
-    """Return the atomic numbers of each structure."""
+def _numbers(items: Sequence[Prepared]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the atomic numbers of all structures behind each other, and the atoms of each."""
     if isinstance(items, Cleared):
-        return items.molecules.numbers_of_each()
-    return [item.atoms.numbers for item in items]
+        return items.molecules.numbers, items.molecules.counts
+    each = [item.atoms.numbers for item in items]
+    return np.concatenate([np.empty(0, int), *each]), np.array([len(own) for own in each], int)
 
 
 def _warn_of_sharp_cutoff(items: Sequence[Prepared], evaluator: Evaluator) -> None:

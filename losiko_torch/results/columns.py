@@ -73,14 +73,13 @@ class Columns:
                 return self
             some = slice(first, first + count)
             atoms: slice | np.ndarray = slice(*self.molecules.offsets[[first, first + count]])
-            molecules, told = self.molecules[some], (self.reason[some], self.doubt[some])
+            told = self.reason[some], self.doubt[some]
         else:
             atoms, _ = self.molecules.atoms(rows)
             chosen = rows.tolist()
-            molecules = self.molecules.take(rows)
             told = [self.reason[row] for row in chosen], [self.doubt[row] for row in chosen]
         return Columns(
-            molecules=molecules,
+            molecules=self.molecules.take(rows),
             start_positions=self.start_positions[atoms],
             number=self.number[some],
             loss=self.loss[some],

@@ -1,7 +1,7 @@
 """The folder of a run: its record, the shards that are done, and finally the results.
 
     run.json          record of the run: its configuration and its state
-    shards/000012.*   results of shard 12: extended xyz, and a table
+    shards/000012.*   results of shard 12: extended xyz, and a table as Arrow holds it
     NAME/             trajectories of the structures, a file for each, if they are asked for
     relaxed.extxyz    all structures, in input order, once the run has finished
     results.parquet   their table, see ``losiko_torch.io.table``
@@ -41,6 +41,8 @@ from losiko_torch.results.columns import ManyResults
 
 RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"
 LOCK = ".lock"
+#: Suffixes of a shard's table: now, and in runs of earlier versions.
+ROWS, ROWS_BEFORE = ".arrow", ".parquet"
 #: Names in the folder that are no trajectories'.
 OWN = (RECORD, SHARDS, RELAXED, TABLE, "report.html")
 #: Entry of a configuration for the folder, suffix and interval of trajectories.
@@ -116,13 +118,12 @@ class RunFolder:
 
     def done(self) -> list[int]:
         """Return the numbers of the shards that are done, ascending."""
-        tables = (self.path / SHARDS).glob("*.parquet")
-        return sorted(int(each.stem) for each in tables)
+        files = (self.path / SHARDS).iterdir() if (self.path / SHARDS).exists() else ()
+        return sorted(int(each.stem) for each in files if each.suffix in (ROWS, ROWS_BEFORE))
 
     def n_done(self) -> int:
         """Return the number of structures in the shards that are done."""
-        tables = (self._shard(number, ".parquet") for number in self.done())
-        return sum(pq.read_metadata(table).num_rows for table in tables)
+        return sum(len(self._rows(number)) for number in self.done())
 
     def add(self, shard: RelaxedShard) -> None:
         """Write a shard's results."""
@@ -144,8 +145,13 @@ class RunFolder:
             # What a killed process wrote of the shard is replaced by the same.
             paths[0].mkdir(exist_ok=True)
             write_each(*paths, results)
-        with replacement(self._shard(shard.number, ".parquet"), overwrite=True) as temporary:
-            pq.write_table(table_of(results, np.cumsum([0, *sizes])[:-1]), temporary)
+        rows = table_of(results, np.cumsum([0, *sizes])[:-1])
+        with (
+            replacement(self._shard(shard.number, ROWS), overwrite=True) as temporary,
+            pa.OSFile(str(temporary), "wb") as file,
+            pa.ipc.new_file(file, SCHEMA) as table,
+        ):
+            table.write_table(rows)
 
     def finish(self, **facts: Any) -> RunFolder:
         """Join all shards and return the finished run, with ``facts`` in its record."""
@@ -198,8 +204,15 @@ class RunFolder:
             yield self.structures_file, pq.read_table(self.table_file)
             return
         for number in self.done():
-            rows = pq.read_table(self._shard(number, ".parquet"))
-            yield self._shard(number, ".extxyz"), rows
+            yield self._shard(number, ".extxyz"), self._rows(number)
+
+    def _rows(self, number: int) -> pa.Table:
+        """Return the rows of a shard."""
+        path = self._shard(number, ROWS)
+        if not path.exists():
+            return pq.read_table(self._shard(number, ROWS_BEFORE))
+        with pa.OSFile(str(path)) as file:
+            return pa.ipc.open_file(file).read_all()
 
     def _parts(self) -> Iterator[tuple[pa.Table, Path]]:
         """Rows and files of the shards in order, with offsets into all of them joined."""

@@ -73,15 +73,17 @@ def go_on(
     """
     if folder.finished:
         return folder
-    # Size of a batch and number of threads must not change within a run: the first determines the
-    # cuts between shards, the second the last bits of sums.
+    # Sizes of a batch and of a shard and the number of threads must not change within a run: they
+    # determine what lies together in a batch, and the last bits of sums.
     torch.set_num_threads(folder.record.get("threads", torch.get_num_threads()))
     made = relaxer(folder.record.get("first_batch_atoms"))
     if "first_batch_atoms" not in folder.record:
         size = made.evaluator.batch_atoms
         threads = torch.get_num_threads()
-        folder = folder.updated(first_batch_atoms=size, batch_atoms=size, threads=threads)
-    made = replace(made, batch_atoms=folder.record["batch_atoms"])
+        sizes = {"first_batch_atoms": size, "batch_atoms": size, "shard_atoms": made.shard_atoms}
+        folder = folder.updated(**sizes, threads=threads)
+    record = folder.record
+    made = replace(made, batch_atoms=record["batch_atoms"], shard_atoms=record["shard_atoms"])
     progress(folder.n_done())
     last = time.perf_counter()
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, overload
 
 import numpy as np
@@ -81,13 +81,11 @@ class Molecules(Sequence[Atoms]):
     def __iter__(self) -> Iterator[Atoms]:
         return map(self.__getitem__, range(len(self)))
 
-    def numbers_of_each(self) -> list[np.ndarray]:
-        """Return the atomic numbers of each molecule."""
-        limits = self.offsets.tolist()
-        return [self.numbers[first:end] for first, end in pairwise(limits)]
-
     def take(self, places: np.ndarray) -> Molecules:
-        """Return the molecules at these places, in this order."""
+        """Return the molecules at these places, in this order; places in a row are a slice."""
+        first = int(places[0]) if len(places) else 0
+        if np.array_equal(places, np.arange(first, first + len(places))):
+            return self[first : first + len(places)]
         atoms, offsets = self.atoms(places)
         chosen = places.tolist()
         facts = {key: [values[k] for k in chosen] for key, values in self.facts.items()}

@@ -86,7 +86,8 @@ def _coincident(positions: np.ndarray, system: np.ndarray) -> np.ndarray:
     order = np.argsort(along)
     along, system = along[order], system[order]
     found = []
-    first = np.arange(len(along))
+    # Most are far from the next already.
+    first = np.flatnonzero(np.diff(along) <= limit)
     for step in range(1, MOST_NEAR + 1):
         first = first[: np.searchsorted(first, len(along) - step)]
         second = first + step

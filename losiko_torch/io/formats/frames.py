@@ -8,7 +8,7 @@ goes through it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise, repeat
 from typing import Any
@@ -36,8 +36,8 @@ TOGETHER = 4096
 SIMPLE = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*@[0-9]+")
 #: Types that are written as Python shows them.
 NUMBERS = frozenset((int, float, np.int64, np.float64))
-#: Key of the reason.
-REASON = "losiko_reason"
+#: Keys of the reason and of the expected RMSD.
+REASON, RMSD = "losiko_reason", "losiko_expected_rmsd"
 #: Keys of ``info`` that results write themselves, or that are not written.
 OWN = frozenset((*LABELS, EXTRAS, UNREADABLE))
 
@@ -97,18 +97,19 @@ def _of_columns(columns: Columns) -> Iterator[bytes | None]:
     if not OWN.isdisjoint(molecules.facts):
         yield from [None] * len(columns)
         return
+    count, expects = len(columns), error is not None
     info = [_entries(*each) for each in molecules.facts.items() if each[0] != METADATA]
-    terms = [_entries(f"{TERM}{name}", each.tolist()) for name, each in columns.terms.items()]
-    none: Iterable[tuple] = repeat((), len(columns))
+    behind = [_entries(f"{TERM}{name}", each.tolist()) for name, each in columns.terms.items()]
+    if expects:
+        rmsds = shortest(np.array(rmsds_of(columns)))
+        behind.append([f"{RMSD}={rmsd}" for rmsd in rmsds])
+    fates = columns.converged.tolist(), columns.n_steps.tolist(), columns.reason, columns.doubt
     begins = map(
         _begin,
-        *(molecules.counts.tolist(), shortest(columns.loss), shortest(columns.start_loss)),
-        *(columns.converged.tolist(), columns.n_steps.tolist()),
-        *(_repeated(REASON, columns.reason), columns.doubt),
-        zip(*info, strict=True) if info else none,
-        zip(*terms, strict=True) if terms else none,
-        repeat(None) if error is None else shortest(np.array(rmsds_of(columns))),
-        repeat(error is not None),
+        *(molecules.counts.tolist(), repeat(expects)),
+        *(shortest(columns.loss), shortest(columns.start_loss), map(_fate, *fates)),
+        map(_spaced, zip(*info, strict=True) if info else repeat((), count)),
+        map(_spaced, zip(*behind, strict=True) if behind else repeat((), count)),
     )
     numbers = [columns.distances] if error is None else [columns.distances, error]
     rows = _rows(molecules.numbers, molecules.positions, numbers, molecules.offsets.tolist())
@@ -163,53 +164,57 @@ _SYMBOLS = np.frombuffer(
 
 def _comment(result: Result, rmsd: float | None) -> bytes | None:
     """Return the lines before the atoms; None where an entry may take another form."""
-    info = result.atoms.info
+    expects = result.expected_error is not None
+    info = [_entry(key, value) for key, value in result.atoms.info.items() if key != METADATA]
+    behind = [_entry(f"{TERM}{name}", value) for name, value in result.terms.items()]
+    if expects:
+        behind.append(f"{RMSD}={rmsd}")
     return _begin(
         len(result.atoms),
+        expects,
         float(result.loss),
         float(result.start_loss),
-        bool(result.converged),
-        int(result.n_steps),
-        _entry(REASON, result.reason),
-        result.doubt,
-        [_entry(key, value) for key, value in info.items() if key != METADATA],
-        [_entry(f"{TERM}{name}", value) for name, value in result.terms.items()],
-        rmsd,
-        result.expected_error is not None,
+        _fate(bool(result.converged), int(result.n_steps), result.reason, result.doubt),
+        _spaced(info),
+        _spaced(behind),
     )
 
 
 def _begin(
     count: int,
+    expects: bool,
     loss: float | str,
     start_loss: float | str,
-    converged: bool,
-    n_steps: int,
-    reason: str | None,
-    doubt: str,
-    info: Sequence[str | None],
-    terms: Sequence[str | None],
-    rmsd: float | str | None,
-    expects: bool,
+    fate: str | None,
+    info: str | None,
+    behind: str | None,
 ) -> bytes | None:
-    """Return what ``_comment`` does, of a result that did not fail, by its attributes."""
-    doubted = _entry("losiko_doubt", doubt) if doubt else ""
-    if reason is None or doubted is None or None in info or None in terms:
+    """Return what ``_comment`` does, of a result that did not fail; None if an entry is None.
+
+    ``fate`` is what ``_fate`` tells, and ``behind`` are the entries that come last.
+    """
+    if fate is None or info is None or behind is None:
         return None
-    before = f"{' '.join(info)} " if info else ""  # type: ignore[arg-type]
-    behind = "".join(
-        [
-            *([f" {doubted}"] if doubt else ()),
-            *(f" {term}" for term in terms),
-            *([f" losiko_expected_rmsd={rmsd}"] if expects else ()),
-        ]
-    )
     return encoded(
-        f"{count}\nProperties={_PROPERTIES[expects]} {before}losiko_loss={loss} "
-        f"losiko_start_loss={start_loss} losiko_converged={'T' if converged else 'F'} "
-        f"losiko_steps={n_steps} {reason} "
-        f'losiko_reliable={"T" if converged and not doubt else "F"}{behind} pbc="F F F"\n'
+        f"{count}\nProperties={_PROPERTIES[expects]} {info}losiko_loss={loss} "
+        f'losiko_start_loss={start_loss} {fate}{behind}pbc="F F F"\n'
     )
+
+
+@lru_cache(maxsize=4096)
+def _fate(converged: bool, n_steps: int, reason: str, doubt: str) -> str | None:
+    """Return the entries of whether and when a result converged, why it ended, and of its worth."""
+    flags = [f"losiko_converged={'T' if converged else 'F'}", f"losiko_steps={n_steps}"]
+    reliable = f"losiko_reliable={'T' if converged and not doubt else 'F'}"
+    doubted = [_entry("losiko_doubt", doubt)] if doubt else []
+    return _spaced([*flags, _entry(REASON, reason), reliable, *doubted])
+
+
+def _spaced(entries: Sequence[str | None]) -> str | None:
+    """Return entries with a space behind each; None if one of them is None."""
+    if None in entries:
+        return None
+    return f"{' '.join(entries)} " if entries else ""  # type: ignore[arg-type]
 
 
 _PROPERTIES = (
@@ -220,15 +225,23 @@ _PROPERTIES = (
 
 def _entries(key: str, values: list[Any]) -> list[str | None]:
     """Return the ``_entry`` of each value."""
-    if _is_simple_key(key) and NUMBERS.issuperset(map(type, values)):
-        return [f"{key}={value}" for value in values]
+    if _is_simple_key(key):
+        kinds = set(map(type, values))
+        if kinds <= NUMBERS or (key == SOURCE and kinds == {str} and _of_one_file(values)):
+            return [f"{key}={value}" for value in values]
     return [_entry(key, value) for value in values]
 
 
-def _repeated(key: str, values: list[str]) -> list[str | None]:
-    """Return the ``_entry`` of each text, of which most are the same."""
-    entries = {value: _entry(key, value) for value in set(values)}
-    return [entries[value] for value in values]
+def _of_one_file(sources: list[str]) -> bool:
+    """Return whether origins are frames of one file, and all are written as they are."""
+    if not SIMPLE.fullmatch(sources[0]):
+        return False
+    file = sources[0].rpartition("@")[0]
+    begin, *frames = "\n".join(["", *sources]).split(f"\n{file}@")
+    # Where another file is in between, a frame is no number.
+    digits = "".join(frames)
+    whole = begin == "" and len(frames) == len(sources) and "" not in frames
+    return whole and digits.isascii() and digits.isdecimal()
 
 
 def _entry(key: Any, value: Any) -> str | None:

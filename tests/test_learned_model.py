@@ -49,6 +49,8 @@ from losiko_torch.loss.judge import judge
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.targets.learned import Learned
 from losiko_torch.relaxation import matches
+from losiko_torch.relaxation.finished import Finished
+from losiko_torch.relaxation.outcome import _never_worse
 from losiko_torch.systems.batch import Batch
 
 EXACT = {"dtype": "float64"}
@@ -634,10 +636,27 @@ def test_errors_to_expect_are_lengths_far_from_all_that_is_known():
     }
     rng = np.random.default_rng(0)
     clouds = [Atoms("H4C2O", rng.normal(0, width, (7, 3))) for width in (1.0, 1.5, 2.0, 3.0)]
-    found = expected_errors(calibration, of_molecules().learned, Batch.from_atoms(clouds))
+    looked = of_molecules().learned.look(Batch.from_atoms(clouds), every=True)
+    found = expected_errors(calibration, looked)
     assert (found > 0).all()
     # No atom of these clouds is farther than that from any place in them.
     assert (found < 20).all()
+
+
+def test_an_end_that_is_worse_than_the_start_is_told_the_errors_of_what_replaces_it():
+    objective = Objective(of_molecules(), Learned())
+    batch = Batch.from_atoms(starts()[:3])
+    before, finished = judge(objective, batch), Finished.at_start(batch)
+    worse = batch.system_idx == 1
+    finished.last.positions[worse] += 0.3 * torch.rand(3, 3, dtype=batch.positions.dtype)
+    # A better end, which stays.
+    better = torch.as_tensor(relaxed()[2].atoms.positions)
+    finished.last.positions[batch.system_idx == 2] = better
+    after, errors = _never_worse(objective, before, finished)
+    assert torch.equal(after.batch.positions[worse], batch.positions[worse])
+    assert not torch.equal(after.batch.positions, batch.positions)
+    torch.testing.assert_close(errors, objective.expected_errors(after.batch))
+    torch.testing.assert_close(after.losses, judge(objective, after.batch).losses)
 
 
 def test_without_calibration_no_error_is_told():

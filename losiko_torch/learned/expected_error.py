@@ -17,7 +17,7 @@ import torch
 from scipy.optimize import isotonic_regression
 
 from losiko_torch.learned.copies import Geometry, originals, shaken
-from losiko_torch.learned.model import LearnedModel
+from losiko_torch.learned.model import LearnedModel, Looked
 from losiko_torch.learned.pull import LEVER, displacements, shifted
 from losiko_torch.systems.batch import Batch, max_by_system
 
@@ -33,14 +33,17 @@ FARTHEST = 2.0
 LEAST = 1e-4
 
 
-def signals(model: LearnedModel, batch: Batch) -> torch.Tensor:
-    """Return the logarithms of spread and of what is left for each atom, Angstrom, shape (N, 2)."""
-    looked = model.look(batch, every=True)
+def signals(looked: Looked) -> torch.Tensor:
+    """Return the logarithms of spread and of what is left for each atom, Angstrom, shape (N, 2).
+
+    ``looked`` are the atoms as every member of the model sees them.
+    """
     left = (2 * looked.values.mean(0)).clamp(min=0).sqrt()
-    mean = squares = torch.zeros_like(batch.positions)
-    for gradient, _ in looked.back:
+    gradients = [gradient for gradient, _ in looked.back]
+    mean = squares = torch.zeros_like(gradients[0])
+    for gradient in gradients:
         mean, squares = mean + gradient, squares + gradient.square()
-    count = model.members
+    count = len(gradients)
     spread = ((squares / count - (mean / count).square()).sum(1)).clamp(min=0).sqrt()
     return torch.stack([spread, left], 1).clamp(min=LEAST).log()
 
@@ -72,7 +75,7 @@ def calibration(
             ended = led_back(model, shaken(some, rng, start, like))
             apart = displacements(originals(some, like), ended).norm(dim=1)
             found = torch.isfinite(apart) & (apart < FARTHEST)
-            seen.append(signals(model, ended)[found].cpu().numpy())
+            seen.append(signals(model.look(ended, every=True))[found].cpu().numpy())
             errors.append(apart[found].cpu().numpy())
     return fitted_table(np.concatenate(seen), np.concatenate(errors))
 
@@ -95,11 +98,9 @@ def fitted_table(seen: np.ndarray, errors: np.ndarray) -> dict[str, Any] | None:
     }
 
 
-def expected_errors(
-    calibration: Mapping[str, Any], model: LearnedModel, batch: Batch
-) -> torch.Tensor:
-    """Return the error to expect of each atom of a batch, Angstrom, shape (N,)."""
-    seen = signals(model, batch).double().cpu().numpy()
+def expected_errors(calibration: Mapping[str, Any], looked: Looked) -> torch.Tensor:
+    """Return the error to expect of each atom, Angstrom, shape (N,); see ``signals``."""
+    seen = signals(looked).double().cpu().numpy()
     weights = np.array(calibration["weights"])
     signal = weights[0] + seen @ weights[1:]
     knots, errors = np.array(calibration["signals"]), np.array(calibration["errors"])
@@ -108,4 +109,4 @@ def expected_errors(
     found = np.where(
         signal > knots[-1], errors[-1] * np.exp((signal - knots[-1]).clip(max=20)), found
     )
-    return torch.as_tensor(found.clip(max=FARTHEST)).to(batch.positions)
+    return torch.as_tensor(found.clip(max=FARTHEST)).to(looked.values)

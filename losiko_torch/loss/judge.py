@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from losiko_torch.loss.matching import Matching
-from losiko_torch.loss.objective import Objective, losses
+from losiko_torch.loss.objective import Objective, Search, losses
 from losiko_torch.results import Judgement, Matches
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
 from losiko_torch.systems.batch import Batch
@@ -69,7 +69,7 @@ def judge(objective: Objective, batch: Batch, since: Judged | None = None) -> Ju
     known = None if since is None else active.of(since.matching.indices)
     found = objective.search_at(batch, active, known)
     if since is None or active.centers is None:
-        return Judged(batch, found.distances, terms, found.matching, found.weights, found.apart)
+        return _judged(batch, found, terms)
     return Judged(
         batch,
         active.put(since.distances, found.distances),
@@ -78,6 +78,20 @@ def judge(objective: Objective, batch: Batch, since: Judged | None = None) -> Ju
         active.put(since.weights, found.weights),
         active.put(since.apart, found.apart),
     )
+
+
+def judge_with_errors(
+    objective: Objective, batch: Batch, since: Judged | None = None
+) -> tuple[Judged, torch.Tensor | None]:
+    """Return what ``judge`` does, and the error to expect of each atom, Angstrom, shape (N,).
+
+    Where errors are known both take one evaluation; None stands for unknown ones.
+    """
+    found = objective.search_with_errors(batch)
+    if found is None:
+        return judge(objective, batch, since), None
+    search, errors = found
+    return _judged(batch, search, objective.term_values(batch)), errors
 
 
 def judgements(objective: Objective, judged: Judged) -> list[Judgement]:
@@ -108,6 +122,10 @@ def judged_arrays(objective: Objective, judged: Judged) -> list[np.ndarray]:
         atom[rows, :count] = references.atom[indices]
     every = (judged.distances, structure, atom, judged.weights, judged.apart)
     return [each.cpu().numpy() for each in every]
+
+
+def _judged(batch: Batch, found: Search, terms: torch.Tensor) -> Judged:
+    return Judged(batch, found.distances, terms, found.matching, found.weights, found.apart)
 
 
 def _changed(objective: Objective, before: Batch, after: Batch) -> ActiveAtoms:

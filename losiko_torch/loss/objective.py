@@ -253,7 +253,7 @@ class Objective(AtomLoss):
         ``known`` are references (n, k) of each atom that may be near, from an earlier search.
         """
         if self.by_model:
-            return self._judged_by_model(batch, active)
+            return _without_references(self.model.values(batch, active), batch, active)
         elements = self.elements(active.of(batch.numbers))
         features = self.features(batch, active)
         components = self.project(features, elements)
@@ -266,18 +266,22 @@ class Objective(AtomLoss):
         found = self.distances(described, elements, matching, rows, factors)
         return Search(found.distances, matching, found.weights, apart)
 
-    def _judged_by_model(self, batch: Batch, active: ActiveAtoms) -> Search:
-        values = self.model.values(batch, active)
-        if batch.weights is not None:
-            values = values * active.of(batch.weights)
-        none = values.new_zeros((len(values), 0))
-        return Search(values, Matching(none.long(), ()), none, none)
+    def search_with_errors(self, batch: Batch) -> tuple[Search, torch.Tensor] | None:
+        """Return what ``search_at`` does of all atoms, and the error to expect of each.
+
+        The errors are in Angstrom, shape (N,); None for both where they are unknown.
+        """
+        calibration = self.model.info.get("calibration") if self.by_model else None
+        if calibration is None:
+            return None
+        looked = self.model.look(batch, every=True)
+        found = _without_references(looked.values.mean(0), batch, ALL_ATOMS)
+        return found, expected_errors(calibration, looked)
 
     def expected_errors(self, batch: Batch) -> torch.Tensor | None:
         """Return the error to expect of each atom, Angstrom, shape (N,); None if unknown."""
-        if not self.by_model or self.model.info.get("calibration") is None:
-            return None
-        return expected_errors(self.model.info["calibration"], self.model, batch)
+        found = self.search_with_errors(batch)
+        return None if found is None else found[1]
 
     def term_values(self, batch: Batch) -> torch.Tensor:
         """Return the values of the terms, shape (T, B), without gradients."""
@@ -309,6 +313,14 @@ class Objective(AtomLoss):
         changed = torch.zeros_like(stale)
         changed[at] = self.renew(matching, at, some, elements)
         return changed
+
+
+def _without_references(values: torch.Tensor, batch: Batch, active: ActiveAtoms) -> Search:
+    """Return the distances of active atoms of which a learned model tells ``values`` (n,)."""
+    if batch.weights is not None:
+        values = values * active.of(batch.weights)
+    none = values.new_zeros((len(values), 0))
+    return Search(values, Matching(none.long(), ()), none, none)
 
 
 def _places(batch: Batch, active: ActiveAtoms) -> torch.Tensor:

@@ -11,7 +11,13 @@ from ase import Atoms
 
 from losiko_torch.batching.cleared import Cleared
 from losiko_torch.batching.prepare import Prepared
-from losiko_torch.loss.judge import Judged, judge, judged_arrays, judgements
+from losiko_torch.loss.judge import (
+    Judged,
+    judge,
+    judge_with_errors,
+    judged_arrays,
+    judgements,
+)
 from losiko_torch.loss.objective import Objective
 from losiko_torch.relaxation.finished import Finished
 from losiko_torch.relaxation.settings import Settings
@@ -49,13 +55,14 @@ def results_of(
         finished: Ends of the structures.
         settings: Options of the relaxation.
     """
-    relaxed = _never_worse(objective, before, finished)
+    relaxed, expected = _never_worse(objective, before, finished)
     settled = finished.converged & ~_differs(relaxed.batch, finished.last)
     after = relaxed
     if settings.strain == ANY_STRAIN:
         after = _symmetric(objective, items, before, relaxed, settings.symprec)
+    if after is not relaxed:
+        expected = objective.expected_errors(after.batch)
     start_losses = before.losses.tolist()
-    expected = objective.expected_errors(after.batch)
     if isinstance(items, Cleared):
         moving = torch.ones_like(before.batch.numbers, dtype=torch.bool)
     else:
@@ -221,22 +228,29 @@ def best_conformer(ends: Sequence[Result]) -> Result:
     return replace(min(ends, key=badness), starts=tuple(ends))
 
 
-def _never_worse(objective: Objective, before: Judged, finished: Finished) -> Judged:
+def _never_worse(
+    objective: Objective, before: Judged, finished: Finished
+) -> tuple[Judged, torch.Tensor | None]:
     """Return structures where they ended, or at their best where a last search finds the end worse.
 
-    References are chosen by nearness, so that a search at the end can raise the loss.
+    References are chosen by nearness, so that a search at the end can raise the loss. The errors to
+    expect (N,) are told along with them.
     """
 
     def worse(judged: Judged) -> torch.Tensor:
         # Written so that a loss that is not finite is worse.
         return ~(judged.losses <= before.losses)
 
-    after = judge(objective, finished.last, before)
-    if worse(after).any():
-        after = judge(objective, finished.last.swapped(finished.best, worse(after)), after)
+    after, expected = judge_with_errors(objective, finished.last, before)
+    bad = worse(after)
+    if bad.any():
+        after = judge(objective, finished.last.swapped(finished.best, bad), after)
         # The best may be the start, and that worse than itself by rounding.
         after = after.swapped(before, worse(after))
-    return after
+        again = None if expected is None else objective.expected_errors(after.batch.keep(bad))
+        if expected is not None and again is not None:
+            expected[bad[after.batch.system_idx]] = again
+    return after, expected
 
 
 def _symmetric(

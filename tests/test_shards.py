@@ -5,10 +5,14 @@ import threading
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
+from hypothesis import given
+from hypothesis import strategies as st
 from small_database import database, rattled
 
 from losiko_torch import Stage
+from losiko_torch.batching.shards import shards
 from losiko_torch.io.stream import Stream, streamed
 from losiko_torch.relaxation import relaxer as module
 from losiko_torch.relaxation.execute import Workers, execute
@@ -103,6 +107,14 @@ def test_workers_get_arrays_whole(tmp_path):
     assert list(sent.structures) == list(shard.structures)
 
 
+@given(st.lists(st.integers(1, 5), min_size=1), st.integers(1, 9))
+def test_a_shard_knows_the_largest_up_to_it(sizes, most):
+    atoms = [Atoms("H" * size, np.eye(size, 3)) for size in sizes]
+    made = list(shards(atoms, most))
+    held = [sum(map(len, shard.structures)) for shard in made]
+    assert [shard.largest for shard in made] == np.maximum.accumulate(held).tolist()
+
+
 class Stop(Exception):
     """End of a run before its time."""
 
@@ -123,13 +135,20 @@ def test_a_resumed_run_has_the_shards_that_it_began_with(tmp_path, monkeypatch):
         relaxers = lambda size: made(batch_atoms=size or 4)  # noqa: E731
         return go_on(folder, lambda: streamed(sources), relaxers, Workers(), count)
 
+    expected = []
+    monkeypatch.setattr(module, "expect_atoms", lambda device, count: expected.append(count))
     whole = run("whole", 10**6)
+    of_whole = expected[:]
     with pytest.raises(Stop):
         run("stopped", 8)
     folder = folder_of(tmp_path / "stopped", [], sources, None, {"losiko_torch": "any"})
     assert folder.done()
     monkeypatch.setattr(module, "WINDOW", 1)
+    expected.clear()
     ended = run("stopped", 10**6)
     assert ended.structures_file.read_bytes() == whole.structures_file.read_bytes()
     assert ended.table().equals(whole.table())
     assert ended.record["shard_atoms"] == WINDOW * 4
+    # Kernels that the first shards were worth serve the others in both.
+    assert 0 < len(expected) < len(of_whole)
+    assert expected == of_whole[-len(expected) :]

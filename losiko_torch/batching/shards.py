@@ -25,12 +25,14 @@ WAITING = 2
 class Shard(NamedTuple):
     """Structures that follow each other, the first of them number ``first`` of all.
 
-    ``sound`` is the mask of those that are sound for certain; None if nobody has looked.
+    ``largest`` are the atoms of the largest shard up to this one, and ``sound`` is the mask of the
+    structures that are sound for certain; None if nobody has looked.
     """
 
     number: int
     first: int
     structures: Sequence[AnyStructure]
+    largest: int = 0
     sound: np.ndarray | None = None
 
 
@@ -56,19 +58,20 @@ def shards(
     Raises:
         InputError: For what is no structure.
     """
-    number = first = n_atoms = place = 0
+    number = first = n_atoms = place = largest = 0
     waiting: list[Sequence[AnyStructure]] = []
     for block in _blocks(structures):
         begin = 0
         for k, size in enumerate(_sizes(block, place, copies)):
             if place + k > first and n_atoms + size > most_atoms:
-                yield Shard(number, first, _together([*waiting, block[begin:k]]))
+                largest = max(largest, n_atoms)
+                yield Shard(number, first, _together([*waiting, block[begin:k]]), largest)
                 number, first, n_atoms, waiting, begin = number + 1, place + k, 0, [], k
             n_atoms += size
         waiting.append(block[begin:])
         place += len(block)
     if place > first:
-        yield Shard(number, first, _together(waiting))
+        yield Shard(number, first, _together(waiting), max(largest, n_atoms))
 
 
 def _blocks(structures: Any) -> Iterable[Sequence[AnyStructure]]:

@@ -99,7 +99,8 @@ class Relaxer:
         progress = _InInputs(n_copies, len(shard.structures), progress)
         progress(len(ready.failed))
         numbers, counts = _numbers(ready.items)
-        expect_atoms(self.evaluator.device, len(numbers))
+        # By what came before as well, which a run that is resumed has not loaded kernels for.
+        expect_atoms(self.evaluator.device, shard.largest)
         _warn_of_sharp_cutoff(ready.items, self.evaluator)
         parts: list[tuple[np.ndarray, Sequence[Result]]] = []
         # Like structures side by side.

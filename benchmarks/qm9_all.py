@@ -286,6 +286,7 @@ def fit(count: int | None, steps: int | None, device: str) -> None:
     soap = SOAP(species=common.SPECIES, **common.SHARP).to(device)
     database = EnvironmentDatabase.build(molecules, soap)
     built = time.perf_counter()
+    print(f"described after {built - began:.0f} s", file=sys.stderr, flush=True)
     info = database.fit(seed=0, steps=steps).learned.info
     took = time.perf_counter() - built
     print(f"{name_of(device)}; {database}\n\n| | |\n|---|---|")
@@ -307,7 +308,7 @@ def main() -> None:
     parser.add_argument("--molecules", type=int, help="all")
     parser.add_argument("--once", action="store_true", help="no run a second time, none killed")
     parser.add_argument("--fit", type=int, nargs="?", const=0, metavar="STEPS", help="fit instead")
-    asked = parser.parse_args()
+    asked, began = parser.parse_args(), time.perf_counter()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         common.one_core()
@@ -327,6 +328,7 @@ def main() -> None:
     print(f"| | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
     for row in dict.fromkeys(row for column in columns.values() for row in column):
         print(f"| {row} | {' | '.join(each.get(row, '') for each in columns.values())} |")
+    print(f"\nAll of it: {time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ have taken, as `floor.py` and `floor_learned.py` count it at the rates measured 
 Unless --once is given the same run is done again, and `losiko relax` is called for the first 32,000
 molecules, in batches so small that there are three shards: once as it is, and once killed (SIGKILL)
 when the first shard is written and called again. Structures and tables are to be the same, byte by
-byte. (On a large card all of QM9 is one shard, of which a kill leaves nothing.)
+byte. (On a large card all of QM9 may be one shard, of which a kill leaves nothing; 15,000 molecules
+or fewer are one with learned targets.)
 
 --fit fits learned targets to all molecules instead, with as many steps as is usual or STEPS, and
 prints the seconds.
@@ -35,7 +36,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -50,6 +51,7 @@ from floor_learned import floor_learned
 from losiko_torch import SOAP, EnvironmentDatabase
 from losiko_torch.accelerators import kernels_for
 from losiko_torch.database.builtin import builtin_database
+from losiko_torch.io import stream
 from losiko_torch.loss.settings import make_target
 from losiko_torch.relaxation.queues import WINDOW, queues
 from losiko_torch.relaxation.relaxer import Relaxer
@@ -100,9 +102,8 @@ class Setup:
         settings = Settings(targets=targets, device=device, dtype="float32")
         return cls(qm9, chosen, archive, database, named, settings)
 
-    def relaxer(self, batch_atoms: int | None) -> Relaxer:
-        settings = replace(self.settings, batch_atoms=batch_atoms)
-        return Relaxer.make(None, self.database, settings)
+    def relaxer(self) -> Relaxer:
+        return Relaxer.make(None, self.database, self.settings)
 
     @property
     def on_gpu(self) -> bool:
@@ -129,12 +130,12 @@ class Timed:
     peak: int
 
     @classmethod
-    def into(cls, path: Path, setup: Setup, batch_atoms: int | None = None) -> Timed:
-        """Run into a folder, in batches of so many atoms or of as many as fit."""
+    def into(cls, path: Path, setup: Setup, relaxer: Relaxer) -> Timed:
+        """Run into a folder."""
         if setup.on_gpu:
             torch.cuda.reset_peak_memory_stats()
         process, began = time.process_time(), time.perf_counter()
-        folder = run_into(path, str(setup.archive), lambda _: setup.relaxer(batch_atoms))
+        folder = run_into(path, str(setup.archive), lambda _: relaxer)
         took = time.perf_counter() - began, time.process_time() - process
         return cls(folder, *took, torch.cuda.max_memory_allocated() if setup.on_gpu else 0)
 
@@ -155,17 +156,18 @@ def first_call(setup: Setup, folder: Path) -> float:
     began = time.perf_counter()
     kernels_for(setup.database.device)
     for archive in archives:
-        run_into(archive.with_suffix(""), str(archive), setup.relaxer)
+        run_into(archive.with_suffix(""), str(archive), lambda _: setup.relaxer())
     return time.perf_counter() - began
 
 
 def facts(setup: Setup, folder: Path, once: bool) -> Iterator[tuple[str, str]]:
     """Yield the rows of a column."""
     yield "first call (s)", f"{first_call(setup, folder):.1f}"
+    # One for both runs: as much memory may not be free before the second.
+    relaxer = setup.relaxer()
     with timers.watching(parts=False) as watch:
-        run = Timed.into(folder / "run", setup)
+        run = Timed.into(folder / "run", setup, relaxer)
     table = run.folder.table()
-    batch_atoms = run.folder.record["first_batch_atoms"]
     sizes, steps = table["n_atoms"].to_numpy(), table["n_steps"].to_numpy()
     yield "molecules, atoms", f"{len(sizes):,}, {sizes.sum():,}"
     yield "seconds from file to file, process time", str(run)
@@ -177,15 +179,11 @@ def facts(setup: Setup, folder: Path, once: bool) -> Iterator[tuple[str, str]]:
     yield "median evaluations", f"{np.median(steps):.0f}"
     yield "converged, reliable", f"{shares[0]:.2%}, {shares[1]:.2%}"
     yield from errors(setup, run.folder)
+    at_once, shards = atoms_at_once(relaxer, setup.archive)
+    yield "atoms of a batch, shards", f"{at_once:,}, {shards}"
     if setup.on_gpu:
-        # Structures of the same elements share a batch.
-        numbers = setup.numbers()
-        largest = max(sum(len(numbers[k]) for k in queue) for queue in queues(numbers, batch_atoms))
-        kilobytes = run.peak / min(batch_atoms, largest) / 1e3
-        yield (
-            "peak GPU memory (GB), kB an atom of a batch",
-            f"{run.peak / 1e9:.1f}, {kilobytes:.0f}",
-        )
+        kilobytes = run.peak / at_once / 1e3
+        yield "peak GPU memory (GB), kB an atom", f"{run.peak / 1e9:.1f}, {kilobytes:.0f}"
     evaluations = float(np.dot(steps, sizes))
     least = least_of(setup, run.folder, evaluations, watch.atoms["Environments.nearest"])
     yield (
@@ -193,11 +191,20 @@ def facts(setup: Setup, folder: Path, once: bool) -> Iterator[tuple[str, str]]:
         (f"{least:.1f}, {least / run.seconds:.0%}"),
     )
     if not once:
-        # As much memory as before may not be free.
-        again = Timed.into(folder / "again", setup, batch_atoms)
+        again = Timed.into(folder / "again", setup, relaxer)
         yield "a second time: seconds, process time", str(again)
-        yield "the same byte by byte", answer(same(run.folder, again.folder))
+        yield "the same byte by byte as the first", answer(same(run.folder, again.folder))
         yield from killed_and_resumed(setup, folder)
+
+
+def atoms_at_once(relaxer: Relaxer, archive: Path) -> tuple[int, int]:
+    """Return the most atoms that are in a batch, and the number of shards."""
+    most = []
+    for shard in relaxer.shards(stream.streamed([archive])):
+        molecules, batch_atoms = shard.structures, relaxer.batch_atoms
+        parts = queues(molecules.numbers, molecules.counts, batch_atoms)
+        most.append(max(min(batch_atoms, molecules.counts[part].sum()) for part in parts))
+    return max(most), len(most)
 
 
 def errors(setup: Setup, run: RunFolder) -> Iterator[tuple[str, str]]:
@@ -236,18 +243,22 @@ def rates_of(device: str) -> floor.Machine:
 def killed_and_resumed(setup: Setup, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield whether a run that was killed ends as one that was not."""
     sizes = [len(each) for each in setup.numbers(KILLED)]
-    # The cuts between shards cost less than a molecule each.
+    # The cuts between shards cost less than a molecule each. (Shards may be larger, and fewer.)
     batch_atoms = -(-(sum(sizes) + (SHARDS - 1) * max(sizes)) // (SHARDS * WINDOW))
     command = [*PROGRAM, f"{setup.archive}@:{len(sizes)}", "-d", setup.named]
     command += ["--targets", str(setup.settings.targets), "--dtype", "float32"]
     command += ["--device", str(setup.database.device), "--batch-atoms", str(batch_atoms), "--run"]
     whole, path = folder / "whole", folder / "killed"
     seconds = common.seconds(lambda: waited(started(command, whole)))
-    yield f"`losiko relax` of {len(sizes):,} in {SHARDS} shards (s)", f"{seconds:.1f}"
+    yield f"`losiko relax` of {len(sizes):,} (s)", f"{seconds:.1f}"
     done = killed(started(command, path), path)
     waited(started(command, path))
     ended = same(RunFolder.open(whole), RunFolder.open(path))
-    yield f"killed after {done:,} of these and resumed, the same byte by byte", answer(ended)
+    yield (
+        "killed after so many were written, and resumed",
+        "too few" if done is None else f"{done:,}",
+    )
+    yield "the same byte by byte as the one not killed", answer(ended)
 
 
 def started(command: list[str], path: Path) -> subprocess.Popen:
@@ -256,14 +267,14 @@ def started(command: list[str], path: Path) -> subprocess.Popen:
     return subprocess.Popen(given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def killed(process: subprocess.Popen, path: Path) -> int:
-    """Kill a run once a shard of it is written; return the structures that are done."""
+def killed(process: subprocess.Popen, path: Path) -> int | None:
+    """Kill a run once a shard is written; return the structures done, None if it ended before."""
     while process.poll() is None and not RunFolder(path, {}).done():
         time.sleep(LOOK)
     process.send_signal(signal.SIGKILL)
     if process.wait() != -signal.SIGKILL:
         waited(process)
-        sys.exit("the run had ended before it could be killed: give more --molecules")
+        return None
     return RunFolder.open(path).n_done()
 
 

@@ -1,17 +1,17 @@
 """Least cost of a step: operations and bytes of its parts over the rates of the machine.
 
 The counts are those of the formulas as the package evaluates them, each input read and each result
-written once, intermediate results kept in caches. They are for SOAP and the targets of the package,
-in float32. Radial functions come from a table. A search uses a lower bound in few components and
-the distances of twice as many references as it returns; all distances among these are taken to be
-computed anew. No program reaches the sum of the parts' times, but a part far above its own has
-something left to gain.
+written once, intermediate results kept in caches. They are for SOAP and targets made of references,
+in float32 (learned targets: ``floor_learned.py``). Radial functions come from a table. A search
+uses a lower bound in few components and the distances of twice as many references as it returns;
+all distances among these are taken to be computed anew. No program reaches the sum of the parts'
+times, but a part far above its own has something left to gain.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from losiko_torch import EnvironmentDatabase
+from losiko_torch import SOAP, EnvironmentDatabase
 from losiko_torch.search.warm_start import LEADING
 
 #: Bytes of a number and of an index.
@@ -78,6 +78,8 @@ PAIRS, DENSITY, SPECTRUM = "neighbour lists", "density", "power spectrum"
 PROJECTION, TARGET, BACKWARD = "projection on components", "references' combination", "backward"
 SEARCH, OPTIMIZER = "search for references", "optimizer"
 PARTS = (PAIRS, DENSITY, SPECTRUM, PROJECTION, TARGET, BACKWARD, SEARCH, OPTIMIZER)
+#: Cost of the optimizer's step of an atom.
+STEP = Cost(8 * 3 * HISTORY, 4 * 3 * HISTORY * ITEM)
 
 
 def floor(
@@ -87,7 +89,7 @@ def floor(
     evaluations: float,
     searches: float,
 ) -> dict[str, Cost]:
-    """Least cost of each part of a relaxation.
+    """Return the least cost of each part of a relaxation.
 
     Args:
         database: Database whose descriptor is SOAP.
@@ -95,47 +97,59 @@ def floor(
         n_neighbors: References that an atom's target combines; 1 is `nearest`.
         evaluations, searches: Evaluations and searches of atoms, in all.
     """
-    numbers = np.concatenate([atoms.numbers for atoms in structures])
+    total = dict.fromkeys(PARTS, Cost())
+    for group, share in by_elements(structures):
+        own = _of_group(database, group, n_neighbors, evaluations * share, searches * share)
+        total = {part: total[part] + own[part] for part in PARTS}
+    return total
+
+
+def by_elements(structures: list[Atoms]) -> Iterator[tuple[list[Atoms], float]]:
+    """Yield structures of the same elements, which share a batch, and their share of the atoms."""
     alike: dict[frozenset[int], list[Atoms]] = {}
     for atoms in structures:
         alike.setdefault(frozenset(atoms.numbers.tolist()), []).append(atoms)
-    if len(alike) > 1:
-        parts = []
-        for group in alike.values():
-            share = sum(map(len, group)) / len(numbers)
-            parts.append(floor(database, group, n_neighbors, evaluations * share, searches * share))
-        return {part: sum((each[part] for each in parts), Cost()) for part in PARTS}
-    soap = database.restricted(np.unique(numbers).tolist()).descriptor
-    degrees, n_max, elements = soap.l_max + 1, soap.n_max, len(soap.species)
-    seen, listed = (_pairs_per_atom(structures, soap.cutoff + more) for more in (0.0, SKIN))
-    channels, harmonics = elements * n_max, degrees**2
-    features = soap.get_number_of_features()
-    coefficients = channels * harmonics
+    n_atoms = sum(map(len, structures))
+    for group in alike.values():
+        yield group, sum(map(len, group)) / n_atoms
 
-    radial = seen * degrees * n_max * LOOKUP
-    outer = seen * harmonics * (HARMONIC + 2 * n_max)
-    half = channels * (channels + 1) * harmonics
+
+def elements_of(structures: list[Atoms]) -> Iterator[tuple[int, float]]:
+    """Yield the atomic numbers of structures, each with its share of the atoms."""
+    numbers = np.concatenate([atoms.numbers for atoms in structures])
+    for number, count in zip(*np.unique(numbers, return_counts=True), strict=True):
+        yield int(number), count / len(numbers)
+
+
+def _of_group(
+    database: EnvironmentDatabase,
+    structures: list[Atoms],
+    n_neighbors: int,
+    evaluations: float,
+    searches: float,
+) -> dict[str, Cost]:
+    elements = dict(elements_of(structures))
+    soap = database.restricted(list(elements)).descriptor
+    seen = pairs_per_atom(structures, soap.cutoff)
+    channels, harmonics = len(soap.species) * soap.n_max, (soap.l_max + 1) ** 2
+    features, coefficients = soap.get_number_of_features(), channels * harmonics
     by_atom = {
-        PAIRS: Cost(listed * PAIR, listed * 2 * INDEX),
-        DENSITY: Cost(radial + outer, seen * 2 * INDEX + ITEM * coefficients),
-        SPECTRUM: Cost(half + 3 * features, ITEM * (coefficients + features)),
-        # Backward through the spectrum: its length, and a symmetric matrix times the coefficients.
-        # Backward through the density: gradients of the radial functions and of the harmonics,
-        # from the same outer products.
+        PAIRS: lists(structures, soap.cutoff),
+        DENSITY: Cost(expansion(soap, seen), seen * 2 * INDEX + ITEM * coefficients),
+        SPECTRUM: spectrum(channels, harmonics, features),
         BACKWARD: Cost(
-            3 * features + 2 * channels * coefficients + 2 * (radial + outer),
+            back_through_spectrum(channels, harmonics, features) + 2 * expansion(soap, seen),
             ITEM * (2 * features + 2 * coefficients),
         ),
-        OPTIMIZER: Cost(8 * 3 * HISTORY, 4 * 3 * HISTORY * ITEM),
+        OPTIMIZER: STEP,
     }
     costs = {part: cost * evaluations for part, cost in by_atom.items()}
     nothing = Cost()
     projection, target, search = nothing, nothing, nothing
-    for number, count in zip(*np.unique(numbers, return_counts=True), strict=True):
-        references = database.references_of(int(number))
+    for number, share in elements.items():
+        references = database.references_of(number)
         r, n_references = references.vectors.shape[1], len(references)
         k = min(n_neighbors, n_references)
-        share = count / len(numbers)
         # To components and back to features. The basis is read once for many atoms: left out.
         project = Cost(4 * features * r, ITEM * (2 * features + 2 * r))
         projection += project * (share * evaluations)
@@ -150,7 +164,34 @@ def floor(
     return {part: costs[part] for part in PARTS}
 
 
-def _pairs_per_atom(structures: list[Atoms], cutoff: float) -> float:
+def lists(structures: list[Atoms], cutoff: float) -> Cost:
+    """Cost to measure the pairs of an atom that a list with a skin has."""
+    listed = pairs_per_atom(structures, cutoff + SKIN)
+    return Cost(listed * PAIR, listed * 2 * INDEX)
+
+
+def expansion(soap: SOAP, seen: float) -> float:
+    """Operations to expand the density of so many neighbours.
+
+    Back through it there are twice as many: gradients of the radial functions and of the harmonics
+    from the same outer products.
+    """
+    radial = seen * (soap.l_max + 1) * soap.n_max * LOOKUP
+    return radial + seen * (soap.l_max + 1) ** 2 * (HARMONIC + 2 * soap.n_max)
+
+
+def spectrum(channels: int, harmonics: int, features: int) -> Cost:
+    """Cost of a unit power spectrum, of half of all products of channels."""
+    half = channels * (channels + 1) * harmonics
+    return Cost(half + 3 * features, ITEM * (channels * harmonics + features))
+
+
+def back_through_spectrum(channels: int, harmonics: int, features: int) -> float:
+    """Operations back through its length and a symmetric matrix times the coefficients."""
+    return 3 * features + 2 * channels * channels * harmonics
+
+
+def pairs_per_atom(structures: list[Atoms], cutoff: float) -> float:
     """Mean number of atoms within the cutoff of an atom, itself among them."""
     pairs = sum(len(neighbor_list("i", atoms, cutoff)) for atoms in structures)
     return 1 + pairs / sum(map(len, structures))

@@ -37,6 +37,7 @@ from typing import Any, ClassVar
 import common
 import numpy as np
 import torch
+from archive_run import chosen_of, run_into, write_noisy
 from torch.overrides import TorchFunctionMode
 
 from losiko_torch.io import stream
@@ -46,10 +47,9 @@ from losiko_torch.loss.matching import Matching
 from losiko_torch.loss.objective import Objective
 from losiko_torch.relaxation import outcome, stages
 from losiko_torch.relaxation import relaxer as relaxer_module
-from losiko_torch.relaxation.execute import Workers, execute
+from losiko_torch.relaxation.execute import execute
 from losiko_torch.relaxation.relaxer import Relaxer
 from losiko_torch.relaxation.settings import Settings
-from losiko_torch.runs.resume import folder_of, go_on
 
 #: Molecules of a first call.
 WARM_UP = 50
@@ -258,22 +258,6 @@ def stand_in() -> None:
 # The run
 
 
-def noisy(count: int | None, path: Path) -> tuple[int, int]:
-    """Write an archive of noisy molecules; return its molecules and atoms."""
-    qm9 = common.QM9()
-    rng = np.random.default_rng(0)
-    chosen = np.arange(len(qm9.ids))
-    if count is not None:
-        chosen = np.sort(rng.permutation(chosen)[:count])
-    sizes = np.diff(qm9.offsets)[chosen]
-    atoms = np.concatenate([np.arange(qm9.offsets[k], qm9.offsets[k + 1]) for k in chosen])
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    place = np.arange(len(atoms)) - np.repeat(offsets[:-1], sizes)
-    positions = qm9.positions[atoms] + NOISE[place]
-    np.savez(path, Z=qm9.numbers[atoms], R=positions, offsets=offsets, id=qm9.ids[chosen])
-    return len(chosen), len(atoms)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--molecules", type=int, help="all")
@@ -286,38 +270,33 @@ def main() -> None:
     relaxer = Relaxer.make(None, None, Settings(batch_atoms=asked.batch_atoms))
     with tempfile.TemporaryDirectory() as name:
         archive = Path(name) / "noisy.npz"
-        molecules, atoms = noisy(asked.molecules, archive)
-        sources = [str(archive)]
+        qm9 = common.QM9()
+        write_noisy(archive, qm9, chosen_of(qm9, asked.molecules), NOISE.__getitem__)
+        source = str(archive)
         path = asked.keep or Path(name) / "run"
         # Modules are loaded, and what elements need is made, before the clock starts.
         with Tensors():
-            for each in execute(relaxer, islice(stream.streamed(sources), WARM_UP)):
+            for each in execute(relaxer, islice(stream.streamed([source]), WARM_UP)):
                 table_of(each.results)
-        asks = {"losiko_torch": "any"}
-        folder = folder_of(path, [], sources, None, asks)
         profile = cProfile.Profile() if asked.profile else None
         lacking = [] if asked.profile else watch()
         began, wall = time.process_time(), time.perf_counter()
         if profile is not None:
             profile.enable()
         with Tensors():
-            ended = go_on(
-                folder, lambda: stream.streamed(sources), lambda _: relaxer, Workers(), no_progress
-            )
+            ended = run_into(path, source, lambda _: relaxer)
         if profile is not None:
             profile.disable()
         total, wall = time.process_time() - began, time.perf_counter() - wall
         size = ended.structures_file.stat().st_size + ended.table_file.stat().st_size
+        sizes = ended.table()["n_atoms"].to_numpy()
         if profile is not None:
             pstats.Stats(profile).sort_stats("tottime").print_stats(45)
             return
-    report(SimpleNamespace(molecules=molecules, atoms=atoms, total=total, wall=wall, size=size))
+    counts = {"molecules": len(sizes), "atoms": int(sizes.sum())}
+    report(SimpleNamespace(**counts, total=total, wall=wall, size=size))
     if lacking:
         print(f"not in this version: {', '.join(lacking)}")
-
-
-def no_progress(count: int) -> None:
-    """Show none."""
 
 
 def report(run: SimpleNamespace) -> None:

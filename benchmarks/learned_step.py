@@ -3,10 +3,10 @@
     python benchmarks/learned_step.py [DATABASE] [--molecules 200]
 
 A pass is what each evaluation of a relaxation needs: neighbours, density, mixed channels, power
-spectrum, components, networks, and the gradient back to positions. Parts are timed one after the
+spectrum, layers of networks and back, and the gradient by positions. Parts are timed one after the
 other on a batch of QM9 molecules with N(0, 0.1 A) noise, the fastest of some runs counts. The least
 time is that of the products and sums alone, at the rate of a product of large matrices, or of
-reading and writing each array once, whichever is longer (see ``floor.py``).
+reading and writing each array once, whichever is longer (see ``floor_learned.py``).
 """
 
 from __future__ import annotations
@@ -16,71 +16,46 @@ from collections.abc import Callable
 
 import common
 import torch
-from floor import HARMONIC, ITEM, LOOKUP, PAIR, Cost, Machine, _fastest
+from floor import BACKWARD, DENSITY, OPTIMIZER, PAIRS, SPECTRUM, Machine, _fastest
+from floor_learned import FIRST, INNER, MIXING, SLOPES, of_atom
 
+from losiko_torch.accelerators import expect_atoms
 from losiko_torch.batching.evaluator import Evaluator
 from losiko_torch.database.builtin import default_database
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.descriptors.evaluation import described
 from losiko_torch.descriptors.soap.mixed import MixedSoap
 from losiko_torch.learned.model import LearnedModel
+from losiko_torch.learned.together import Together
 from losiko_torch.relaxation.settings import Settings
 from losiko_torch.systems.batch import Batch
 from losiko_torch.systems.neighbors import find_pairs
+from losiko_torch.systems.pieces import all_of
 
-
-def least(model: LearnedModel, batch: Batch) -> dict[str, Cost]:
-    """Least cost of each part of a pass, for all atoms of a batch."""
-    mixed = model.descriptor
-    assert isinstance(mixed, MixedSoap)
-    soap, q = mixed.soap, mixed.n_channels
-    n, pairs = batch.n_atoms, len(find_pairs(batch, soap.cutoff, True).center)
-    rows, channels = (soap.l_max + 1) ** 2, len(soap.species) * soap.n_max
-    features = mixed.get_number_of_features()
-    own = next(iter(model.networks.values()))
-    members, r, width = own.w1.shape
-    density = pairs * (PAIR + (soap.l_max + 1) * soap.n_max * LOOKUP)
-    density += pairs * rows * (HARMONIC + 2 * soap.n_max)
-    mixing = Cost(2 * n * rows * channels * q, ITEM * n * rows * (channels + q))
-    spectrum = Cost(n * rows * q * (q + 1), ITEM * n * (rows * q + features))
-    whitening = Cost(2 * n * features * r, ITEM * n * (features + r))
-    layers = members * (2 * r * width + 2 * width * width)
-    back = Cost(2 * density, ITEM * n * rows * channels) + mixing + spectrum * 2
-    return {
-        "neighbours": Cost(pairs * PAIR, pairs * 16),
-        "density": Cost(density, pairs * 16 + ITEM * n * rows * channels),
-        "mixing": mixing,
-        "power spectrum": spectrum,
-        "components": whitening,
-        "networks and their slopes": Cost(2 * n * layers, 2 * ITEM * n * members * (r + 2 * width)),
-        "slope by features": whitening,
-        "back to positions": back,
-    }
+#: The density is worked out with the list of pairs that it needs.
+ALL_OF = f"{PAIRS} and {DENSITY}"
 
 
 def parts(model: LearnedModel, batch: Batch) -> dict[str, Callable[[], object]]:
-    """Return the work of each part of a pass; density and mixing are one call, neighbours too."""
+    """Return the work of each part of a pass."""
     mixed = model.descriptor
+    assert isinstance(mixed, MixedSoap)
     surroundings = described(mixed, batch)
-    features = surroundings.features()
-    rows = {z: (batch.numbers == z).nonzero().squeeze(1) for z in batch.numbers.unique().tolist()}
-    own = {z: model.networks[z].to(features) for z in rows}
-    some = {z: features[at] for z, at in rows.items()}
-    y = {z: own[z].components(some[z]) for z in rows}
-    slopes = {z: own[z].values_and_slopes(y[z])[1].mean(0) for z in rows}
-    slope = torch.empty_like(features)
-    for z, at in rows.items():
-        slope[at] = slopes[z] @ own[z].whitening.T
+    features, piece = surroundings.features(), all_of(batch.numbers)
+    own, folded = features[piece.rows], Together.of(model.networks, features).of_element
+    z1 = own.new_empty(len(own), len(folded[piece.elements[0][0]].shift))
+    values, slopes = own.new_empty(model.members, len(own)), torch.empty_like(own)[None]
+    each = [(folded[z], some) for z, some in piece.elements]
     plain = described(mixed.soap, batch).coefficients
     return {
-        "neighbours": lambda: find_pairs(batch, mixed.soap.cutoff, True),
-        "neighbours and density": lambda: described(mixed.soap, batch),
-        "mixing": lambda: mixed.mixed(plain, batch.numbers),
-        "power spectrum": lambda: surroundings.features(),
-        "components": lambda: [own[z].components(some[z]) for z in rows],
-        "networks and their slopes": lambda: [own[z].values_and_slopes(y[z]) for z in rows],
-        "slope by features": lambda: [slopes[z] @ own[z].whitening.T for z in rows],
-        "back to positions": lambda: surroundings.trace_back(slope),
+        PAIRS: lambda: find_pairs(batch, mixed.soap.cutoff, True),
+        ALL_OF: lambda: described(mixed.soap, batch),
+        MIXING: lambda: mixed.mixed(plain, batch.numbers),
+        SPECTRUM: lambda: surroundings.features(),
+        FIRST: lambda: [layers.enter(own[some], z1[some]) for layers, some in each],
+        INNER: lambda: [layers.inner(z1[some], values[:, some]) for layers, some in each],
+        SLOPES: lambda: [layers.leave(z1[some], slopes[:, some]) for layers, some in each],
+        BACKWARD: lambda: surroundings.trace_back(features),
     }
 
 
@@ -97,13 +72,15 @@ def main() -> None:
     evaluator = Evaluator.make(database, Settings())
     items = [evaluator.prepare(atoms) for atoms in starts]
     batch = evaluator.restricted(items).batch(items)
+    expect_atoms(evaluator.device, batch.n_atoms)
     model = database.learned
     assert model is not None
     model = model.restricted(batch.numbers.unique().tolist())
     machine = Machine.measure()
-    floors = least(model, batch)
+    floors = {part: cost * batch.n_atoms for part, cost in of_atom(model, starts).items()}
+    del floors[OPTIMIZER]
     seconds = {part: _fastest(work, False) for part, work in parts(model, batch).items()}
-    seconds["density"] = seconds.pop("neighbours and density") - seconds["neighbours"]
+    seconds[DENSITY] = seconds.pop(ALL_OF) - seconds[PAIRS]
     whole = _fastest(lambda: model.pull(batch), False)
     print(f"{batch.n_atoms} atoms in {batch.n_systems} molecules; {machine}")
     print("| part | ms | share | least ms | times the least |\n" + "|---" * 5 + "|")

@@ -11,8 +11,8 @@ descriptor), through `losiko relax` from file to file where nothing else is said
 process. What is measured:
 
 kills: each run is killed (SIGKILL) at a random moment, then killed again at another, then resumed
-    to its end: structures byte by byte and all columns of the table are compared with those of a
-    run that nothing interrupted.
+    to its end: structures and table are compared, byte by byte, with those of a run that nothing
+    interrupted.
 broken: one in a hundred is broken on purpose, in five ways in turn (a coordinate that is not a
     number, atoms on one spot, an element that the database lacks, a frame of no known element, no
     atoms); all must come out in order, the broken ones with their reasons.
@@ -38,6 +38,7 @@ from pathlib import Path
 
 import common
 import numpy as np
+from archive_run import same
 from ase import Atoms
 from ase.io.extxyz import write_xyz
 
@@ -106,11 +107,6 @@ def wait(command: list[str]) -> float:
     if done.returncode not in (0, 1):
         sys.exit(done.stderr)
     return time.perf_counter() - began
-
-
-def same(one: RunFolder, other: RunFolder) -> bool:
-    files = one.structures_file.read_bytes() == other.structures_file.read_bytes()
-    return files and one.table().equals(other.table())
 
 
 def kills(folder: Path, molecules: int, runs: int) -> None:

@@ -7,25 +7,38 @@ structures are a GPU's alone, and plain torch works on them elsewhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import ModuleType
 
 import torch
 from losiko_kernels.radial_table import LANES, TERMS, RadialTable
 
+#: Results, each with the numbers that are known to be right.
+Known = Iterable[tuple[torch.Tensor, Sequence[float]]]
+
 
 def solves(kernels: ModuleType, device: str) -> bool:
     """Return whether a module of kernels gives right numbers on a device."""
-    if not _solves_density(kernels, device):
-        return False
-    if not hasattr(kernels, "pair_geometry"):
-        return True
-    of_gpus = (_solves_pairs, _solves_networks, _solves_steps)
-    return all(solved(kernels, device) for solved in of_gpus)
+    problems = problems_for(kernels)
+    if device == "cuda":
+        kernels.ahead.compile_ahead(partial(problem, "meta") for problem in problems)
+    return all(_all_close(problem(device)) for problem in problems)
 
 
-def _solves_density(kernels: ModuleType, device: str) -> bool:
-    """Return whether kernels solve the case of a center with one neighbour 1 Angstrom above it.
+def problems_for(kernels: ModuleType) -> list[Callable[[str], Known]]:
+    """Return the problems that a module of kernels solves on a device of a given name.
+
+    On the meta device results have no values.
+    """
+    problems = [_density]
+    if hasattr(kernels, "pair_geometry"):
+        problems += [_pairs, _networks, _steps]
+    return [partial(problem, kernels) for problem in problems]
+
+
+def _density(kernels: ModuleType, device: str) -> Known:
+    """Solve the case of a center with one neighbour 1 Angstrom above it.
 
     The radial function is 1 up to degree 1, so c is the sum of the harmonics: 2 Y_00 and Y_10.
     """
@@ -43,7 +56,7 @@ def _solves_density(kernels: ModuleType, device: str) -> bool:
     s, z = math.sqrt(1 / math.pi), math.sqrt(3 / (4 * math.pi))
     size = math.hypot(s * s, z * z)
     unit = s * s / size, z * z / size
-    known = (
+    return (
         (c.flatten(), [s, 0.0, z, 0.0]),
         (length, [size]),
         (p.flatten(), unit),
@@ -53,11 +66,10 @@ def _solves_density(kernels: ModuleType, device: str) -> bool:
         # The slope by the first feature alone, less what would change the length.
         (back.flatten(), [2 * s * unit[1] ** 2 / size, 0.0, -2 * z * unit[0] * unit[1] / size, 0]),
     )
-    return _all_close(known)
 
 
-def _solves_pairs(kernels: ModuleType, device: str) -> bool:
-    """Return whether kernels solve the case of two atoms 1 Angstrom apart that see each other.
+def _pairs(kernels: ModuleType, device: str) -> Known:
+    """Solve the case of two atoms 1 Angstrom apart that see each other.
 
     At half the width in which neighbours fade, w is 1/2 and dw/d(r^2) is -15/16 per Angstrom^2.
     """
@@ -74,18 +86,17 @@ def _solves_pairs(kernels: ModuleType, device: str) -> bool:
     gradient = kernels.gradient_of_atoms(vectors, ones, vectors, slopes, first, incoming, first)
     one = ones[:1].view(1, 1, 1)
     mixed = kernels.mix(one, *_an_atom(device), 3 * one[None], False)
-    known = (
+    return (
         (vectors[:, 2], [0.0, 1.0, -1.0, 0.0]),
         (weights, [1.0, 0.5, 0.5, 1.0]),
         (slopes, [0.0, -0.9375, -0.9375, 0.0]),
         (gradient.flatten(), [0.0, 0.0, 1.75, 0.0, 0.0, -1.75]),
         (mixed.flatten(), [3.0]),
     )
-    return _all_close(known)
 
 
-def _solves_networks(kernels: ModuleType, device: str) -> bool:
-    """Return whether kernels solve the case of one atom and layers of 16 that change nothing.
+def _networks(kernels: ModuleType, device: str) -> Known:
+    """Solve the case of one atom and layers of 16 that change nothing.
 
     Where s(z) = z / (1 + exp(-z)) is zero its slope is 1/2, twice in a row here.
     """
@@ -94,11 +105,11 @@ def _solves_networks(kernels: ModuleType, device: str) -> bool:
     values, constant = torch.zeros(1, 1, device=device), torch.full((1, 1), 2.0, device=device)
     between = torch.zeros_like(z1)
     kernels.inner_layers(z1, between, values, *_an_atom(device), w2, b2, w3, constant)
-    return _all_close(((values.flatten(), [2.0]), (z1.flatten(), [1.0] * 16)))
+    return (values.flatten(), [2.0]), (z1.flatten(), [1.0] * 16)
 
 
-def _solves_steps(kernels: ModuleType, device: str) -> bool:
-    """Return whether kernels take the first step of one atom, which converges where it began."""
+def _steps(kernels: ModuleType, device: str) -> Known:
+    """Take the first step of one atom, which converges where it began."""
     along, zero = torch.zeros(1, 3, device=device), torch.zeros(1, device=device)
     along[0, 2] = 1
     yes, none = zero == 0, torch.zeros_like(zero, dtype=torch.long)
@@ -117,13 +128,12 @@ def _solves_steps(kernels: ModuleType, device: str) -> bool:
     ends = {"last": 0 * along, "best": 0 * along, "converged": ~yes, "broken": ~yes}
     ends["n_steps"] = none.clone()
     kernels.conclude(before, ends, along, along, zero + 1, zero, yes, fmax=1.0, max_steps=9, **rows)
-    known = (
+    return (
         *((held, [2.0]), (size, [4.0]), (steep[0], [6.0]), (steep[1].flatten(), [0.0, 0.0, 12.0])),
         *((accepted.float(), [1.0]), (after["trial"].flatten(), [0.0, 0.0, -0.02])),
         *((ends["last"].flatten(), [0.0, 0.0, 1.0]), (ends["best"].flatten(), [0.0, 0.0, 1.0])),
         *((ends[name].float(), [value]) for name, value in (("converged", 1.0), ("n_steps", 1.0))),
     )
-    return _all_close(known)
 
 
 def _an_atom(device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -133,7 +143,7 @@ def _an_atom(device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return rows, tiles, torch.zeros(2, dtype=torch.int32, device=device)
 
 
-def _all_close(known: Iterable[tuple[torch.Tensor, Sequence[float]]]) -> bool:
+def _all_close(known: Known) -> bool:
     """Return whether results are what is known of them."""
     return all(
         torch.allclose(found.cpu(), torch.tensor(expected), atol=1e-5) for found, expected in known

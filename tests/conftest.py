@@ -38,7 +38,7 @@ settings.load_profile("any machine")
 torch.set_num_threads(1)
 
 #: Checks of kernels need a process in which nothing else imported Triton: see test_kernels.py.
-collect_ignore_glob = ["*kernel_checks.py", "gpu_kernel_compile.py"]
+collect_ignore_glob = ["*kernel_checks.py", "gpu_kernel_compile.py", "pretended_gpu.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)

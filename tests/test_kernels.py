@@ -52,6 +52,12 @@ def test_gpu_kernels_equal_plain_torch(of):
     )
 
 
+@with_numba
+@with_triton
+def test_what_is_launched_was_compiled_ahead():
+    check("ahead_kernel_checks.py")
+
+
 @with_triton
 def test_kernels_compile_for_an_h100_without_spills():
     run(str(FOLDER / "gpu_kernel_compile.py"))

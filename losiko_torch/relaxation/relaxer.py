@@ -20,6 +20,7 @@ from losiko_torch.batching.prepare import Prepared
 from losiko_torch.batching.shards import RelaxedShard, Shard, shards
 from losiko_torch.database.environments import EnvironmentDatabase
 from losiko_torch.errors import StructureError
+from losiko_torch.relaxation.ahead import compile_ahead
 from losiko_torch.relaxation.escape import escaped
 from losiko_torch.relaxation.outcome import best_conformer, best_of, failure
 from losiko_torch.relaxation.queues import WINDOW, queues
@@ -109,6 +110,7 @@ class Relaxer:
             once = _Once(len(items), progress)
             evaluator = self.evaluator.restricted(items)
             watch = self._watch(items, [0] * len(items))
+            compile_ahead(evaluator, self.settings, np.unique(counts[queue]).tolist())
             relaxed = run_stages(items, evaluator, self.settings, capacity, once, watch)
             if self.settings.seeks_saddles:
                 relaxed = self._escaped(items, relaxed, evaluator, capacity)

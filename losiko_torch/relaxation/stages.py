@@ -14,6 +14,7 @@ from losiko_torch.batching.in_flight import TOO_LARGE, Capacity, InFlight, flow
 from losiko_torch.batching.prepare import Prepared
 from losiko_torch.database.defaults import LEARNED_FMAX
 from losiko_torch.loss.judge import Judged, judge
+from losiko_torch.loss.objective import Objective
 from losiko_torch.optimizers.interface import DirectSearch
 from losiko_torch.relaxation.annealing import anneal_batch
 from losiko_torch.relaxation.batch_loop import advance, begin
@@ -31,6 +32,12 @@ from losiko_torch.systems.kept import avoids_waits
 
 #: Evaluations between which nobody leaves a batch where the host is not to wait for a device.
 ROUNDS = 4
+
+
+def fmax_of(objective: Objective, settings: Settings) -> float:
+    """Return the largest gradient of what has converged."""
+    usual = LEARNED_FMAX if objective.by_model else objective.database.defaults.fmax
+    return usual if settings.fmax is None else settings.fmax
 
 
 def run_stages(
@@ -102,8 +109,7 @@ class _StageInFlight(InFlight):
         self.evaluator, self.settings, self.optimizer = evaluator, settings, settings.stepping
         self.stage = settings.stages[number]
         self.objective = replace(objective, target=self.stage.target(defaults))
-        usual = LEARNED_FMAX if self.objective.by_model else defaults.fmax
-        fmax = usual if settings.fmax is None else settings.fmax
+        fmax = fmax_of(self.objective, settings)
         # Where references are searched, the host waits in every step.
         patient = avoids_waits(evaluator.device) and not self.objective.searches
         self.limits = Limits(self.stage.max_steps, fmax, ROUNDS if patient else 1)

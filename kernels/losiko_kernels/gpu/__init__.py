@@ -1,5 +1,6 @@
 """Triton kernels for NVIDIA GPUs; the interpreter runs them on a CPU (TRITON_INTERPRET=1)."""
 
+from losiko_kernels.gpu import ahead
 from losiko_kernels.gpu.combination import combine, nearest_of
 from losiko_kernels.gpu.density import expand_density, expand_density_backward
 from losiko_kernels.gpu.distance import distance
@@ -11,6 +12,7 @@ from losiko_kernels.gpu.power_spectrum import power_spectrum_backward, unit_powe
 from losiko_kernels.gpu.trials import conclude, measure
 
 __all__ = [
+    "ahead",
     "combine",
     "conclude",
     "distance",

@@ -17,7 +17,7 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import on_device, power_of_two
+from losiko_kernels.gpu.launching import launch, power_of_two
 from losiko_kernels.gpu.rows import constant
 
 #: References of an atom up to which a matrix stays in registers.
@@ -55,19 +55,20 @@ def combine(
     loss, weights, penalty = solved(apart, among, rows, ridges)
     gradient = torch.empty_like(p)
     if n > 0:
-        with on_device(p):
-            gradient_kernel[(n,)](
-                p,
-                references,
-                indices,
-                weights,
-                penalty,
-                gradient,
-                k,
-                p.shape[1],
-                SOME=4 * REFERENCES,
-                BLOCK=COMPONENTS,
-            )
+        launch(
+            gradient_kernel,
+            (n,),
+            p,
+            references,
+            indices,
+            weights,
+            penalty,
+            gradient,
+            k,
+            p.shape[1],
+            SOME=4 * REFERENCES,
+            BLOCK=COMPONENTS,
+        )
     return loss, gradient, weights
 
 
@@ -82,21 +83,22 @@ def solve(
     n, k = apart.shape
     loss, weights, penalty = apart.new_empty(n), torch.empty_like(apart), apart.new_empty(n)
     if n > 0:
-        with on_device(apart):
-            solve_kernel[(n,)](
-                apart,
-                among,
-                rows,
-                ridges,
-                loss,
-                weights,
-                penalty,
-                k,
-                among.shape[1],
-                SMALLEST=SMALLEST,
-                **solve_launch(k, apart.dtype),
-                EACH=ridges.numel() > 1,
-            )
+        launch(
+            solve_kernel,
+            (n,),
+            apart,
+            among,
+            rows,
+            ridges,
+            loss,
+            weights,
+            penalty,
+            k,
+            among.shape[1],
+            SMALLEST=SMALLEST,
+            **solve_launch(k, apart.dtype),
+            EACH=ridges.numel() > 1,
+        )
     return loss, weights, penalty
 
 
@@ -160,14 +162,22 @@ def squared_distances(
     n, k = indices.shape
     out = torch.empty((n, k), dtype=dtype, device=p.device)
     if n > 0:
-        with on_device(p):
-            apart_kernel[(n, triton.cdiv(k, REFERENCES))](
-                p, references, indices, out, k, p.shape[1], SOME=REFERENCES, BLOCK=COMPONENTS
-            )
+        launch(
+            apart_kernel,
+            (n, triton.cdiv(k, REFERENCES)),
+            p,
+            references,
+            indices,
+            out,
+            k,
+            p.shape[1],
+            SOME=REFERENCES,
+            BLOCK=COMPONENTS,
+        )
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def apart_kernel(p, references, indices, out, count, size, SOME: tl.constexpr, BLOCK: tl.constexpr):
     """Distances of one point from SOME of its ``count`` references, of ``size`` components."""
     point = tl.program_id(0).to(tl.int64)

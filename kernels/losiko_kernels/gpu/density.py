@@ -29,7 +29,7 @@ from losiko_kernels.gpu.harmonics import (
     times_harmonic,
     times_legendre,
 )
-from losiko_kernels.gpu.launching import on_device, power_of_two
+from losiko_kernels.gpu.launching import launch, power_of_two
 from losiko_kernels.gpu.radial import interval, radial_value, radial_value_and_slope
 from losiko_kernels.kept import kept
 
@@ -64,29 +64,30 @@ def expand_density(
     if n == 0:
         return out
     block = power_of_two(channels)
-    with on_device(vectors):
-        for low, high in degree_ranges(table.l_max):
-            expand_kernel[(n,)](
-                vectors,
-                vectors if weights is None else weights,
-                first,
-                element,
-                table.coefficients,
-                _parameters(table, vectors),
-                out,
-                INTERVALS=table.coefficients.shape[0],
-                N_PAD=table.coefficients.shape[3],
-                N_MAX=table.n_max,
-                CHANNELS=channels,
-                DEGREES=degrees,
-                LOW=low,
-                HIGH=high,
-                WEIGHTED=weights is not None,
-                BLOCK=block,
-                num_warps=max(1, min(block // 32, 8)),
-                num_stages=1,
-                enable_fp_fusion=True,
-            )
+    for low, high in degree_ranges(table.l_max):
+        launch(
+            expand_kernel,
+            (n,),
+            vectors,
+            vectors if weights is None else weights,
+            first,
+            element,
+            table.coefficients,
+            _parameters(table, vectors),
+            out,
+            INTERVALS=table.coefficients.shape[0],
+            N_PAD=table.coefficients.shape[3],
+            N_MAX=table.n_max,
+            CHANNELS=channels,
+            DEGREES=degrees,
+            LOW=low,
+            HIGH=high,
+            WEIGHTED=weights is not None,
+            BLOCK=block,
+            num_warps=max(1, min(block // 32, 8)),
+            num_stages=1,
+            enable_fp_fusion=True,
+        )
     return out
 
 
@@ -116,32 +117,33 @@ def expand_density_backward(
     lanes = power_of_two(n_pad)
     # Four numbers a thread are one load of the table.
     pairs = max(1, 512 // lanes)
-    with on_device(vectors):
-        backward_kernel[(triton.cdiv(count, pairs),)](
-            grad_c,
-            vectors if factor is None else factor,
-            vectors,
-            vectors if weights is None else weights,
-            _next_centers(first, count),
-            element,
-            table.coefficients,
-            _parameters(table, vectors),
-            grad_vectors,
-            grad_vectors if grad_weights is None else grad_weights,
-            count,
-            INTERVALS=table.coefficients.shape[0],
-            N_PAD=n_pad,
-            N_MAX=table.n_max,
-            CHANNELS=n_elements * table.n_max,
-            DEGREES=table.l_max + 1,
-            FACTORED=factor is not None,
-            WEIGHTED=weights is not None,
-            PAIRS=pairs,
-            LANES=lanes,
-            num_warps=4,
-            num_stages=1,
-            enable_fp_fusion=True,
-        )
+    launch(
+        backward_kernel,
+        (triton.cdiv(count, pairs),),
+        grad_c,
+        vectors if factor is None else factor,
+        vectors,
+        vectors if weights is None else weights,
+        _next_centers(first, count),
+        element,
+        table.coefficients,
+        _parameters(table, vectors),
+        grad_vectors,
+        grad_vectors if grad_weights is None else grad_weights,
+        count,
+        INTERVALS=table.coefficients.shape[0],
+        N_PAD=n_pad,
+        N_MAX=table.n_max,
+        CHANNELS=n_elements * table.n_max,
+        DEGREES=table.l_max + 1,
+        FACTORED=factor is not None,
+        WEIGHTED=weights is not None,
+        PAIRS=pairs,
+        LANES=lanes,
+        num_warps=4,
+        num_stages=1,
+        enable_fp_fusion=True,
+    )
     return grad_vectors, grad_weights
 
 

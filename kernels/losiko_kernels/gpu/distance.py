@@ -15,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import on_device
+from losiko_kernels.gpu.launching import launch
 from losiko_kernels.gpu.power_spectrum import inverse_root
 from losiko_kernels.gpu.tiles import (
     degree_rows,
@@ -43,18 +43,19 @@ def distance(
     features, _, sizes = tiling(c, n_max)
     d, grad_c = c.new_empty(n), torch.empty_like(c)
     if n > 0:
-        with on_device(c):
-            distance_kernel[(n,)](
-                c,
-                features,
-                target,
-                d,
-                grad_c,
-                **sizes,
-                num_warps=1,
-                num_stages=1,
-                enable_fp_fusion=True,
-            )
+        launch(
+            distance_kernel,
+            (n,),
+            c,
+            features,
+            target,
+            d,
+            grad_c,
+            **sizes,
+            num_warps=1,
+            num_stages=1,
+            enable_fp_fusion=True,
+        )
     return d, grad_c
 
 

@@ -21,7 +21,7 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import on_device, power_of_two
+from losiko_kernels.gpu.launching import launch, power_of_two
 from losiko_kernels.gpu.rows import constant, dot, launch_of, longest_row, rows_of
 
 
@@ -59,32 +59,33 @@ def lbfgs_step(
     accepted, numbers = torch.empty_like(fresh), torch.finfo(loss.dtype)
     count, memory = len(loss), len(before["steps"])
     if count > 0:
-        with on_device(gradient):
-            lbfgs_kernel[(count,)](
-                **before,
-                trial_loss=loss.contiguous(),
-                trial_gradient=gradient.contiguous(),
-                fresh=fresh.contiguous(),
-                first=first,
-                **{f"new_{name}": each for name, each in after.items()},
-                accepted=accepted,
-                numbers=gradient.numel(),
-                count=count,
-                ARMIJO=armijo,
-                USUAL=usual,
-                SHORTEST=shortest,
-                COSINE=cosine,
-                LONGEST=longest,
-                EPS=numbers.eps,
-                TINY=numbers.tiny,
-                MEMORY=memory,
-                WIDTH=power_of_two(memory),
-                **launch_of(largest),
-            )
+        launch(
+            lbfgs_kernel,
+            (count,),
+            **before,
+            trial_loss=loss.contiguous(),
+            trial_gradient=gradient.contiguous(),
+            fresh=fresh.contiguous(),
+            first=first,
+            **{f"new_{name}": each for name, each in after.items()},
+            accepted=accepted,
+            numbers=gradient.numel(),
+            count=count,
+            ARMIJO=armijo,
+            USUAL=usual,
+            SHORTEST=shortest,
+            COSINE=cosine,
+            LONGEST=longest,
+            EPS=numbers.eps,
+            TINY=numbers.tiny,
+            MEMORY=memory,
+            WIDTH=power_of_two(memory),
+            **launch_of(largest),
+        )
     return after, accepted
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["numbers", "count"])
 def lbfgs_kernel(
     trial,
     position,

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from losiko_kernels import TILE
-from losiko_kernels.gpu.launching import on_device, power_of_two
+from losiko_kernels.gpu.launching import launch, power_of_two
 
 #: Channels that are multiplied at once, and columns of a program, at most.
 CHANNELS, COLUMNS = 32, 32
@@ -47,21 +47,22 @@ def mix(
     out = values.new_empty((*values.shape[:2], constants["COLUMNS"]))
     if len(tiles) > 0:
         parts = triton.cdiv(constants["COLUMNS"], constants["BLOCK"])
-        with on_device(values):
-            mix_kernel[(len(tiles), degrees, parts)](
-                values,
-                rows,
-                tiles,
-                place,
-                matrices.contiguous(),
-                out,
-                DEGREES=degrees,
-                ATOMS=TILE,
-                **constants,
-                num_warps=4,
-                num_stages=1,
-                enable_fp_fusion=True,
-            )
+        launch(
+            mix_kernel,
+            (len(tiles), degrees, parts),
+            values,
+            rows,
+            tiles,
+            place,
+            matrices.contiguous(),
+            out,
+            DEGREES=degrees,
+            ATOMS=TILE,
+            **constants,
+            num_warps=4,
+            num_stages=1,
+            enable_fp_fusion=True,
+        )
     return out
 
 

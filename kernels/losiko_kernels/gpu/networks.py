@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from losiko_kernels import TILE
-from losiko_kernels.gpu.launching import on_device
+from losiko_kernels.gpu.launching import launch
 
 #: Columns of a product that are summed at once, and terms of a sum that are loaded at once, at
 #: most, by the bytes of a number.
@@ -50,24 +50,25 @@ def inner_layers(
     _, members, width, _ = w2.shape
     if len(tiles) == 0:
         return
-    with on_device(z1):
-        inner_kernel[(len(tiles), members)](
-            z1,
-            between,
-            values,
-            rows,
-            tiles,
-            place,
-            w2,
-            b2,
-            w3,
-            constant,
-            values.shape[1],
-            **sizes(members, width, z1.dtype),
-            num_warps=4,
-            num_stages=1,
-            enable_fp_fusion=True,
-        )
+    launch(
+        inner_kernel,
+        (len(tiles), members),
+        z1,
+        between,
+        values,
+        rows,
+        tiles,
+        place,
+        w2,
+        b2,
+        w3,
+        constant,
+        values.shape[1],
+        **sizes(members, width, z1.dtype),
+        num_warps=4,
+        num_stages=1,
+        enable_fp_fusion=True,
+    )
 
 
 def sizes(members: int, width: int, dtype: torch.dtype) -> dict[str, int]:
@@ -83,7 +84,7 @@ def sizes(members: int, width: int, dtype: torch.dtype) -> dict[str, int]:
     }
 
 
-@triton.jit(do_not_specialize=["count"])
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["rows"])
 def inner_kernel(
     z1,
     between,

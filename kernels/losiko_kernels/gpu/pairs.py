@@ -20,7 +20,7 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import on_device
+from losiko_kernels.gpu.launching import launch
 
 #: Pairs of a program that looks at pairs, and those that a program adds at once.
 PAIRS, LANES = 256, 32
@@ -48,24 +48,25 @@ def pair_geometry(
     weights, slopes = positions.new_empty(count), positions.new_empty(count)
     own = torch.empty_like(center)
     if count > 0:
-        with on_device(positions):
-            geometry_kernel[(triton.cdiv(count, PAIRS),)](
-                positions.contiguous(),
-                center,
-                neighbor,
-                channel,
-                _limits(cutoff, width, positions.dtype, positions.device),
-                vectors,
-                weights,
-                slopes,
-                own,
-                count,
-                FADING=width > 0,
-                BLOCK=PAIRS,
-                num_warps=4,
-                num_stages=1,
-                enable_fp_fusion=True,
-            )
+        launch(
+            geometry_kernel,
+            (triton.cdiv(count, PAIRS),),
+            positions.contiguous(),
+            center,
+            neighbor,
+            channel,
+            _limits(cutoff, width, positions.dtype, positions.device),
+            vectors,
+            weights,
+            slopes,
+            own,
+            count,
+            FADING=width > 0,
+            BLOCK=PAIRS,
+            num_warps=4,
+            num_stages=1,
+            enable_fp_fusion=True,
+        )
     return vectors, weights, slopes, own
 
 
@@ -90,21 +91,22 @@ def gradient_of_atoms(
     n = len(first) - 1
     gradient = by_vectors.new_empty((n, 3))
     if n > 0:
-        with on_device(gradient):
-            atoms_kernel[(n,)](
-                by_vectors,
-                by_weights,
-                vectors,
-                slopes,
-                first,
-                incoming,
-                first_incoming,
-                gradient,
-                BLOCK=LANES,
-                num_warps=1,
-                num_stages=1,
-                enable_fp_fusion=True,
-            )
+        launch(
+            atoms_kernel,
+            (n,),
+            by_vectors,
+            by_weights,
+            vectors,
+            slopes,
+            first,
+            incoming,
+            first_incoming,
+            gradient,
+            BLOCK=LANES,
+            num_warps=1,
+            num_stages=1,
+            enable_fp_fusion=True,
+        )
     return gradient
 
 

@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import on_device
+from losiko_kernels.gpu.launching import launch
 from losiko_kernels.gpu.tiles import (
     degree_rows,
     products,
@@ -41,19 +41,20 @@ def unit_power_spectrum(
     features, count, sizes = tiling(c, n_max)
     p, length = c.new_empty((n, count)), c.new_empty(n)
     if n > 0:
-        with on_device(c):
-            unit_kernel[(n,)](
-                c,
-                features if rows is None else rows,
-                features,
-                p,
-                length,
-                **sizes,
-                SOME=rows is not None,
-                num_warps=1,
-                num_stages=1,
-                enable_fp_fusion=True,
-            )
+        launch(
+            unit_kernel,
+            (n,),
+            c,
+            features if rows is None else rows,
+            features,
+            p,
+            length,
+            **sizes,
+            SOME=rows is not None,
+            num_warps=1,
+            num_stages=1,
+            enable_fp_fusion=True,
+        )
     return p, length
 
 
@@ -77,24 +78,25 @@ def power_spectrum_backward(
     n = c.shape[0] if rows is None else rows.shape[0]
     grad_c = torch.empty_like(c) if out is None else out
     if n > 0:
-        with on_device(c):
-            unit_backward_kernel[(n,)](
-                c,
-                features if rows is None else rows,
-                features,
-                length,
-                slope,
-                grad_c,
-                **sizes,
-                SOME=rows is not None,
-                num_warps=1,
-                num_stages=1,
-                enable_fp_fusion=True,
-            )
+        launch(
+            unit_backward_kernel,
+            (n,),
+            c,
+            features if rows is None else rows,
+            features,
+            length,
+            slope,
+            grad_c,
+            **sizes,
+            SOME=rows is not None,
+            num_warps=1,
+            num_stages=1,
+            enable_fp_fusion=True,
+        )
     return grad_c
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["rows_of"])
 def unit_kernel(
     c,
     rows_of,
@@ -128,7 +130,7 @@ def unit_kernel(
             tl.store(p + place * FEATURES + feature, entries * shrink, mask=upper)
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["rows_of"])
 def unit_backward_kernel(
     c,
     rows_of,

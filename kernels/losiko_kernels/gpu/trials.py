@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from losiko_kernels.gpu.launching import on_device
+from losiko_kernels.gpu.launching import launch
 from losiko_kernels.gpu.rows import constant, dot, launch_of, longest_row, rows_of
 
 
@@ -42,22 +42,23 @@ def measure(
     held, size, steep_loss = (torch.empty_like(loss) for _ in range(3))
     steep_gradient = torch.empty_like(trial)
     if len(loss) > 0:
-        with on_device(trial):
-            measure_kernel[(len(loss),)](
-                trial.contiguous(),
-                start.contiguous(),
-                movable.contiguous(),
-                loss.contiguous(),
-                gradient.contiguous(),
-                first,
-                held,
-                size,
-                steep_loss,
-                steep_gradient,
-                HOLD=hold,
-                STIFFNESS=stiffness,
-                **launch_of(largest),
-            )
+        launch(
+            measure_kernel,
+            (len(loss),),
+            trial.contiguous(),
+            start.contiguous(),
+            movable.contiguous(),
+            loss.contiguous(),
+            gradient.contiguous(),
+            first,
+            held,
+            size,
+            steep_loss,
+            steep_gradient,
+            HOLD=hold,
+            STIFFNESS=stiffness,
+            **launch_of(largest),
+        )
     return held, size, steep_loss, steep_gradient
 
 
@@ -126,28 +127,29 @@ def conclude(
     changing = ("best", "best_loss", "loss", "steps", "ended")
     after = {name: torch.empty_like(before[name]) for name in changing}
     if len(loss) > 0:
-        with on_device(trial):
-            conclude_kernel[(len(loss),)](
-                *(before[name].contiguous() for name in (*changing, "system", "atom")),
-                trial.contiguous(),
-                position.contiguous(),
-                loss.contiguous(),
-                size.contiguous(),
-                accepted.contiguous(),
-                first,
-                *after.values(),
-                *(ends[name] for name in ("last", "best", "converged", "broken", "n_steps")),
-                max_steps,
-                FMAX=fmax,
-                **launch_of(largest),
-            )
+        launch(
+            conclude_kernel,
+            (len(loss),),
+            *(before[name].contiguous() for name in (*changing, "system", "atom")),
+            trial.contiguous(),
+            position.contiguous(),
+            loss.contiguous(),
+            size.contiguous(),
+            accepted.contiguous(),
+            first,
+            *after.values(),
+            *(ends[name] for name in ("last", "best", "converged", "broken", "n_steps")),
+            max_steps,
+            FMAX=fmax,
+            **launch_of(largest),
+        )
         # What knows a fact about a tensor has to know that it was written to.
         for each in ends.values():
             torch.autograd.graph.increment_version(each)
     return after
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["max_steps"])
 def conclude_kernel(
     best,
     best_loss,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -85,7 +86,10 @@ def steps(clock: Clock, objective: Objective, batch: Batch, count: int) -> None:
 
 
 def compilation(clock: Clock, database: EnvironmentDatabase, molecules: list[Atoms]) -> None:
-    """Print how long a first relaxation of other sets of elements takes, and the next."""
+    """Print how long a first relaxation of other sets of elements takes, and the next.
+
+    On a GPU also the time of all kernels of a first relaxation, one after the other and at once.
+    """
     clock.title("Compilation of kernels", "elements", "first, s", "again, s")
     before = os.environ.get("TRITON_CACHE_DIR")
     with tempfile.TemporaryDirectory() as folder:
@@ -99,6 +103,9 @@ def compilation(clock: Clock, database: EnvironmentDatabase, molecules: list[Ato
         del os.environ["TRITON_CACHE_DIR"]
     else:
         os.environ["TRITON_CACHE_DIR"] = before
+    if clock.device == "cuda":
+        script = os.path.join(os.path.dirname(__file__), "compile_ahead.py")
+        subprocess.run([sys.executable, script], check=True)
 
 
 def whole(clock: Clock, database: EnvironmentDatabase, molecules: list[Atoms]) -> None:

@@ -101,7 +101,7 @@ def on_a_gpu(monkeypatch):
 def crowd():
     """Return molecules of five sizes, more than fit at once, whose pieces begin anywhere."""
     names = ["H2O", "CH3OH", "CH3CONH2", "C5H5N", "C6H6", "CH3CH2NH2"]
-    made = [molecule(name) for name in names for _ in range(4)]
+    made = [molecule(name) for name in names for _ in range(3)]
     for k, atoms in enumerate(made):
         atoms.rattle(0.1, seed=k)
     return made
@@ -126,7 +126,7 @@ def test_nothing_is_launched_that_was_not_compiled(
 
     monkeypatch.setattr(relaxer, "compile_ahead", compiled)
     monkeypatch.setattr(pieces, "ON_PROCESSOR", 11)
-    options = {"targets": targets, "dtype": dtype, "max_steps": 16, "batch_atoms": 125}
+    options = {"targets": targets, "dtype": dtype, "max_steps": 16, "batch_atoms": 60}
     references = database(kind)
     noted.clear()
     relax(crowd(), references, **options)

@@ -1,4 +1,4 @@
-"""What an evaluation of an objective will launch on a GPU, to be compiled ahead.
+"""Calls that compile ahead what an evaluation of an objective will launch on a GPU.
 
 This follows ``Objective.evaluate`` and what it calls for molecules; a test compares it with what is
 launched. What is left out is compiled where it is first launched.

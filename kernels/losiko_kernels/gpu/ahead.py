@@ -10,6 +10,7 @@ sizes that it takes, and from nothing else that tensors hold.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -41,7 +42,9 @@ def compile_ahead(calls: Iterable[Call]) -> None:
 
     Where one fails nothing is lost: the launch itself will compile the kernel, or tell why not.
     """
-    with ThreadPoolExecutor() as threads, AsyncCompileMode(threads, ignore_errors=True):
+    # Triton mostly lets go of Python's lock; threads beyond the cores would only wait for it.
+    threads = ThreadPoolExecutor(os.cpu_count())
+    with threads, AsyncCompileMode(threads, ignore_errors=True):
         for call in calls:
             try:
                 call()
@@ -135,10 +138,14 @@ def of_features(sizes: Density, channels: int, n_max: int, some: bool) -> Iterat
 
 
 def of_slopes(sizes: Density, channels: int, n_max: int, some: bool) -> Iterator[Call]:
-    """Yield the call from slopes by features back to coefficients; see ``of_features``."""
+    """Yield the calls from slopes by features back to coefficients; see ``of_features``."""
     c, rows = sizes.coefficients(channels), _whole() if some else None
     slope = sizes.features(channels)
     yield partial(power_spectrum_backward, c, slope[:, 0], slope, n_max, rows)
+    if some:
+        # Slopes of several members lie behind each other, and begin anywhere.
+        anywhere = _numbers(sizes.dtype, slope.numel() + 1)[1:].view_as(slope)
+        yield partial(power_spectrum_backward, c, slope[:, 0], anywhere, n_max, rows)
 
 
 def of_distances(sizes: Density, channels: int, n_max: int) -> Iterator[Call]:

@@ -1,6 +1,7 @@
 """The benchmark of the processor's work around a run, with a few molecules."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,29 +11,57 @@ from ase.build import molecule
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "host.py"
 PARTS = (
-    *("read", "check", "batch", "leave", "stand-ins", "results", "verdict", "symmetry"),
+    *(
+        "read",
+        "check ahead",
+        "check",
+        "batch",
+        "leave",
+        "stand-ins",
+        "results",
+        "verdict",
+        "symmetry",
+    ),
     *("write Parquet", "write extxyz", "join shards", "tensor operations", "rest"),
 )
 
 
-def test_it_knows_the_package(tmp_path):
-    some = [molecule(name) for name in ("H2O", "CH4", "CH3OH", "C6H6", "HCN", "CH3CHO")]
+#: Calls of functions, of Python and of others, that a molecule more in arrays may cost.
+CALLS = 13, 10
+
+
+def run(folder, copies, *arguments):
+    """Run the benchmark on copies of a few molecules; return its output and their atoms."""
+    some = [molecule(name) for name in ("H2O", "CH4", "CH3OH", "C6H6", "HCN", "CH3CHO")] * copies
     sizes = [len(each) for each in some]
-    (tmp_path / "qm9").mkdir()
+    (folder / "qm9").mkdir()
     np.savez(
-        tmp_path / "qm9" / "qm9.npz",
+        folder / "qm9" / "qm9.npz",
         Z=np.concatenate([each.numbers for each in some]),
         R=np.concatenate([each.positions for each in some]),
         offsets=np.cumsum([0, *sizes]),
         id=np.arange(len(some)),
     )
-    environment = {**os.environ, "LOSIKO_DATA": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), "--keep", str(tmp_path / "run")]
+    environment = {**os.environ, "LOSIKO_DATA": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPT), *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
-    assert f"6 molecules, {sum(sizes)} atoms" in ended.stdout
-    assert "not in this version" not in ended.stdout
+    return ended.stdout, sum(sizes)
+
+
+def test_it_knows_the_package(tmp_path):
+    printed, n_atoms = run(tmp_path, 1, "--keep", str(tmp_path / "run"))
+    assert f"6 molecules, {n_atoms} atoms" in printed
+    assert "not in this version" not in printed
     for part in PARTS:
-        assert f"| {part} |" in ended.stdout
+        assert f"| {part} |" in printed
     lines = (tmp_path / "run" / "relaxed.extxyz").read_text().splitlines()
-    assert len(lines) == sum(sizes) + 2 * len(some)
+    assert len(lines) == n_atoms + 2 * 6
+
+
+def test_a_molecule_more_costs_few_calls_of_functions(tmp_path):
+    """What the processor does for thousands of molecules it does for all of them at once."""
+    printed, _ = run(tmp_path, 700, "--calls")
+    found = re.search(r"more: ([0-9.]+) of Python's functions, ([0-9.]+) of others", printed)
+    assert found, printed
+    assert all(0 < float(count) <= most for count, most in zip(found.groups(), CALLS, strict=True))

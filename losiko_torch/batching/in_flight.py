@@ -72,9 +72,9 @@ def flow(
     """
     waiting, inside, too_large = deque(places), list[int](), list[int]()
     # Counted once: to count anew what waits, each time that others join, would be quadratic.
-    left = sum(sizes[place] for place in waiting)
+    left = sum(map(sizes.__getitem__, waiting))
     while waiting or inside:
-        held = sum(sizes[place] for place in inside)
+        held = sum(map(sizes.__getitem__, inside))
         newcomers: list[int] = []
         while waiting and (held == 0 or held + sizes[waiting[0]] <= capacity.atoms):
             held += sizes[waiting[0]]

@@ -32,7 +32,7 @@ from losiko_torch.results.columns import in_order
 from losiko_torch.systems.columns import Molecules
 from losiko_torch.systems.kept import avoids_waits
 from losiko_torch.systems.rdkit import conformers_of, failing, is_drawn
-from losiko_torch.systems.selection import Selection, every_atom, selections
+from losiko_torch.systems.selection import Selection, all_move, selections
 from losiko_torch.systems.sound import cleared
 
 LOGGER = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Relaxer:
     def _ready(self, shard: Shard) -> _Ready:
         """Return the structures of a shard as they are to be relaxed."""
         given = shard.structures
-        if isinstance(given, Molecules) and self._takes_all_alike(shard):
+        if isinstance(given, Molecules) and self._takes_all_alike:
             sound = cleared(given) if shard.sound is None else shard.sound
             good, every = clear(given, shard.first, sound, self.evaluator.knows)
             others = {
@@ -165,12 +165,12 @@ class Relaxer:
         items = [copies[place] for place in places]
         return _Ready(np.array(places, int), items, _failed(bad), [len(own) for own in group])
 
-    def _takes_all_alike(self, shard: Shard) -> bool:
-        """Return whether all atoms of a shard move, nothing but these counts, and none watches."""
+    @property
+    def _takes_all_alike(self) -> bool:
+        """True where all atoms move, nothing but these counts, and none watches."""
         if self.settings.n_starts > 1 or self.watching.wanted or not self.evaluator.is_simple:
             return False
-        numbers = range(shard.first, shard.first + len(shard.structures))
-        return all(self.select(number) is every_atom for number in numbers)
+        return self.select is all_move
 
     def _one(self, atoms: Atoms, number: int) -> Prepared:
         return self.evaluator.prepare(atoms, number, self.select(number))

@@ -41,6 +41,8 @@ from losiko_torch.results.columns import ManyResults
 
 RECORD, SHARDS, RELAXED, TABLE = "run.json", "shards", "relaxed.extxyz", "results.parquet"
 LOCK = ".lock"
+#: Columns with few values among many rows: dictionaries of others take time and no less room.
+FEW_VALUES = ["formula", "reason", "worst_element", "doubt"]
 #: Suffixes of a shard's table: now, and in runs of earlier versions.
 ROWS, ROWS_BEFORE = ".arrow", ".parquet"
 #: Names in the folder that are no trajectories'.
@@ -159,7 +161,7 @@ class RunFolder:
             replacement(self.structures_file, overwrite=True) as temporary,
             temporary.open("wb") as structures,
             replacement(self.table_file, overwrite=True) as beside,
-            pq.ParquetWriter(beside, SCHEMA) as table,
+            pq.ParquetWriter(beside, SCHEMA, use_dictionary=FEW_VALUES) as table,
         ):
             for part, path in self._parts():
                 table.write_table(part)

@@ -165,6 +165,11 @@ def selection(text: str) -> Selection:
     return within(distance, [int(name) if re.fullmatch(r"-?\d+", name) else name for name in names])
 
 
+def all_move(number: int) -> Selection:
+    """Return the selection of all atoms, for a structure of any number."""
+    return every_atom
+
+
 def selections(movable: Any, structures: Any) -> Callable[[int], Selection]:
     """Function from a structure's number to its selection, for ``movable`` of ``relax``.
 
@@ -177,7 +182,7 @@ def selections(movable: Any, structures: Any) -> Callable[[int], Selection]:
         InputError: For more masks than structures, if the structures can be counted.
     """
     if movable is None:
-        return lambda number: every_atom
+        return all_move
     if callable(movable):
         return lambda number: movable
     if isinstance(movable, str):

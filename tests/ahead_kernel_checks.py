@@ -150,3 +150,10 @@ def test_what_fails_ahead_stops_nothing(noted):
     called = []
     gpu.ahead.compile_ahead([partial(torch.zeros, "no size"), lambda: called.append(1)])
     assert called == [1]
+
+
+def test_an_older_triton_compiles_where_kernels_are_launched(noted, monkeypatch):
+    monkeypatch.setattr(gpu.ahead, "ASYNC", None)
+    called = []
+    gpu.ahead.compile_ahead([lambda: called.append(1)])
+    assert called == []

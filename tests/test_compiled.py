@@ -3,6 +3,7 @@
 import sys
 import warnings
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from losiko_torch.loss import matching
 from losiko_torch.loss.objective import Objective
 from losiko_torch.loss.targets.locally_linear import LocallyLinear, combine, distances_among
 from losiko_torch.loss.targets.nearest import Nearest
+from losiko_torch.relaxation import ahead
 from losiko_torch.relaxation.queues import queues
 from losiko_torch.search.warm_start import near_known_search
 from losiko_torch.systems.active import ALL_ATOMS, ActiveAtoms
@@ -316,6 +318,13 @@ def test_devices_without_kernels_use_torch():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert kernels_for(torch.device("meta")) is None
+
+
+def test_what_stops_compiling_ahead_stops_nothing_else(monkeypatch, caplog):
+    monkeypatch.setattr(ahead, "kernels_for", lambda device: SimpleNamespace())
+    evaluator = SimpleNamespace(device=torch.device("cuda"))
+    ahead.compile_ahead(evaluator, None, [3])
+    assert "kernels are compiled one by one" in caplog.text
 
 
 # --- batches and streams

@@ -27,7 +27,7 @@ PARTS = (
 
 
 #: Calls of functions, of Python and of others, that a molecule more in arrays may cost.
-CALLS = 13, 10
+CALLS = 9, 9
 
 
 def run(folder, copies, *arguments):

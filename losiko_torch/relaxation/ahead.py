@@ -5,6 +5,7 @@ They are kept on disk: this saves time where a machine works on sizes for the fi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import ModuleType
@@ -20,9 +21,14 @@ from losiko_torch.relaxation.settings import Settings
 from losiko_torch.relaxation.stages import fmax_of
 from losiko_torch.systems.by_structure import MOST_ROWS
 
+LOGGER = logging.getLogger(__name__)
+
 
 def compile_ahead(evaluator: Evaluator, settings: Settings, counts: Iterable[int]) -> None:
     """Compile what a relaxation on a GPU will launch; elsewhere do nothing.
+
+    Whatever stops it is told and stops nothing else: a kernel is compiled at the latest where it is
+    launched.
 
     Args:
         evaluator: Evaluator for the elements of the structures.
@@ -31,10 +37,14 @@ def compile_ahead(evaluator: Evaluator, settings: Settings, counts: Iterable[int
     """
     device = evaluator.device
     kernels = kernels_for(device) if device.type == "cuda" else None
-    if kernels is not None:
+    if kernels is None:
+        return
+    try:
         with torch.cuda.device(device):
             calls = relaxation_calls(evaluator, settings, counts, kernels.ahead)
             kernels.ahead.compile_ahead(calls)
+    except Exception as error:
+        LOGGER.warning("kernels are compiled one by one, as they are launched (%s)", error)
 
 
 def relaxation_calls(

@@ -14,10 +14,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from triton import AsyncCompileMode
+import triton
 
 from losiko_kernels.gpu.combination import combine, nearest_of
 from losiko_kernels.gpu.density import expand_density, expand_density_backward
@@ -31,6 +31,8 @@ from losiko_kernels.gpu.trials import conclude, measure
 from losiko_kernels.radial_table import LANES, TERMS, RadialTable
 
 LOGGER = logging.getLogger(__name__)
+#: Triton's context in which kernels are compiled by threads; None before Triton 3.5.
+ASYNC: Any = getattr(triton, "AsyncCompileMode", None)
 #: Call of a wrapper with tensors on the meta device.
 Call = Callable[[], object]
 #: Atoms, pairs and structures of the calls: more than one, of which Triton makes a case of its own.
@@ -40,11 +42,14 @@ SOME = 3
 def compile_ahead(calls: Iterable[Call]) -> None:
     """Compile for the current device what calls would launch, and wait for it.
 
-    Where one fails nothing is lost: the launch itself will compile the kernel, or tell why not.
+    Where one fails nothing is lost: the launch itself will compile the kernel, or tell why not. So
+    it does with a Triton that cannot compile several at once.
     """
+    if ASYNC is None:
+        return
     # Triton mostly lets go of Python's lock; threads beyond the cores would only wait for it.
     threads = ThreadPoolExecutor(os.cpu_count())
-    with threads, AsyncCompileMode(threads, ignore_errors=True):
+    with threads, ASYNC(threads, ignore_errors=True):
         for call in calls:
             try:
                 call()

@@ -1,6 +1,6 @@
 """Work of the processor around a run over all of QM9, the device's replaced by stand-ins.
 
-    python benchmarks/host.py [--molecules N] [--batch-atoms N] [--profile] [--calls]
+    python benchmarks/host.py [--molecules N] [--batch-atoms N] [--profile]
 
 Writes the 127,744 molecules of $LOSIKO_DATA/qm9/qm9.npz (--molecules: as many of them, at random)
 with N(0, 0.1 A) on the coordinates into an archive, and relaxes that as `losiko relax --run` does:
@@ -11,8 +11,7 @@ once: a structure leaves after 8 to 20 steps, mostly 8 or 9, without the noise.
 Printed are seconds of process time on one core by part, each without those inside of it. Tensor
 operations that are left (verdict, choosing who stays in a batch) are a part of their own: a GPU
 does them. What the processor does while a GPU works costs nothing as long as it is less. Shards
-are those of a GPU. `--calls` prints, instead of seconds, how many calls of functions a further
-molecule costs: a number that no other work on the machine changes.
+are those of a GPU.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ import gc
 import importlib
 import pstats
 import resource
-import sys
 import tempfile
 import threading
 import time
@@ -258,12 +256,15 @@ def judge_with_errors(
     return judge(objective, batch, since), errors
 
 
-def stand_in() -> None:
+def standing_in(batch_atoms: int) -> Relaxer:
+    """Put the stand-ins in; return a relaxer with the shards of a GPU."""
     # Kernels are the device's work: on a processor they would be loaded, or compiled, for nothing.
     relaxer_module.expect_atoms = lambda device, count: None
     stages.begin, stages.advance = begin, advance
     stages.judge = outcome.judge = judge
     outcome.judge_with_errors = judge_with_errors
+    relaxer = Relaxer.make(None, None, Settings(batch_atoms=batch_atoms))
+    return replace(relaxer, shard_atoms=relaxer_module.SHARD_ATOMS)
 
 
 # The run
@@ -274,13 +275,10 @@ def main() -> None:
     parser.add_argument("--molecules", type=int, help="all")
     parser.add_argument("--batch-atoms", type=int, default=BATCH_ATOMS)
     parser.add_argument("--profile", action="store_true", help="functions by their time")
-    parser.add_argument("--calls", action="store_true", help="calls instead of seconds")
     parser.add_argument("--keep", type=Path, help="folder of the run, to compare its files")
     asked = parser.parse_args()
     common.one_core()
-    stand_in()
-    relaxer = Relaxer.make(None, None, Settings(batch_atoms=asked.batch_atoms))
-    relaxer = replace(relaxer, shard_atoms=relaxer_module.SHARD_ATOMS)
+    relaxer = standing_in(asked.batch_atoms)
     with tempfile.TemporaryDirectory() as name:
         archive = Path(name) / "noisy.npz"
         qm9 = common.QM9()
@@ -291,9 +289,6 @@ def main() -> None:
         with Tensors():
             for each in execute(relaxer, islice(stream.streamed([source]), WARM_UP)):
                 table_of(each.results)
-        if asked.calls:
-            print_calls(Path(name), qm9, asked.molecules or len(qm9.ids), relaxer)
-            return
         profile = cProfile.Profile() if asked.profile else None
         lacking = [] if asked.profile else watch()
         began, wall = time.process_time(), time.perf_counter()
@@ -313,39 +308,6 @@ def main() -> None:
     report(SimpleNamespace(**counts, total=total, wall=wall, size=size))
     if lacking:
         print(f"not in this version: {', '.join(lacking)}")
-
-
-def print_calls(folder: Path, qm9: Any, molecules: int, relaxer: Relaxer) -> None:
-    """Print what a molecule more adds to the calls, from half of so many molecules to all."""
-
-    def calls(name: str, count: int) -> Counter[str]:
-        source = folder / f"{name}.npz"
-        write_noisy(source, qm9, chosen_of(qm9, count), NOISE.__getitem__)
-        return calls_of(lambda: run_into(folder / name, str(source), lambda _: relaxer))
-
-    half = molecules // 2
-    calls("before", half)  # what is made once is made
-    few, many = calls("half", half), calls("all", molecules)
-    further = {kind: (many[kind] - few[kind]) / (molecules - half) for kind in many}
-    print(f"calls of a molecule more: {further['call']:.2f} of Python's functions, ", end="")
-    print(f"{further['c_call']:.2f} of others")
-
-
-def calls_of(work: Callable[[], object]) -> Counter[str]:
-    """Count the calls of functions, in all threads, by the names of their events."""
-    counts: Counter[str] = Counter()
-
-    def seen(frame: Any, event: str, argument: Any) -> None:
-        counts[event] += 1
-
-    threading.setprofile(seen)
-    sys.setprofile(seen)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
-    return counts
 
 
 def report(run: SimpleNamespace) -> None:

@@ -143,6 +143,24 @@ def test_frames_together_are_those_of_each(results, together, monkeypatch):
     assert told == lost
 
 
+@pytest.mark.parametrize(
+    "origins",
+    [
+        ["in.xyz@0", "in.xyz@1", "in.xyz@22"],
+        ["in.xyz@0", "other.xyz@1", "in.xyz@2"],
+        ["in.xyz@0", "in.xyz@1\nin.xyz@2"],
+        ["in.xyz@0", "in.xyz@", "in.xyz@7"],
+        ["in.xyz@0", "in.xyz@\u00b2", "in.xyz@x"],
+        ["in.xyz@0", "a in.xyz@1", "in.xyz@1 "],
+        ["1.xyz@0", "1.xyz@1"],
+        ["in.xyz@0", 5, None],
+    ],
+)
+def test_origins_together_are_those_of_each(origins):
+    together = frames._entries(SOURCE, origins)
+    assert together == [frames._entry(SOURCE, each) for each in origins]
+
+
 def test_most_go_together(results, monkeypatch):
     alone = []
     monkeypatch.setattr(frames, "frame_of", lambda each, tell: alone.append(each) or "")

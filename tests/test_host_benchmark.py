@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase.build import molecule
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "host.py"
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PARTS = (
     *(
         "read",
@@ -30,8 +30,8 @@ PARTS = (
 CALLS = 9, 9
 
 
-def run(folder, copies, *arguments):
-    """Run the benchmark on copies of a few molecules; return its output and their atoms."""
+def run(script, folder, copies, *arguments):
+    """Run a benchmark on copies of a few molecules; return its output and their atoms."""
     some = [molecule(name) for name in ("H2O", "CH4", "CH3OH", "C6H6", "HCN", "CH3CHO")] * copies
     sizes = [len(each) for each in some]
     (folder / "qm9").mkdir()
@@ -43,14 +43,14 @@ def run(folder, copies, *arguments):
         id=np.arange(len(some)),
     )
     environment = {**os.environ, "LOSIKO_DATA": str(folder), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), *arguments]
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout, sum(sizes)
 
 
 def test_it_knows_the_package(tmp_path):
-    printed, n_atoms = run(tmp_path, 1, "--keep", str(tmp_path / "run"))
+    printed, n_atoms = run("host.py", tmp_path, 1, "--keep", str(tmp_path / "run"))
     assert f"6 molecules, {n_atoms} atoms" in printed
     assert "not in this version" not in printed
     for part in PARTS:
@@ -61,7 +61,7 @@ def test_it_knows_the_package(tmp_path):
 
 def test_a_molecule_more_costs_few_calls_of_functions(tmp_path):
     """What the processor does for thousands of molecules it does for all of them at once."""
-    printed, _ = run(tmp_path, 700, "--calls")
+    printed, _ = run("host_calls.py", tmp_path, 700, "--molecules", "4200")
     found = re.search(r"more: ([0-9.]+) of Python's functions, ([0-9.]+) of others", printed)
     assert found, printed
     assert all(0 < float(count) <= most for count, most in zip(found.groups(), CALLS, strict=True))

@@ -1,9 +1,11 @@
 """Several workers: the results are those of one process, also where a worker is lost."""
 
 import os
+import pickle
 import signal
 import sys
 import threading
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import small_learned
 from small_database import NAMES, database, rattled
 
 from losiko_torch import relax, relax_iter
+from losiko_torch.database.record import DatabaseRecord
 from losiko_torch.errors import InputError
 from losiko_torch.systems.selection import within
 
@@ -38,6 +41,7 @@ def check_same(results, expected):
     for one, other in zip(results, expected, strict=True):
         assert one.reason == other.reason
         assert one.number == other.number
+        assert (one.doubt, one.terms) == (other.doubt, other.terms)
         np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
         np.testing.assert_array_equal(one.distances, other.distances)
 
@@ -167,6 +171,10 @@ def test_the_database_is_read_only_shared(expected):
     from losiko_torch.relaxation.ray_workers import _packed, _unpacked
 
     packed = _packed(database())
+    arrived = pickle.loads(pickle.dumps(_unpacked(packed)))
+    apart = {"descriptor", "environments", "geometries"}
+    for name in {each.name for each in fields(DatabaseRecord)} - apart:
+        assert getattr(arrived, name) == getattr(database(), name) is not None, name
     for part in packed["environments"].values():
         for array in part.values():
             array.flags.writeable = False

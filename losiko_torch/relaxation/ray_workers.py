@@ -14,7 +14,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -200,13 +200,10 @@ def _packed(database: DatabaseRecord) -> dict[str, Any]:
         number: {name: tensor.numpy() for name, tensor in part.tensors().items()}
         for number, part in database.environments.items()
     }
-    return {
-        "descriptor": database.descriptor,
-        "environments": environments,
-        "structures": database.structures,
-        "closest": database.closest,
-        "fitted": database.fitted,
-    }
+    # Geometries are what targets are fitted to: no relaxation looks at them.
+    names = [each.name for each in fields(database) if each.name != "geometries"]
+    given = {name: getattr(database, name) for name in names}
+    return given | {"environments": environments}
 
 
 def _unpacked(packed: Mapping[str, Any]) -> EnvironmentDatabase:

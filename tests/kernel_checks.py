@@ -378,7 +378,7 @@ def test_without_pairs(n):
 
 @pytest.mark.skipif(NAME.endswith("cpu"), reason="they take all degrees at once")
 def test_ranges_of_degrees():
-    from losiko_kernels.gpu.density import degree_ranges
+    from losiko_kernels.gpu.harmonics import degree_ranges
 
     for l_max in range(21):
         ranges = degree_ranges(l_max)

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 from hypothesis import given
 from hypothesis import strategies as st
+from small_archive import write_archive
 from small_database import database, rattled
 
 from losiko_torch import relax
@@ -42,15 +43,8 @@ def structures():
 
 def archive(path, given=None):
     given = structures() if given is None else given
-    np.savez(
-        path,
-        Z=np.concatenate([atoms.numbers for atoms in given]),
-        R=np.concatenate([atoms.positions for atoms in given]),
-        offsets=np.cumsum([0, *map(len, given)]),
-        id=np.arange(len(given)) * 7,
-        metadata=np.frombuffer(b'{"title": "a few"}', dtype=np.uint8),
-    )
-    return path
+    title = np.frombuffer(b'{"title": "a few"}', dtype=np.uint8)
+    return write_archive(path, given, id=np.arange(len(given)) * 7, metadata=title)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.build import molecule
+from small_archive import write_archive
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PARTS = (
@@ -33,20 +34,12 @@ CALLS = 9, 9
 def run(script, folder, copies, *arguments):
     """Run a benchmark on copies of a few molecules; return its output and their atoms."""
     some = [molecule(name) for name in ("H2O", "CH4", "CH3OH", "C6H6", "HCN", "CH3CHO")] * copies
-    sizes = [len(each) for each in some]
-    (folder / "qm9").mkdir()
-    np.savez(
-        folder / "qm9" / "qm9.npz",
-        Z=np.concatenate([each.numbers for each in some]),
-        R=np.concatenate([each.positions for each in some]),
-        offsets=np.cumsum([0, *sizes]),
-        id=np.arange(len(some)),
-    )
+    write_archive(folder / "qm9" / "qm9.npz", some, id=np.arange(len(some)))
     environment = {**os.environ, "LOSIKO_DATA": str(folder), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(BENCHMARKS / script), *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
-    return ended.stdout, sum(sizes)
+    return ended.stdout, sum(map(len, some))
 
 
 def test_it_knows_the_package(tmp_path):

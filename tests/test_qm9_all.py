@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import molecule
+from small_archive import write_archive
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "qm9_all.py"
 NAMES = ("H2O", "CH4", "CH3OH", "HCN", "C2H6", "NH3", "HCOOH", "C2H4", "C2H2")
@@ -18,14 +19,7 @@ def data(tmp_path_factory):
     """Folder of reference data whose QM9 has a few molecules, all of them in the database."""
     folder = tmp_path_factory.mktemp("data")
     some = [molecule(name) for name in NAMES]
-    (folder / "qm9").mkdir()
-    np.savez(
-        folder / "qm9" / "qm9.npz",
-        Z=np.concatenate([each.numbers for each in some]),
-        R=np.concatenate([each.positions for each in some]),
-        offsets=np.cumsum([0, *map(len, some)]),
-        id=np.arange(len(some)) + 1,
-    )
+    write_archive(folder / "qm9" / "qm9.npz", some, id=np.arange(len(some)) + 1)
     return folder
 
 

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import molecule
 from hypothesis import given
 from hypothesis import strategies as st
+from small_archive import write_archive
 from small_database import database, rattled
 
 from losiko_torch import Stage
@@ -30,13 +31,7 @@ def archive(path, count=12):
     """Write an archive of small molecules, one of which has two atoms on one spot."""
     given = [rattled(NAMES[k % 4], k) for k in range(count)]
     given[4].positions[1] = given[4].positions[0]
-    np.savez(
-        path,
-        Z=np.concatenate([atoms.numbers for atoms in given]),
-        R=np.concatenate([atoms.positions for atoms in given]),
-        offsets=np.cumsum([0, *map(len, given)]),
-    )
-    return str(path)
+    return str(write_archive(path, given))
 
 
 def made(**options):

@@ -10,6 +10,7 @@ from ase.collections import g2
 from ase.constraints import FixAtoms
 from hypothesis import given
 from hypothesis import strategies as st
+from small_archive import write_archive
 from small_database import database, rattled
 
 from losiko_torch import relax, score
@@ -111,13 +112,7 @@ def test_nothing_moves_of_what_is_only_judged(structures):
 def test_reasons_of_an_archive_are_those_of_its_molecules(tmp_path):
     names = [name for name, odd in ODD.items() if not odd.pbc.any() and not odd.info]
     molecules = [Atoms(ODD[name].numbers, ODD[name].positions) for name in names]
-    counts = [len(atoms) for atoms in molecules]
-    np.savez(
-        tmp_path / "a.npz",
-        Z=np.concatenate([atoms.numbers for atoms in molecules]),
-        R=np.concatenate([atoms.positions for atoms in molecules]),
-        offsets=np.cumsum([0, *counts]),
-    )
+    write_archive(tmp_path / "a.npz", molecules)
     options = {"targets": "nearest", "max_steps": 1}
     together = relax(tmp_path / "a.npz", database(), **options)
     for name, result, atoms in zip(names, together, molecules, strict=True):

@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 
 from losiko_torch.results import Result, expected_rmsds
 from losiko_torch.results.columns import Columns, ManyResults, rmsds_of, worst_of
-from losiko_torch.systems.columns import Molecules
+from losiko_torch.systems.columns import Molecules, kinds_of
 from losiko_torch.systems.names import SOURCE, formula_of, name_of, numbered, source_of
 from losiko_torch.systems.reference_geometry import deviation
 
@@ -106,10 +106,7 @@ def _formulas(molecules: Molecules) -> list[str]:
     place = len(elements) * molecules.system + column[molecules.numbers]
     counts = np.bincount(place, minlength=len(elements) * len(molecules))
     counts = counts.reshape(len(molecules), len(elements))
-    # One number for each composition, element by element.
-    kind = np.zeros(len(molecules), dtype=int)
-    for own in counts.T:
-        _, kind = np.unique(kind * (own.max(initial=0) + 1) + own, return_inverse=True)
+    kind = kinds_of(counts.T, len(molecules))
     _, first = np.unique(kind, return_index=True)
     known = [
         _formula_of(np.repeat(elements, own).astype(np.int64).tobytes()) for own in counts[first]

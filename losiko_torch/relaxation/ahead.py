@@ -6,11 +6,13 @@ They are kept on disk: this saves time where a machine works on sizes for the fi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from losiko_torch.accelerators import kernels_for
@@ -24,7 +26,7 @@ from losiko_torch.systems.by_structure import MOST_ROWS
 LOGGER = logging.getLogger(__name__)
 
 
-def compile_ahead(evaluator: Evaluator, settings: Settings, counts: Iterable[int]) -> None:
+def compile_ahead(evaluator: Evaluator, settings: Settings, counts: npt.ArrayLike) -> None:
     """Compile what a relaxation on a GPU will launch; elsewhere do nothing.
 
     Whatever stops it is told and stops nothing else: a kernel is compiled at the latest where it is
@@ -33,7 +35,7 @@ def compile_ahead(evaluator: Evaluator, settings: Settings, counts: Iterable[int
     Args:
         evaluator: Evaluator for the elements of the structures.
         settings: Options of the relaxation.
-        counts: Number of atoms of each structure.
+        counts: Atoms of each structure, shape (B,).
     """
     device = evaluator.device
     kernels = kernels_for(device) if device.type == "cuda" else None
@@ -48,7 +50,7 @@ def compile_ahead(evaluator: Evaluator, settings: Settings, counts: Iterable[int
 
 
 def relaxation_calls(
-    evaluator: Evaluator, settings: Settings, counts: Iterable[int], ahead: ModuleType
+    evaluator: Evaluator, settings: Settings, counts: npt.ArrayLike, ahead: ModuleType
 ) -> Iterator[Any]:
     """Yield the calls of all stages for ``ahead.compile_ahead``, what takes longest first."""
     like = torch.empty(0, dtype=evaluator.dtype, device=evaluator.device)
@@ -61,7 +63,8 @@ def relaxation_calls(
         return
     optimizer, dtype = settings.stepping, evaluator.dtype
     # A batch is worked on in blocks as large as its largest structure, of the next power of two.
-    for block in sorted({1 << (n - 1).bit_length() for n in counts if 0 < n <= MOST_ROWS}):
+    sizes = np.unique(counts).tolist()
+    for block in sorted({1 << (n - 1).bit_length() for n in sizes if 0 < n <= MOST_ROWS}):
         for objective in objectives:
             yield from ahead.of_measures(dtype, block, objective.hold, objective.stiffness)
             if not objective.searches:

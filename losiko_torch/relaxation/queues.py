@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from losiko_torch.systems.columns import kinds_of
+
 #: Batches from which structures are chosen at a time.
 WINDOW = 8
 #: Share of a batch that structures of the same elements have to fill to get one of their own.
@@ -44,16 +46,17 @@ def _kinds(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
     found = np.flatnonzero(np.bincount(numbers))
     full = np.flatnonzero(counts)
     begins = (np.cumsum(counts) - counts)[full]
-    kind = np.zeros(len(counts), dtype=np.int64)
-    for first in range(0, len(found), BITS):
-        some = found[first : first + BITS]
+
+    def of(some: np.ndarray) -> np.ndarray:
         bit = np.zeros(found[-1] + 1, dtype=np.int64)
         bit[some] = 1 << np.arange(len(some))
-        key = np.zeros_like(kind)
+        key = np.zeros(len(counts), dtype=np.int64)
         key[full] = np.bitwise_or.reduceat(bit[numbers], begins)
-        _, key = np.unique(key, return_inverse=True)
-        _, kind = np.unique(kind * len(counts) + key, return_inverse=True)
-    _, place, kind = np.unique(kind, return_index=True, return_inverse=True)
+        return key
+
+    keys = (of(found[first : first + BITS]) for first in range(0, len(found), BITS))
+    kind = kinds_of(keys, len(counts))
+    _, place = np.unique(kind, return_index=True)
     return np.argsort(np.argsort(place))[kind]
 
 

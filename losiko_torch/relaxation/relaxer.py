@@ -110,7 +110,7 @@ class Relaxer:
             once = _Once(len(items), progress)
             evaluator = self.evaluator.restricted(items)
             watch = self._watch(items, [0] * len(items))
-            compile_ahead(evaluator, self.settings, np.unique(counts[queue]).tolist())
+            compile_ahead(evaluator, self.settings, counts[queue])
             relaxed = run_stages(items, evaluator, self.settings, capacity, once, watch)
             if self.settings.seeks_saddles:
                 relaxed = self._escaped(items, relaxed, evaluator, capacity)

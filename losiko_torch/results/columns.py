@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 
 from losiko_torch.results import Matches, Result
-from losiko_torch.systems.columns import Molecules
+from losiko_torch.systems.columns import Molecules, slice_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +66,19 @@ class Columns:
 
     def take(self, rows: np.ndarray) -> Columns:
         """Return the results of these rows, in this order; rows in a row are in the same arrays."""
-        first, count = int(rows[0]) if len(rows) else 0, len(rows)
-        some: slice | np.ndarray = rows
-        if np.array_equal(rows, np.arange(first, first + count)):
-            if count == len(self):
-                return self
-            some = slice(first, first + count)
-            atoms: slice | np.ndarray = slice(*self.molecules.offsets[[first, first + count]])
-            told = self.reason[some], self.doubt[some]
-        else:
+        some: slice | np.ndarray
+        atoms: slice | np.ndarray
+        behind = slice_of(rows)
+        if behind is None:
+            some, chosen = rows, rows.tolist()
             atoms, _ = self.molecules.atoms(rows)
-            chosen = rows.tolist()
             told = [self.reason[row] for row in chosen], [self.doubt[row] for row in chosen]
+        elif len(rows) == len(self):
+            return self
+        else:
+            some = behind
+            atoms = slice(*self.molecules.offsets[[behind.start, behind.stop]])
+            told = self.reason[behind], self.doubt[behind]
         return Columns(
             molecules=self.molecules.take(rows),
             start_positions=self.start_positions[atoms],

@@ -120,7 +120,7 @@ class RunFolder:
 
     def done(self) -> list[int]:
         """Return the numbers of the shards that are done, ascending."""
-        files = (self.path / SHARDS).iterdir() if (self.path / SHARDS).exists() else ()
+        files = (self.path / SHARDS).glob("*")
         return sorted(int(each.stem) for each in files if each.suffix in (ROWS, ROWS_BEFORE))
 
     def n_done(self) -> int:

@@ -13,7 +13,7 @@ Archives hold arrays, and batches are arrays: in between molecules stay what the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, overload
@@ -83,9 +83,8 @@ class Molecules(Sequence[Atoms]):
 
     def take(self, places: np.ndarray) -> Molecules:
         """Return the molecules at these places, in this order; places in a row are a slice."""
-        first = int(places[0]) if len(places) else 0
-        if np.array_equal(places, np.arange(first, first + len(places))):
-            return self[first : first + len(places)]
+        if (some := slice_of(places)) is not None:
+            return self[some]
         atoms, offsets = self.atoms(places)
         chosen = places.tolist()
         facts = {key: [values[k] for k in chosen] for key, values in self.facts.items()}
@@ -124,6 +123,22 @@ class Molecules(Sequence[Atoms]):
                 for key in parts[0].facts
             },
         )
+
+
+def slice_of(places: np.ndarray) -> slice | None:
+    """Return places (n,) as a slice where each is the one behind the one before, else None."""
+    first = int(places[0]) if len(places) else 0
+    end = first + len(places)
+    return slice(first, end) if np.array_equal(places, np.arange(first, end)) else None
+
+
+def kinds_of(columns: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """Number the different rows of integer columns (B,), B = ``count``; that of each row, (B,)."""
+    kind = np.zeros(count, dtype=np.int64)
+    for column in columns:
+        _, own = np.unique(column, return_inverse=True)
+        _, kind = np.unique(kind * count + own, return_inverse=True)
+    return kind
 
 
 def of_equal_size(

@@ -24,6 +24,7 @@ import triton.language as tl
 
 from losiko_kernels.gpu.harmonics import (
     azimuths,
+    degree_ranges,
     legendre_row,
     parameters,
     times_harmonic,
@@ -35,9 +36,6 @@ from losiko_kernels.kept import kept
 
 if TYPE_CHECKING:
     from losiko_kernels.radial_table import RadialTable
-
-#: Coefficients of a channel that a lane keeps in registers at once: all up to l_max = 9.
-ROWS_AT_ONCE = 100
 
 
 def expand_density(
@@ -75,11 +73,7 @@ def expand_density(
             table.coefficients,
             _parameters(table, vectors),
             out,
-            INTERVALS=table.coefficients.shape[0],
-            N_PAD=table.coefficients.shape[3],
-            N_MAX=table.n_max,
-            CHANNELS=channels,
-            DEGREES=degrees,
+            **_sizes(table, n_elements),
             LOW=low,
             HIGH=high,
             WEIGHTED=weights is not None,
@@ -113,8 +107,7 @@ def expand_density_backward(
     grad_weights = None if weights is None else torch.empty_like(weights)
     if count == 0:
         return grad_vectors, grad_weights
-    n_pad = table.coefficients.shape[3]
-    lanes = power_of_two(n_pad)
+    lanes = power_of_two(table.coefficients.shape[3])
     # Four numbers a thread are one load of the table.
     pairs = max(1, 512 // lanes)
     launch(
@@ -131,11 +124,7 @@ def expand_density_backward(
         grad_vectors,
         grad_vectors if grad_weights is None else grad_weights,
         count,
-        INTERVALS=table.coefficients.shape[0],
-        N_PAD=n_pad,
-        N_MAX=table.n_max,
-        CHANNELS=n_elements * table.n_max,
-        DEGREES=table.l_max + 1,
+        **_sizes(table, n_elements),
         FACTORED=factor is not None,
         WEIGHTED=weights is not None,
         PAIRS=pairs,
@@ -145,18 +134,6 @@ def expand_density_backward(
         enable_fp_fusion=True,
     )
     return grad_vectors, grad_weights
-
-
-def degree_ranges(l_max: int) -> list[tuple[int, int]]:
-    """Ranges low..high-1 of degrees, each of at most ``ROWS_AT_ONCE`` rows if possible."""
-    ranges, low = [], 0
-    while low <= l_max:
-        high = low + 1
-        while high <= l_max and (high + 1) ** 2 - low**2 <= ROWS_AT_ONCE:
-            high += 1
-        ranges.append((low, high))
-        low = high
-    return ranges
 
 
 def _next_centers(first: torch.Tensor, count: int) -> torch.Tensor:
@@ -171,6 +148,17 @@ def _next_centers(first: torch.Tensor, count: int) -> torch.Tensor:
 
 def _parameters(table: RadialTable, like: torch.Tensor) -> torch.Tensor:
     return parameters(table.l_max, table.scale, table.inverse_width, like.dtype, like.device)
+
+
+def _sizes(table: RadialTable, n_elements: int) -> dict[str, int]:
+    """Compile-time arguments that both ways share."""
+    return {
+        "INTERVALS": table.coefficients.shape[0],
+        "N_PAD": table.coefficients.shape[3],
+        "N_MAX": table.n_max,
+        "CHANNELS": n_elements * table.n_max,
+        "DEGREES": table.l_max + 1,
+    }
 
 
 @triton.jit

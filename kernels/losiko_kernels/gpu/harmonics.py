@@ -24,6 +24,21 @@ import torch
 import triton
 import triton.language as tl
 
+#: Coefficients of a channel that a lane keeps in registers at once: all up to l_max = 9.
+ROWS_AT_ONCE = 100
+
+
+def degree_ranges(l_max: int) -> list[tuple[int, int]]:
+    """Ranges low..high-1 of degrees, each of at most ``ROWS_AT_ONCE`` rows if possible."""
+    ranges, low = [], 0
+    while low <= l_max:
+        high = low + 1
+        while high <= l_max and (high + 1) ** 2 - low**2 <= ROWS_AT_ONCE:
+            high += 1
+        ranges.append((low, high))
+        low = high
+    return ranges
+
 
 @triton.jit
 def azimuths(x, y, L_MAX: tl.constexpr):
